@@ -1,0 +1,119 @@
+"""``kcompress doctor``: what is installed, what is missing, how to get it."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from kcompress.cli import options, output
+from kcompress.cli.reporting import reported
+from kcompress.errors import MissingProgramError
+
+if TYPE_CHECKING:
+    from kcompress.inference.weights import Weights
+
+
+@reported
+def doctor(as_json: options.Json = False) -> None:
+    """Show encoders, networks and devices; exit 0 if every codec can be written."""
+    findings = [*_encoders(), *_filters(), *_networks(), *_devices()]
+    if as_json:
+        for finding in findings:
+            output.line(finding)
+    else:
+        _show(findings)
+    unusable = _unusable(findings)
+    if unusable:
+        codecs = ", ".join(unusable)
+        raise MissingProgramError(f"nothing can write {codecs}. Install one of the encoders named above.")
+
+
+def _encoders() -> list[dict[str, object]]:
+    from kcompress.codecs import CODECS
+
+    found = []
+    for codec in CODECS.values():
+        for backend in (*codec.backends, *codec.only_by_name):
+            version = backend.version()
+            use = "on demand" if backend in codec.only_by_name else "auto"
+            install = "" if version else backend.install
+            found.append(_finding("encoder", f"{codec.name}: {backend.name}", version, use, install))
+    return found
+
+
+def _filters() -> list[dict[str, object]]:
+    from kcompress.programs import GUETZLI
+
+    version = GUETZLI.version()
+    return [_finding("filter", "guetzli", version, "label pool", "" if version else GUETZLI.install)]
+
+
+def _networks() -> list[dict[str, object]]:
+    from kcompress.inference.weights import shipped
+    from kcompress.networks import DEFAULT, NETWORKS
+
+    found = []
+    weights = {weights.metadata["network"]: weights for weights in shipped()}
+    for network in NETWORKS.values():
+        use = "default" if network.name == DEFAULT else ""
+        if not network.learned:
+            found.append(_finding("network", network.name, network.about, use, ""))
+        elif network.name in weights:
+            found.append(_finding("network", network.name, _described(weights[network.name]), use, ""))
+        else:
+            found.append(_finding("network", network.name, None, use, "Its weights did not come along: reinstall."))
+    return found
+
+
+def _described(weights: "Weights") -> str:
+    """The summary of a card, and which files are there."""
+    from kcompress.inference.weights import card
+
+    forms = "safetensors + ONNX" if weights.onnx.is_file() else "safetensors only"
+    return f"{card(weights).get('summary', 'no card')} [{forms}]"
+
+
+def _devices() -> list[dict[str, object]]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from kcompress.inference.engine import cuda_devices
+
+    found = []
+    for package, place in (("onnxruntime", "cpu"), ("torch", "cuda")):
+        try:
+            installed = f"{package} {version(package)}"
+        except PackageNotFoundError:
+            found.append(_finding("device", place, None, "", f"pip install {package}"))
+            continue
+        if place == "cuda":
+            count = cuda_devices()
+            missing = "No CUDA driver was found; networks run on the CPU."
+            found.append(_finding("device", place, f"{count} devices, {installed}" if count else None, "",
+                                  "" if count else missing))  # fmt: skip
+        else:
+            found.append(_finding("device", place, installed, "", ""))
+    return found
+
+
+def _finding(kind: str, name: str, detail: str | None, use: str, advice: str) -> dict[str, object]:
+    return {"type": kind, "name": name, "available": detail is not None, "detail": detail, "use": use, "advice": advice}
+
+
+def _show(findings: list[dict[str, object]]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "", "", "use", ""):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        mark = "[green]yes[/]" if finding["available"] else "[yellow]no[/]"
+        text = str(finding["detail"] or finding["advice"]).replace("[", r"\[")
+        table.add_row(str(finding["type"]), str(finding["name"]), mark, str(finding["use"]), text)
+    console.print(table)
+
+
+def _unusable(findings: list[dict[str, object]]) -> list[str]:
+    """Codecs that no backend can write."""
+    encoders = [finding for finding in findings if finding["type"] == "encoder"]
+    every = {str(finding["name"]).partition(":")[0] for finding in encoders}
+    usable = {str(finding["name"]).partition(":")[0] for finding in encoders if finding["available"]}
+    return sorted(every - usable)

@@ -1,0 +1,157 @@
+"""Which file becomes which, and writing it so that nothing is ever half-written or lost."""
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kcompress.cli.output import name
+from kcompress.errors import InputError, KcompressError, OutputError, UsageError
+
+STREAM = "-"
+"""Stdin as an input, stdout as an output."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to do: from where, to where; or why that cannot be."""
+
+    source: str
+    target: str
+    refusal: KcompressError | None = None
+
+
+def read(source: str) -> bytes:
+    """All of a file, or of stdin.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if source == STREAM:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError("stdin is a terminal. Pipe a picture into it, or name a file.")
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name(source)} cannot be read: {error.strerror}. Check the path and its rights.") from error
+
+
+def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozenset[str], *, force: bool) -> list[Job]:
+    """Pair every input with its output.
+
+    Args:
+        sources: files, folders (searched through), ``-``.
+        output: a file, a folder, ``-``, or None for beside the input.
+        suffix: of the output files.
+        known: suffixes of the files taken from folders.
+        force: whether existing files may be overwritten.
+
+    Raises:
+        UsageError: several pictures and one output file, or nothing to do.
+        InputError: a source does not exist.
+    """
+    found = [pair for source in sources for pair in _expanded(source, output, known)]
+    if not found:
+        raise InputError(f"no picture was found in {', '.join(map(name, sources))}. Known: {' '.join(sorted(known))}")
+    into_folder = output is not None and output != STREAM and (
+        len(found) > 1 or output.endswith(("/", os.sep)) or Path(output).is_dir() or any(map(_is_folder, sources))
+    )  # fmt: skip
+    if len(found) > 1 and output == STREAM:
+        raise UsageError(f"{len(found)} pictures cannot go to stdout together. Give -o FOLDER.")
+    if into_folder and output is not None and Path(output).exists() and not Path(output).is_dir():
+        raise UsageError(f"-o {name(output)} is a file, and there are {len(found)} pictures. Give a folder.")
+    jobs: list[Job] = []
+    inputs = {_identity(source) for source, _ in found if source != STREAM}
+    taken: dict[str, str] = {}
+    for source, below in found:
+        target = _target(source, below, output, suffix, into_folder)
+        refusal = None
+        if target != STREAM:
+            real = os.path.realpath(target)
+            if _identity(target) in inputs or real in {os.path.realpath(source)}:
+                refusal = OutputError(f"{name(target)} is also an input and would be lost. Give another -o.")
+            elif real in taken:
+                refusal = OutputError(f"{name(target)} is already the output of {name(taken[real])}. Give another -o.")
+            elif os.path.lexists(target) and not force:
+                refusal = OutputError(f"{name(target)} exists. Give --force to overwrite it, or another -o.")
+            taken.setdefault(real, source)
+        jobs.append(Job(source, target, refusal))
+    return jobs
+
+
+def write(target: str, data: bytes) -> None:
+    """Write a file wholly or not at all: to a temporary file beside it, then renamed.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full.
+    """
+    path = Path(target)
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".kcompress-", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        if isinstance(error, OSError):
+            advice = "Free some space." if error.errno == errno.ENOSPC else "Check the folder's rights, or give -o."
+            raise OutputError(f"{name(target)} cannot be written: {error.strerror}. {advice}") from error
+        raise
+
+
+def _expanded(source: str, output: str | None, known: frozenset[str]) -> list[tuple[str, Path | None]]:
+    """(file, its path below the folder it was found in); None for files named one by one."""
+    if source == STREAM:
+        return [(source, None)]
+    if not os.path.lexists(source):
+        raise InputError(f"{name(source)} does not exist. Check the path.")
+    if not _is_folder(source):
+        return [(source, None)]
+    # An output folder inside the input folder holds results, not pictures to do.
+    results = os.path.realpath(output) if output not in (None, STREAM) else None
+    found: list[tuple[str, Path | None]] = []
+    for folder, folders, files in os.walk(source):
+        folders[:] = sorted(entry for entry in folders if os.path.realpath(Path(folder, entry)) != results)
+        for entry in sorted(files):
+            path = Path(folder, entry)
+            if path.suffix.lower() in known:
+                found.append((str(path), path.relative_to(source)))
+    return found
+
+
+def _target(source: str, below: Path | None, output: str | None, suffix: str, into_folder: bool) -> str:
+    if output == STREAM or (source == STREAM and output is None):
+        return STREAM
+    if into_folder:
+        place = below or Path("stdin" if source == STREAM else Path(source).name)
+        return str(Path(output or "", place.with_suffix(suffix)))
+    return output if output is not None else str(Path(source).with_suffix(suffix))
+
+
+def _is_folder(source: str) -> bool:
+    return source != STREAM and Path(source).is_dir()
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    """What makes two paths the same file, links included."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

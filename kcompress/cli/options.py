@@ -1,0 +1,71 @@
+"""Options that several commands share: each spelled and explained once. Nothing heavy is imported here."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class CodecName(StrEnum):
+    """What ``--codec`` takes."""
+
+    jpeg = "jpeg"
+    webp = "webp"
+    hevc = "hevc"
+    bpg = "bpg"
+
+
+class ChromaName(StrEnum):
+    """What ``--chroma`` takes."""
+
+    half = "420"
+    full = "444"
+
+
+class MetadataName(StrEnum):
+    """What ``--metadata`` takes."""
+
+    icc = "icc"
+    all = "all"
+    none = "none"
+
+
+# Typer resolves these at run time, where Optional reads well in its help.
+Codec = Annotated[
+    CodecName | None, typer.Option("--codec", "-c", help="Codec. Without it, the suffix of -o decides; else jpeg.")
+]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        "--quality", "-q",
+        help="On the codec's own scale: JPEG and WebP 0..100, higher is better (75); "
+        "HEVC and BPG QP 0..51, lower is better (28 and 29).",
+    ),
+]  # fmt: skip
+Network = Annotated[
+    str | None,
+    typer.Option("--network", "-n", help="Preprocessor: none, shrink or kuchen. See doctor for what is installed. "
+                 "[default: shrink; none before mozjpeg]"),
+]  # fmt: skip
+Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda or cuda:N.")]
+Backend = Annotated[str, typer.Option(help="Encoder: auto, or a name that doctor shows.")]
+Strength = Annotated[float, typer.Option(help="Between the untouched picture (0) and the network's (1).")]
+Chroma = Annotated[ChromaName | None, typer.Option(help="Chroma sampling. WebP has 420 only. [default: 420]")]
+Effort = Annotated[
+    int | None,
+    typer.Option(help="More is slower and smaller: JPEG 0 sequential, 1 progressive (1); WebP 0..6 (4); "
+                 "HEVC 0..9 (6) and BPG 1..9 (8), x265's presets."),
+]  # fmt: skip
+Metadata = Annotated[
+    MetadataName,
+    typer.Option(help="Keep the ICC profile, that and EXIF and XMP, or nothing (colours become sRGB)."),
+]
+Background = Annotated[str | None, typer.Option(help="Flatten transparency over a colour: white, #rrggbb, rgb(r,g,b).")]
+Frame = Annotated[int | None, typer.Option(help="Which picture of an animation or of several pages, from 0.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Pictures at a time. [default: number of cores]")]
+WeightsFile = Annotated[
+    Path | None, typer.Option("--weights", help="Weights (.safetensors) in place of those that came along.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]

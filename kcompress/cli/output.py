@@ -1,0 +1,75 @@
+"""Everything that is shown: people read stderr, programs read stdout."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from kcompress.errors import UsageError
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(text: str, style: str = "") -> None:
+    """One line for people."""
+    # Names may hold line feeds and bytes that are no text: shown escaped, never sent to the terminal.
+    clean = text.encode(errors="backslashreplace").decode()
+    visible = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in clean)
+    console.print(visible, style=style, markup=False, soft_wrap=True)
+
+
+def name(path: str) -> str:
+    """A file name for people."""
+    return "stdin" if path == "-" else path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def size(count: int) -> str:
+    """Bytes for people, decimal units."""
+    if count < 1000:
+        return f"{count} B"
+    value, unit = count / 1e3, "kB"
+    if value >= 999.5:
+        value, unit = count / 1e6, "MB"
+    return f"{value:.3g} {unit}"
+
+
+def line(fields: Mapping[str, object]) -> None:
+    """One JSON object on stdout, at once."""
+    print(json.dumps(fields), flush=True)
+
+
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Progress]:
+    """A bar for batches, on terminals only; lines that are said meanwhile go above it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    shown = total > 1 and console.is_terminal
+    with Progress(*columns, *times, console=console, disable=not shown, transient=True) as bar:
+        yield bar
+
+
+@contextlib.contextmanager
+def guarded_stdout() -> Iterator[BinaryIO]:
+    """Stdout for the product alone: what anything else prints meanwhile goes to stderr.
+
+    At the level of file descriptors, so that C libraries cannot spoil the product either.
+
+    Raises:
+        UsageError: stdout is a terminal.
+    """
+    if sys.stdout.isatty():
+        raise UsageError("stdout is a terminal. Give -o FILE, or redirect it.")
+    sys.stdout.flush()
+    product = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with open(product, "wb", closefd=False) as stream:
+            yield stream
+    finally:
+        os.dup2(product, 1)
+        os.close(product)

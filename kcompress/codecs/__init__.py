@@ -1,0 +1,29 @@
+"""The codecs, and the way back from any file they write."""
+
+from kcompress.codecs import bpg, hevc
+from kcompress.codecs.bpg import BPG
+from kcompress.codecs.codec import Backend, Codec, Scale
+from kcompress.codecs.containers.bpg import MAGIC as _BPG_MAGIC
+from kcompress.codecs.hevc import HEVC
+from kcompress.codecs.jpeg import JPEG
+from kcompress.codecs.webp import WEBP
+from kcompress.images import Image, Metadata, keeping, read
+
+__all__ = ["CODECS", "Backend", "Codec", "Scale", "decode"]
+
+CODECS: dict[str, Codec] = {codec.name: codec for codec in (JPEG, WEBP, HEVC, BPG)}
+
+
+def decode(data: bytes, name: str = "the picture", metadata: Metadata = "all", frame: int | None = None) -> Image:
+    """Decode what any codec writes, and BPG and HEIC files of other tools, by the path that did not encode it.
+
+    JPEG and WebP are read by Pillow, HEIC by libheif, HEVC streams by ffmpeg's decoder.
+
+    Raises:
+        InputError: corrupt, truncated, or no known format.
+    """
+    if data.startswith(_BPG_MAGIC):
+        return keeping(bpg.decode(data, name), metadata, name)
+    if data.startswith((b"\0\0\0\1", b"\0\0\1")):
+        return hevc.decode_raw(data, name)
+    return read(data, name=name, metadata=metadata, frame=frame)

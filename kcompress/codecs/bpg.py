@@ -1,0 +1,113 @@
+"""BPG: the program ``bpgenc``, or x265 with our own container."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from kcompress.codecs import x265
+from kcompress.codecs.codec import Codec, Scale
+from kcompress.codecs.containers import bpg as container
+from kcompress.codecs.containers.bpg import EXIF, ICC, XMP, Bpg
+from kcompress.codecs.x265 import STREAM_ENCODERS, StreamEncoder
+from kcompress.images import Image, Pixels, write
+from kcompress.planes import LIBBPG, Planes, from_rgb, grey_planes, to_rgb
+from kcompress.programs import BPGENC, scratch_folder
+from kcompress.setting import Setting
+
+
+class Bpgenc:
+    """The original encoder."""
+
+    name = "bpgenc"
+    install = BPGENC.install
+
+    def version(self) -> str | None:
+        return BPGENC.version()
+
+    def refuses(self, image: Image) -> str | None:
+        # bpgenc 0.9.8 crashes where the padded width is below 32.
+        return f"cannot take pictures narrower than 25 pixels (this has {image.width})" if image.width < 25 else None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        with scratch_folder() as folder:
+            source, target = folder / "picture.png", folder / "picture.bpg"
+            source.write_bytes(write(replace(image, icc=None, exif=None, xmp=None), "PNG"))
+            arguments = ["-q", str(setting.quality), "-f", setting.chroma, "-m", str(setting.effort)]
+            BPGENC.run([*arguments, "-o", str(target), str(source)])
+            written = container.demux(target.read_bytes(), "what bpgenc wrote")
+        # Written once more: with our metadata, and with the length that bpgenc leaves out.
+        return container.mux(replace(written, extensions=_extensions(image)))
+
+
+class BpgBackend:
+    """x265 by one of the ways to reach it, in our own container."""
+
+    def __init__(self, encoder: StreamEncoder) -> None:
+        self.name = encoder.name
+        self.install = encoder.install
+        self._encoder = encoder
+
+    def version(self) -> str | None:
+        return self._encoder.version()
+
+    def refuses(self, image: Image) -> str | None:
+        return None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        planes = grey_planes(image.pixels[:, :, 0]) if image.grey else from_rgb(image.pixels, setting.chroma, LIBBPG)
+        bpg = Bpg(image.width, image.height, planes.sampling, self._stream(planes, setting))
+        if image.alpha is not None:
+            bpg = replace(bpg, extra=self._stream(grey_planes(image.alpha), setting))
+        return container.mux(replace(bpg, extensions=_extensions(image)))
+
+    def _stream(self, planes: Planes, setting: Setting) -> bytes:
+        return x265.encode(self._encoder, planes, setting.quality, setting.effort, exact_qp=False)
+
+
+def decode(data: bytes, name: str) -> Image:
+    """The (first) picture of a BPG file, as libbpg's bpgdec gives it.
+
+    Raises:
+        InputError: it is broken or cut short.
+    """
+    bpg = container.demux(data, name)
+    planes = x265.cut(x265.decode(bpg.picture, name), bpg.width, bpg.height)
+    planes = replace(planes, matrix=bpg.matrix, full_range=bpg.full_range, siting=bpg.siting)
+    pixels, alpha = to_rgb(planes), None
+    if bpg.extra is not None:
+        extra = x265.cut(x265.decode(bpg.extra, name), bpg.width, bpg.height)
+        plane = to_rgb(replace(extra, full_range=True))[:, :, 0]
+        if bpg.extra_kind == "white":
+            pixels = ((pixels.astype(np.uint32) * plane[:, :, None] + 128) >> 8).astype(np.uint8)
+        else:
+            alpha = plane
+        if bpg.extra_kind == "premultiplied":
+            pixels = _divided(pixels, plane)
+    notes = ("only the first picture of the animation was decoded",) if bpg.animated else ()
+    icc, exif, xmp = (bpg.extension(tag) for tag in (ICC, EXIF, XMP))
+    return Image(pixels, alpha, bpg.sampling == "400", icc, exif, xmp, notes)
+
+
+def _divided(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Straight colours of premultiplied ones; white where nothing is seen."""
+    weight = np.maximum(alpha, 1)[:, :, None].astype(np.float64)
+    straight: Pixels = np.minimum(255, np.floor(pixels * 255 / weight + 0.5)).astype(np.uint8)
+    straight[alpha == 0] = 255
+    return straight
+
+
+def _extensions(image: Image) -> tuple[tuple[int, bytes], ...]:
+    found = ((EXIF, image.exif), (ICC, image.icc), (XMP, image.xmp))
+    return tuple((tag, content) for tag, content in found if content is not None)
+
+
+BPG = Codec(
+    name="bpg",
+    suffixes=(".bpg",),
+    quality=Scale(finest=0, coarsest=51, default=29),
+    effort=Scale(finest=1, coarsest=9, default=8),  # bpgenc's -m: x265's presets from superfast to placebo
+    chromas=("420", "444"),
+    max_side=16384,
+    alpha=True,
+    backends=(Bpgenc(), *(BpgBackend(encoder) for encoder in STREAM_ENCODERS)),
+)

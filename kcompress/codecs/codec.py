@@ -1,0 +1,176 @@
+"""What a codec is: a quality scale, limits, and the backends that can do the work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, get_args
+
+from kcompress.errors import MissingProgramError, UnsupportedError, UsageError
+from kcompress.images import Image, is_grey_profile
+from kcompress.setting import Chroma, Setting, Table
+
+
+class Backend(Protocol):
+    """One way to run a codec: an external program, or a library that came with the package."""
+
+    name: str
+    install: str
+    """How to get it, for people."""
+
+    def version(self) -> str | None:
+        """Of the encoder; None where it is not available."""
+        ...
+
+    def refuses(self, image: Image) -> str | None:
+        """Why this backend cannot take a picture that the codec can; None where it can."""
+        ...
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        """A complete file.
+
+        Raises:
+            ProgramError: the encoder failed.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A range of whole numbers with a default; ``finest`` is the end of best quality (or least effort)."""
+
+    finest: int
+    coarsest: int
+    default: int
+
+    def checked(self, value: int | None, option: str, codec: str) -> int:
+        """The value, or the default for None.
+
+        Raises:
+            UsageError: out of range.
+        """
+        if value is None:
+            return self.default
+        low, high = sorted((self.finest, self.coarsest))
+        if not low <= value <= high:
+            raise UsageError(f"{option} {value} is not on the scale of {codec}. Allowed: {low}..{high}.")
+        return value
+
+    def coarseness(self, value: int) -> float:
+        """0 at the finest end .. 1 at the coarsest."""
+        return (value - self.finest) / (self.coarsest - self.finest)
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One codec.
+
+    Attributes:
+        name: as the user types it.
+        suffixes: of its files; the first is the one that is written.
+        raw_suffixes: of its bare streams without a container.
+        quality: its native scale.
+        effort: its own scale; more is slower and smaller.
+        chromas: samplings it can write; the first is the default.
+        max_side: pixels.
+        alpha: whether its files can hold an alpha channel.
+        grey: whether its files can hold one plane alone; otherwise grey is coded as colour.
+        backends: in the order they are tried.
+        only_by_name: backends taken only when asked for.
+        tables: quantisation tables of a quality, where networks need them.
+        metadata: puts profile, EXIF and XMP into a file of backends that write none.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    quality: Scale
+    effort: Scale
+    chromas: tuple[Chroma, ...]
+    max_side: int
+    alpha: bool
+    backends: tuple[Backend, ...]
+    grey: bool = True
+    only_by_name: tuple[Backend, ...] = ()
+    raw_suffixes: tuple[str, ...] = ()
+    tables: Callable[[int], tuple[Table, Table]] | None = None
+    metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
+
+    def setting(
+        self, quality: int | None = None, chroma: str | None = None, effort: int | None = None, *, raw: bool = False
+    ) -> Setting:
+        """Check what is asked for, fill in the defaults.
+
+        Raises:
+            UsageError: a value the codec does not have.
+        """
+        quality = self.quality.checked(quality, "--quality", self.name)
+        effort = self.effort.checked(effort, "--effort", self.name)
+        if chroma is not None and chroma not in get_args(Chroma):
+            raise UsageError(f"--chroma {chroma} is not known. Allowed: {', '.join(get_args(Chroma))}.")
+        chosen = next((known for known in self.chromas if chroma in (None, known)), None)
+        if chosen is None:
+            raise UsageError(f"--chroma {chroma}: {self.name} has only {', '.join(self.chromas)}. Leave it out.")
+        tables = self.tables(quality) if self.tables else None
+        return Setting(self.name, quality, self.quality.coarseness(quality), chosen, effort, raw, tables)
+
+    def accepted(self, image: Image) -> Image:
+        """The picture as the codec can hold it, checked before any work.
+
+        Raises:
+            UnsupportedError: a side is too long, or there is transparency and the codec has none.
+        """
+        if max(image.width, image.height) > self.max_side:
+            raise UnsupportedError(
+                f"{image.width}x{image.height} pixels: {self.name} takes sides of at most {self.max_side}. "
+                "Make the picture smaller or take another --codec."
+            )
+        if image.alpha is not None and not self.alpha:
+            raise UnsupportedError(
+                f"the picture is partly transparent and {self.name} has no alpha channel. "
+                "Give --background white (or any colour), or take --codec webp."
+            )
+        # Samples that become colour cannot keep a profile for grey ones.
+        has_grey_profile = image.icc is not None and is_grey_profile(image.icc)
+        return image.in_srgb() if has_grey_profile and not self.grey else image
+
+    def finished(self, data: bytes, image: Image, setting: Setting) -> tuple[bytes, list[str]]:
+        """A backend's file with the picture's metadata in it, and notes about what it cannot hold."""
+        if setting.raw:
+            return data, _raw_notes(image, setting)
+        return self.metadata(data, image) if self.metadata else (data, [])
+
+    def backend(self, name: str = "auto", image: Image | None = None) -> Backend:
+        """The backend of this name, or for ``auto`` the first that is available and takes the picture.
+
+        Raises:
+            UsageError: no backend has this name.
+            MissingProgramError: it, or for ``auto`` every one, is not available.
+            UnsupportedError: the backend asked for cannot take this picture.
+        """
+        known = (*self.backends, *self.only_by_name)
+        if name == "auto":
+            for backend in self.backends:
+                if backend.version() is not None and (image is None or backend.refuses(image) is None):
+                    return backend
+            ways = " Or: ".join(backend.install for backend in self.backends)
+            raise MissingProgramError(f"no encoder for {self.name} is installed. {ways}")
+        chosen = next((backend for backend in known if backend.name == name), None)
+        if chosen is None:
+            names = ", ".join(backend.name for backend in known)
+            raise UsageError(f"--backend {name}: {self.name} has none of this name. Allowed: auto, {names}.")
+        if chosen.version() is None:
+            raise MissingProgramError(f"--backend {name} is not installed. {chosen.install}")
+        reason = None if image is None else chosen.refuses(image)
+        if reason is not None:
+            raise UnsupportedError(f"--backend {name} {reason}. Leave --backend out.")
+        return chosen
+
+
+def _raw_notes(image: Image, setting: Setting) -> list[str]:
+    """What a bare stream leaves out."""
+    notes = []
+    if setting.chroma == "420" and not image.grey and (image.width % 2 or image.height % 2):
+        notes.append("a bare 4:2:0 stream has even sides: the last row or column stands there twice")
+    if image.alpha is not None:
+        notes.append("a bare stream has no alpha channel: it was left out (write .heic to keep it)")
+    if image.icc or image.exif or image.xmp:
+        notes.append("a bare stream has no metadata: profile, EXIF and XMP were left out (write .heic to keep them)")
+    return notes

@@ -1,0 +1,58 @@
+"""Bit strings as HEVC and BPG write them: big-endian bits, Exp-Golomb codes."""
+
+
+class BitReader:
+    """Reads bits from the most significant on.
+
+    Raises:
+        EOFError: from every method, past the end.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+
+    def u(self, count: int) -> int:
+        """Unsigned number of ``count`` bits."""
+        end = self.position + count
+        if end > 8 * len(self.data):
+            raise EOFError("the bit string ends too early")
+        first, last = self.position // 8, (end + 7) // 8
+        value = int.from_bytes(self.data[first:last], "big") >> (8 * last - end)
+        self.position = end
+        return value & ((1 << count) - 1)
+
+    def ue(self) -> int:
+        """Unsigned Exp-Golomb code (H.265, section 9.2)."""
+        zeros = 0
+        while not self.u(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.u(zeros)
+
+    def se(self) -> int:
+        """Signed Exp-Golomb code."""
+        code = self.ue()
+        return (code + 1) // 2 if code % 2 else -(code // 2)
+
+
+class BitWriter:
+    """Writes bits from the most significant on."""
+
+    def __init__(self) -> None:
+        self._bits: list[str] = []
+
+    def u(self, value: int, count: int) -> "BitWriter":
+        """Append an unsigned number of ``count`` bits."""
+        self._bits.append(f"{value:0{count}b}" if count else "")
+        return self
+
+    def ue(self, value: int) -> "BitWriter":
+        """Append an unsigned Exp-Golomb code."""
+        length = (value + 1).bit_length()
+        return self.u(value + 1, 2 * length - 1)
+
+    def bytes(self) -> bytes:
+        """All bits, filled with zeros to a whole byte."""
+        text = "".join(self._bits)
+        text += "0" * (-len(text) % 8)
+        return int(text or "0", 2).to_bytes(len(text) // 8, "big")

@@ -1,0 +1,44 @@
+"""The WebP container (RFC 9649, section 2): metadata chunks around a coded picture."""
+
+import struct
+
+_ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _XMP_FLAG = 0x20, 0x10, 0x08, 0x04
+
+
+def with_metadata(
+    webp: bytes,
+    width: int,
+    height: int,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    xmp: bytes | None = None,
+) -> bytes:
+    """The same coded picture in the extended format, with metadata; unchanged where there is none."""
+    if icc is None and exif is None and xmp is None:
+        return webp
+    chunks = [(name, data) for name, data in _chunks(webp) if name != b"VP8X"]
+    has_alpha = any(name == b"ALPH" or (name == b"VP8L" and data[4] & 0x10) for name, data in chunks)
+    flags = _ALPHA_FLAG * has_alpha | _ICC_FLAG * (icc is not None)
+    flags |= _EXIF_FLAG * (exif is not None) | _XMP_FLAG * (xmp is not None)
+    head = struct.pack("<I", flags) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    ordered = [(b"VP8X", head)]
+    if icc is not None:
+        ordered.append((b"ICCP", icc))
+    ordered += chunks
+    if exif is not None:
+        ordered.append((b"EXIF", exif))
+    if xmp is not None:
+        ordered.append((b"XMP ", xmp))
+    body = b"WEBP" + b"".join(
+        name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in ordered
+    )
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _chunks(webp: bytes) -> list[tuple[bytes, bytes]]:
+    found, place = [], 12
+    while place + 8 <= len(webp):
+        name, (size,) = webp[place : place + 4], struct.unpack_from("<I", webp, place + 4)
+        found.append((name, webp[place + 8 : place + 8 + size]))
+        place += 8 + size + size % 2
+    return found

@@ -1,0 +1,84 @@
+"""HEVC intra pictures by x265: a ``.heic`` file, or the bare stream."""
+
+import numpy as np
+
+from kcompress.codecs import x265
+from kcompress.codecs.codec import Codec, Scale
+from kcompress.codecs.containers import annexb, heif
+from kcompress.codecs.x265 import STREAM_ENCODERS, StreamEncoder
+from kcompress.errors import InputError
+from kcompress.images import Image
+from kcompress.planes import BOX, from_rgb, grey_planes, to_rgb
+from kcompress.setting import Setting
+
+
+class HevcBackend:
+    """x265, by one of the ways to reach it."""
+
+    def __init__(self, encoder: StreamEncoder) -> None:
+        self.name = encoder.name
+        self.install = encoder.install
+        self._encoder = encoder
+
+    def version(self) -> str | None:
+        return self._encoder.version()
+
+    def refuses(self, image: Image) -> str | None:
+        return None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        planes = grey_planes(image.pixels[:, :, 0]) if image.grey else from_rgb(image.pixels, setting.chroma, BOX)
+        picture = self._stream(
+            x265.encode(self._encoder, planes, setting.quality, setting.effort, exact_qp=True), image
+        )
+        if setting.raw:
+            return picture
+        alpha = None
+        if image.alpha is not None:
+            plane = grey_planes(image.alpha)
+            alpha = self._stream(
+                x265.encode(self._encoder, plane, setting.quality, setting.effort, exact_qp=True), image
+            )
+        return heif.mux(heif.Heif(image.width, image.height, picture, alpha, image.icc, image.exif, image.xmp))
+
+    @staticmethod
+    def _stream(stream: bytes, image: Image) -> bytes:
+        """The same stream, cropped to the picture as far as chroma samples allow."""
+        units = [
+            annexb.cropped(unit, image.width, image.height) if annexb.kind(unit) == annexb.SPS else unit
+            for unit in annexb.units(stream)
+        ]
+        return annexb.stream(units)
+
+
+def decode_raw(data: bytes, name: str) -> Image:
+    """The first picture of a bare HEVC stream.
+
+    Raises:
+        InputError: it cannot be decoded.
+    """
+    planes = x265.decode(data, name)
+    sps = annexb.parse_sps(next(unit for unit in annexb.units(data) if annexb.kind(unit) == annexb.SPS))
+    unit_x = 2 if sps.chroma_format in (1, 2) else 1
+    unit_y = 2 if sps.chroma_format == 1 else 1
+    left, right, top, bottom = sps.crop
+    rgb = to_rgb(planes)
+    pixels = np.ascontiguousarray(
+        rgb[top * unit_y : sps.height - bottom * unit_y, left * unit_x : sps.width - right * unit_x]
+    )
+    if not pixels.size:
+        raise InputError(f"{name} is corrupt HEVC: its window is empty. Get a whole copy.")
+    return Image(pixels, grey=planes.sampling == "400")
+
+
+HEVC = Codec(
+    name="hevc",
+    suffixes=(".heic", ".heif"),
+    raw_suffixes=(".hevc", ".265"),
+    quality=Scale(finest=0, coarsest=51, default=28),
+    effort=Scale(finest=0, coarsest=9, default=6),  # x265's presets from ultrafast to placebo
+    chromas=("420", "444"),
+    max_side=16384,
+    alpha=True,
+    backends=tuple(HevcBackend(encoder) for encoder in STREAM_ENCODERS),
+)

@@ -1,0 +1,144 @@
+"""JPEG: libjpeg-turbo's or mozjpeg's ``cjpeg``, Pillow, or mozjpeg inside libvips."""
+
+import importlib.util
+import io
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import features
+
+from kcompress.codecs.codec import Codec, Scale
+from kcompress.codecs.containers.jpeg import with_metadata
+from kcompress.images import Image, pillow, pnm
+from kcompress.programs import CJPEG
+from kcompress.setting import Setting, Table
+
+# ITU-T T.81, tables K.1 and K.2, row order.
+_LUMA = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
+_CHROMA = (
+    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99,
+    47, 66, 99, 99, 99, 99, 99, 99, *[99] * 32,
+)  # fmt: skip
+
+
+def quantisation_tables(quality: int) -> tuple[Table, Table]:
+    """Luma and chroma steps of libjpeg's quality scale, 64 each in row order (mozjpeg has others)."""
+    quality = max(1, quality)
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+
+    def scaled(table: tuple[int, ...]) -> Table:
+        return tuple(min(255, max(1, (step * percent + 50) // 100)) for step in table)
+
+    return scaled(_LUMA), scaled(_CHROMA)
+
+
+class Cjpeg:
+    """The program ``cjpeg``; whose it is, libjpeg-turbo's or mozjpeg's, the version says."""
+
+    name = "cjpeg"
+    install = CJPEG.install
+
+    def version(self) -> str | None:
+        return CJPEG.version()
+
+    def refuses(self, image: Image) -> str | None:
+        return None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        # -sample always: mozjpeg's cjpeg changes the sampling by quality otherwise. One plane has no sampling.
+        sampling = "2x2" if setting.chroma == "420" and not image.grey else "1x1"
+        arguments = ["-quality", str(setting.quality), "-sample", sampling, "-optimize"]
+        # -baseline keeps the tables at 8 bits below quality 25, where some readers know nothing else.
+        arguments += ["-baseline", *(["-progressive"] if setting.effort else [])]
+        if not setting.effort and "mozjpeg" in (self.version() or ""):
+            arguments += ["-revert", "-optimize"]  # mozjpeg is progressive unless told to be its ancestor
+        return CJPEG.run(arguments, pnm(image))
+
+
+class PillowJpeg:
+    """libjpeg-turbo inside Pillow: the same bytes as its cjpeg."""
+
+    name = "pillow"
+    install = "Reinstall the Python package pillow."
+
+    def version(self) -> str | None:
+        return f"Pillow {PIL.__version__}, libjpeg-turbo {features.version_feature('libjpeg_turbo')}"
+
+    def refuses(self, image: Image) -> str | None:
+        return None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        output = io.BytesIO()
+        subsampling = "4:2:0" if setting.chroma == "420" else "4:4:4"
+        pillow(image).save(
+            output,
+            "JPEG",
+            # libjpeg takes 0 for 1, Pillow 0 for its default.
+            quality=max(1, setting.quality),
+            optimize=True,
+            progressive=setting.effort > 0,
+            **({} if image.grey else {"subsampling": subsampling}),
+        )
+        return output.getvalue()
+
+
+class VipsMozjpeg:
+    """mozjpeg inside libvips: trellis quantisation and its own table (number 3)."""
+
+    name = "mozjpeg"
+    install = "pip install 'kcompress[mozjpeg]' (pyvips and its binary build of libvips)."
+
+    def version(self) -> str | None:
+        vips = _vips()
+        return None if vips is None else f"libvips {vips.version(0)}.{vips.version(1)}.{vips.version(2)}"
+
+    def refuses(self, image: Image) -> str | None:
+        return None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        vips = _vips()
+        samples = np.ascontiguousarray(image.pixels[:, :, :1] if image.grey else image.pixels)
+        picture = vips.Image.new_from_memory(samples.data, image.width, image.height, samples.shape[2], "uchar")
+        picture = picture.copy(interpretation="b-w" if image.grey else "srgb")
+        jpeg: bytes = picture.jpegsave_buffer(
+            Q=max(1, setting.quality),
+            optimize_coding=True,
+            interlace=setting.effort > 0,
+            subsample_mode="on" if setting.chroma == "420" else "off",
+            trellis_quant=True,
+            overshoot_deringing=True,
+            optimize_scans=setting.effort > 0,
+            quant_table=3,
+            keep="none",
+        )
+        return jpeg
+
+
+def _vips() -> Any:
+    if importlib.util.find_spec("pyvips") is None:
+        return None
+    try:
+        import pyvips  # an extra, and slow to load
+    except OSError:  # the package without the library
+        return None
+    return pyvips
+
+
+JPEG = Codec(
+    name="jpeg",
+    suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
+    quality=Scale(finest=100, coarsest=0, default=75),
+    effort=Scale(finest=0, coarsest=1, default=1),  # 0 sequential, 1 progressive: a few per cent smaller
+    chromas=("420", "444"),
+    max_side=65535,
+    alpha=False,
+    backends=(Cjpeg(), PillowJpeg()),
+    only_by_name=(VipsMozjpeg(),),
+    tables=quantisation_tables,
+    metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp),
+)

@@ -1,0 +1,65 @@
+"""WebP, lossy: the program ``cwebp``, or libwebp inside Pillow."""
+
+import io
+
+import PIL
+from PIL import features
+
+from kcompress.codecs.codec import Codec, Scale
+from kcompress.codecs.containers.webp import with_metadata
+from kcompress.images import Image, pillow, pnm
+from kcompress.programs import CWEBP
+from kcompress.setting import Setting
+
+
+class Cwebp:
+    """The program ``cwebp``."""
+
+    name = "cwebp"
+    install = CWEBP.install
+
+    def version(self) -> str | None:
+        return CWEBP.version()
+
+    def refuses(self, image: Image) -> str | None:
+        return None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        quality, method = str(setting.quality), str(setting.effort)
+        return CWEBP.run(["-quiet", "-q", quality, "-m", method, "-o", "-", "--", "-"], pnm(image))
+
+
+class PillowWebp:
+    """libwebp inside Pillow: the same bytes as cwebp of the same release."""
+
+    name = "pillow"
+    install = "Reinstall the Python package pillow."
+
+    def version(self) -> str | None:
+        return f"Pillow {PIL.__version__}, libwebp {features.version_module('webp')}"
+
+    def refuses(self, image: Image) -> str | None:
+        return None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        output = io.BytesIO()
+        pillow(image).save(output, "WEBP", quality=setting.quality, method=setting.effort)
+        return output.getvalue()
+
+
+def _metadata(data: bytes, image: Image) -> tuple[bytes, list[str]]:
+    return with_metadata(data, image.width, image.height, image.icc, image.exif, image.xmp), []
+
+
+WEBP = Codec(
+    name="webp",
+    suffixes=(".webp",),
+    quality=Scale(finest=100, coarsest=0, default=75),
+    effort=Scale(finest=0, coarsest=6, default=4),
+    chromas=("420",),
+    max_side=16383,
+    alpha=True,
+    grey=False,
+    backends=(Cwebp(), PillowWebp()),
+    metadata=_metadata,
+)

@@ -1,0 +1,187 @@
+"""Planes <-> HEVC byte streams: the program ``x265`` or libx265 inside ffmpeg, and ffmpeg's decoder."""
+
+from typing import Protocol, cast
+
+import numpy as np
+
+from kcompress.codecs.containers import annexb
+from kcompress.errors import InputError, ProgramError
+from kcompress.planes import Matrix, Planes, Samples, Sampling, shifts
+from kcompress.programs import X265, ffmpeg
+
+_SAMPLINGS: tuple[Sampling, ...] = ("400", "420", "422", "444")
+_SWITCHES = frozenset({"info", "wpp", "rect", "amp"})  # options that the program spells --x and --no-x
+_PIXEL_FORMATS = {"400": "gray", "420": "yuv420p", "444": "yuv444p"}
+# H.273 matrix codes of the VUI -> ours; unspecified streams of stills are nearly always BT.601.
+_MATRICES: dict[int, Matrix] = {0: "rgb", 1: "bt709", 5: "bt601", 6: "bt601", 8: "ycgco", 9: "bt2020"}
+
+
+class StreamEncoder(Protocol):
+    """One way to reach x265."""
+
+    name: str
+    install: str
+
+    def version(self) -> str | None:
+        """None where it is not available."""
+        ...
+
+    def run(self, planes: Planes, preset: int, parameters: dict[str, str]) -> bytes:
+        """The byte stream of 8-bit planes that are already padded."""
+        ...
+
+
+class X265Program:
+    """The program ``x265``."""
+
+    name = "x265"
+    install = X265.install
+
+    def version(self) -> str | None:
+        return X265.version()
+
+    def run(self, planes: Planes, preset: int, parameters: dict[str, str]) -> bytes:
+        height, width = planes.luma.shape
+        arguments = ["--input", "-", "--input-res", f"{width}x{height}", "--input-csp", f"i{planes.sampling}"]
+        arguments += ["--input-depth", "8", "--output-depth", "8", "--fps", "25", "--frames", "1"]
+        arguments += ["--preset", str(preset), "--tune", "ssim", "--log-level", "error", "--no-progress"]
+        for key, value in parameters.items():
+            switch = [f"--{key}"] if value == "1" else [f"--no-{key}"]
+            arguments += switch if key in _SWITCHES else [f"--{key}", value]
+        return X265.run([*arguments, "--output", "-"], _raw(planes))
+
+
+class FfmpegX265:
+    """libx265 inside imageio-ffmpeg's ffmpeg."""
+
+    name = "ffmpeg"
+    install = "Reinstall the Python package imageio-ffmpeg."
+
+    def version(self) -> str | None:
+        try:
+            version = ffmpeg().version()
+        except RuntimeError:  # imageio-ffmpeg without its binary
+            return None
+        return None if version is None else f"ffmpeg {version.split('-')[0]}, libx265"
+
+    def run(self, planes: Planes, preset: int, parameters: dict[str, str]) -> bytes:
+        height, width = planes.luma.shape
+        arguments = ["-v", "error", "-f", "rawvideo", "-pix_fmt", _PIXEL_FORMATS[planes.sampling]]
+        arguments += ["-s", f"{width}x{height}", "-r", "25", "-i", "pipe:0", "-frames:v", "1"]
+        listed = ":".join(f"{key}={value}" for key, value in {**parameters, "log-level": "error"}.items())
+        arguments += ["-c:v", "libx265", "-preset", str(preset), "-tune", "ssim", "-x265-params", listed]
+        return ffmpeg().run([*arguments, "-f", "hevc", "pipe:1"], _raw(planes))
+
+
+STREAM_ENCODERS: tuple[StreamEncoder, ...] = (X265Program(), FfmpegX265())
+
+
+def encode(encoder: StreamEncoder, planes: Planes, qp: int, preset: int, *, exact_qp: bool) -> bytes:
+    """One intra picture as an HEVC byte stream, padded to whole coding blocks and not cropped.
+
+    Args:
+        encoder: how to reach x265.
+        planes: 8 bits, full range.
+        qp: 0..51.
+        preset: 0 (ultrafast) .. 9 (placebo).
+        exact_qp: code the picture at ``qp``; otherwise three steps finer, as x265 does for intra pictures
+            on its own (ipratio 1.4), and bpgenc with it.
+
+    Raises:
+        ProgramError: x265 failed, or ended well without a picture.
+    """
+    height, width = planes.luma.shape
+    block = 16 if min(width, height) <= 8 else 8
+    padded = _padded(planes, block)
+    smallest = min(padded.luma.shape)
+    parameters = {
+        "qp": str(qp),
+        "keyint": "1",
+        "info": "0",  # the text about itself that x265 writes is larger than a small picture
+        "wpp": "0",  # rows in parallel cost bytes; pictures run in parallel instead
+        # A still picture uses neither, but BPG's decoders take them for granted.
+        "rect": "1",
+        "amp": "1",
+        "range": "full",
+        "colorprim": "bt709",
+        "transfer": "iec61966-2-1",
+        "colormatrix": "smpte170m",
+        "chromaloc": "1",
+        "min-cu-size": str(block),
+    }
+    if exact_qp:
+        parameters["ipratio"] = "1"
+    if smallest < 64:  # x265 wants at least one coding tree unit in each direction
+        unit = "32" if smallest >= 32 else "16"
+        parameters |= {"ctu": unit, "max-tu-size": unit}
+    stream = encoder.run(padded, preset, parameters)
+    if not annexb.is_picture(annexb.units(stream)):
+        raise ProgramError(f"{encoder.name} ended well but wrote no complete picture. Try another --backend.")
+    return stream
+
+
+def decode(stream: bytes, name: str = "the picture") -> Planes:
+    """The first picture of an HEVC byte stream, as coded, not cropped.
+
+    Raises:
+        InputError: it cannot be decoded.
+    """
+    units = annexb.units(stream)
+    sets = [unit for unit in units if annexb.kind(unit) == annexb.SPS]
+    broken = f"{name} is corrupt or truncated HEVC. Get a whole copy."
+    if not sets:
+        raise InputError(broken)
+    try:
+        sps = annexb.parse_sps(sets[0])
+    except (EOFError, ValueError) as error:
+        raise InputError(f"{name} is HEVC that cannot be read here: {error}. Decode it with ffmpeg.") from error
+    # A window would make ffmpeg crop; the true size is known better outside.
+    whole = [annexb.cropped(unit, sps.width, sps.height) if annexb.kind(unit) == annexb.SPS else unit for unit in units]
+    strict = ["-v", "error", "-xerror", "-err_detect", "explode+crccheck"]
+    arguments = [*strict, "-f", "hevc", "-i", "pipe:0", "-frames:v", "1", "-f", "rawvideo", "pipe:1"]
+    try:
+        raw = ffmpeg().run(arguments, annexb.stream(whole))
+    except ProgramError as error:
+        raise InputError(broken) from error
+    sampling = _SAMPLINGS[sps.chroma_format]
+    shapes = [(sps.height, sps.width)]
+    if sampling != "400":
+        vertical, horizontal = shifts(sampling)
+        shapes += [(sps.height >> vertical, sps.width >> horizontal)] * 2
+    kind = np.dtype(np.uint8 if sps.bits_luma == 8 else "<u2")
+    if len(raw) != sum(height * width for height, width in shapes) * kind.itemsize:
+        raise InputError(broken)
+    planes, start = [], 0
+    for height, width in shapes:
+        count = height * width
+        planes.append(cast(Samples, np.frombuffer(raw, kind, count, start).reshape(height, width)))
+        start += count * kind.itemsize
+    matrix = _MATRICES.get(sps.matrix, "bt601")
+    return Planes(planes[0], tuple(planes[1:]), sampling, matrix, sps.full_range, sps.bits_luma)
+
+
+def cut(planes: Planes, width: int, height: int) -> Planes:
+    """The top left ``width`` x ``height`` of planes; chroma keeps a sample that is begun."""
+    vertical, horizontal = shifts(planes.sampling)
+    rows, columns = (height + vertical) >> vertical, (width + horizontal) >> horizontal
+    chroma = tuple(plane[:rows, :columns] for plane in planes.chroma)
+    return Planes(
+        planes.luma[:height, :width], chroma, planes.sampling, planes.matrix, planes.full_range, planes.bits,
+        planes.siting,
+    )  # fmt: skip
+
+
+def _padded(planes: Planes, block: int) -> Planes:
+    """Planes enlarged to whole coding blocks by repeating the last row and column."""
+    height, width = (-(-side // block) * block for side in planes.luma.shape)
+    vertical, horizontal = shifts(planes.sampling)
+
+    def enlarged(plane: Samples, rows: int, columns: int) -> Samples:
+        return cast(Samples, np.pad(plane, [(0, rows - plane.shape[0]), (0, columns - plane.shape[1])], mode="edge"))
+
+    chroma = tuple(enlarged(plane, height >> vertical, width >> horizontal) for plane in planes.chroma)
+    return Planes(enlarged(planes.luma, height, width), chroma, planes.sampling)
+
+
+def _raw(planes: Planes) -> bytes:
+    return b"".join(np.ascontiguousarray(plane).data for plane in planes.all)

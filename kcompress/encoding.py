@@ -1,0 +1,70 @@
+"""The product: picture -> preprocessor -> codec -> Encoded."""
+
+import time
+from dataclasses import dataclass
+
+from kcompress.codecs import Codec
+from kcompress.images import Image
+from kcompress.networks import DEFAULT, NONE, Preprocessor
+from kcompress.setting import Setting
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One compressed picture and how it came about.
+
+    Attributes:
+        data: the file.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
+        setting: what was asked for.
+        backend: that did it.
+        version: of the encoder.
+        network: that preprocessed it, or ``none``.
+        network_seconds: wall time of the preprocessor.
+        codec_seconds: wall time of the encoder.
+        notes: what the user should know.
+    """
+
+    data: bytes
+    width: int
+    height: int
+    setting: Setting
+    backend: str
+    version: str
+    network: str
+    network_seconds: float
+    codec_seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel: 8 * bytes / (width * height)."""
+        return 8 * len(self.data) / (self.width * self.height)
+
+
+def encode(
+    image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor | None = None, backend: str = "auto"
+) -> Encoded:
+    """Preprocess and compress one picture.
+
+    Raises:
+        UnsupportedError: the codec cannot hold the picture.
+        ProgramError: no encoder is there, or it failed.
+    """
+    image = codec.accepted(image)
+    encoder = codec.backend(backend, image)
+    start = time.perf_counter()
+    prepared = image if preprocessor is None else preprocessor(image, setting)
+    middle = time.perf_counter()
+    data, notes = codec.finished(encoder.encode(prepared, setting), prepared, setting)
+    end = time.perf_counter()
+    return Encoded(
+        data, image.width, image.height, setting, encoder.name, encoder.version() or "",
+        NONE if preprocessor is None else preprocessor.name, middle - start, end - middle, (*image.notes, *notes),
+    )  # fmt: skip
+
+
+def default_network(backend: str) -> str:
+    """The network for a backend: ``none`` before mozjpeg, whose trellis already does what ``shrink`` does."""
+    return NONE if backend == "mozjpeg" else DEFAULT

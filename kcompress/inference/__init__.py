@@ -1,0 +1,1 @@
+"""What every shipped model runs on: engines, weights, tiling."""

@@ -1,0 +1,101 @@
+"""Engines: ONNX Runtime on the CPU, torch on CUDA. Chosen once, called alike."""
+
+import ctypes
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.errors import UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Batch = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A network that is ready to run: (N, C, H, W) float32 -> (N, C, H, W) float32; callable from any thread."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Run the network."""
+        ...
+
+
+class OnnxEngine:
+    """ONNX Runtime on the CPU.
+
+    Raises:
+        WeightsError: the file is no ONNX graph that it can run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime  # only where a network is asked for: start-up time
+
+        onnxruntime.set_default_logger_severity(3)  # errors only; it warns about machines, not about models
+        try:
+            self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        # The runtime has a dozen exception classes of its own and shares no base with them.
+        except Exception as error:
+            raise WeightsError(f"{path} cannot be loaded ({error}). Get the file again.") from error
+        self._input = self._session.get_inputs()[0].name
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What was written into the graph's file."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def __call__(self, batch: Batch) -> Batch:
+        return np.asarray(self._session.run(None, {self._input: batch})[0])
+
+
+class TorchEngine:
+    """A torch module on any of torch's devices."""
+
+    def __init__(self, module: "nn.Module", device: str) -> None:
+        import torch
+
+        self._torch = torch
+        self._device = device
+        self._module = module.eval().to(device)
+
+    def __call__(self, batch: Batch) -> Batch:
+        with self._torch.inference_mode():
+            result = self._module(self._torch.from_numpy(batch).to(self._device))
+        return np.asarray(result.cpu().numpy())
+
+
+def resolve_device(name: str) -> str:
+    """``cpu`` or ``cuda:N`` of what the user typed; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise UsageError(f"--device {name} is not known. Allowed: auto, cpu, cuda, cuda:N.")
+    if name == "cpu":
+        return "cpu"
+    count = cuda_devices()
+    if name == "auto":
+        return "cuda:0" if count else "cpu"
+    number = int(name.partition(":")[2] or 0)
+    if number >= count:
+        have = f"CUDA devices here: {count}" if count else "no CUDA device was found"
+        raise UsageError(f"--device {name}: {have}. Take --device cpu, or check the driver with nvidia-smi.")
+    return f"cuda:{number}"
+
+
+def cuda_devices() -> int:
+    """Number of CUDA devices, asked of the driver: importing torch for it would take seconds."""
+    driver: Any = None
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(library)
+        except OSError:
+            continue
+    count = ctypes.c_int(0)
+    if driver is None or driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

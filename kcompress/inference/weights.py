@@ -1,0 +1,131 @@
+"""Weights: a ``.safetensors`` file, the same network as ``.onnx``, and a card ``.json``, with one stem."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import kcompress
+from kcompress.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT = "kcompress-1"
+"""Written into every file; another number means another layout of the metadata."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A set of weights on disk.
+
+    Attributes:
+        path: the ``.safetensors`` file.
+        metadata: strings by name: format, network, arguments (of the module, JSON), codec, recipe (JSON), data,
+            version (of kcompress), licence.
+    """
+
+    path: Path
+    metadata: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The stem of its files."""
+        return self.path.stem
+
+    @property
+    def onnx(self) -> Path:
+        """The same network for ONNX Runtime; may be missing beside weights of one's own."""
+        return self.path.with_suffix(".onnx")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the module is built with."""
+        return dict(json.loads(self.metadata["arguments"]))
+
+    def tensors(self) -> "dict[str, Tensor]":
+        """The state dict."""
+        from safetensors.torch import load_file  # imports torch
+
+        return load_file(self.path)
+
+    def digest(self) -> str:
+        """SHA-256 of the ``.safetensors`` file, by which its ``.onnx`` knows it."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+
+def folder() -> Path:
+    """Where the shipped weights lie: inside an installed package, beside it in a checkout."""
+    package = Path(kcompress.__file__).parent
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def shipped() -> list[Weights]:
+    """All weights that came with kcompress, by name."""
+    return [open_weights(path) for path in sorted(folder().glob("*.safetensors"))]
+
+
+def card(weights: Weights) -> dict[str, Any]:
+    """The card beside the weights; empty where there is none."""
+    path = weights.path.with_suffix(".json")
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def open_weights(path: Path, network: str | None = None) -> Weights:
+    """Read the metadata of a ``.safetensors`` file, or of the one beside an ``.onnx`` or ``.json`` file.
+
+    Args:
+        path: any of the three files.
+        network: the network they must be for.
+
+    Raises:
+        WeightsError: missing, not ours, or for another network.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    tensors = path.with_suffix(".safetensors")
+    if not tensors.is_file():
+        raise WeightsError(f"the weights {tensors} do not exist. Give a .safetensors file, or leave --weights out.")
+    try:
+        with safe_open(tensors, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{tensors} is not a safetensors file ({error}). Get the file again.") from error
+    if metadata.get("format") != FORMAT or not {"network", "arguments"} <= metadata.keys():
+        raise WeightsError(f"{tensors} has no kcompress metadata. Give weights that kcompress wrote.")
+    if network is not None and metadata["network"] != network:
+        raise WeightsError(
+            f"{tensors} are {metadata['network']} weights; {network} was asked for. "
+            f"Take --network {metadata['network']}, or other --weights."
+        )
+    return Weights(tensors, metadata)
+
+
+def write(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any]) -> Weights:
+    """Write the three files of a trained network, ``stem`` without suffix; needs ``kcompress[train]``.
+
+    The ONNX graph takes (N, 3, H, W) float32 with H and W multiples of 8.
+    """
+    import onnx
+    import torch
+    from safetensors.torch import save_file
+
+    complete = {"format": FORMAT, "version": kcompress.__version__, **metadata}
+    path = stem.with_suffix(".safetensors")
+    module = module.cpu().eval()
+    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path, complete)
+    weights = Weights(path, complete)
+    sizes = {2: 8 * torch.export.Dim("rows", min=1, max=8192), 3: 8 * torch.export.Dim("columns", min=1, max=8192)}
+    program = torch.onnx.export(
+        module, (torch.rand(1, 3, 64, 72),), dynamo=True, dynamic_shapes=(sizes,), optimize=True, verbose=False
+    )
+    if program is None:
+        raise WeightsError(f"{stem}: the ONNX export gave nothing. Check the versions of torch and onnxscript.")
+    graph = program.model_proto
+    onnx.helper.set_model_props(graph, {**complete, "safetensors_sha256": weights.digest()})
+    onnx.save(graph, weights.onnx)
+    stem.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    return weights

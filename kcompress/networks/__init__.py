@@ -1,0 +1,94 @@
+"""The preprocessors by name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kcompress.errors import UsageError, WeightsError
+from kcompress.inference import weights as weight_files
+from kcompress.inference.engine import Engine, OnnxEngine, TorchEngine, resolve_device
+from kcompress.inference.weights import Weights
+from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
+from kcompress.networks.shrink import Shrink
+
+__all__ = ["DEFAULT", "NETWORKS", "NONE", "Network", "Preprocessor", "load"]
+
+NONE = "none"
+DEFAULT = "shrink"
+"""Taken unless another is asked for, until a trained network measures better."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One kind of preprocessor.
+
+    Attributes:
+        name: as the user types it.
+        about: one line for people.
+        learned: whether it needs weights.
+        halo: pixels around a tile that its output can depend on, rounded up to a multiple of ``multiple``.
+        multiple: its input sizes are multiples of it.
+    """
+
+    name: str
+    about: str
+    learned: bool = False
+    halo: int = 0
+    multiple: int = 1
+
+
+NETWORKS: dict[str, Network] = {
+    network.name: network
+    for network in (
+        Network(NONE, "the plain codec"),
+        Network("shrink", "soft threshold in the block DCT, in proportion to the quantiser; no weights"),
+        # Reach of the U-Net: 39 pixels up and left, 32 down and right (a test measures it).
+        Network("kuchen", "U-Net that imitates the best filter of a pool", learned=True, halo=40, multiple=8),
+    )
+}
+
+
+def load(name: str, *, device: str = "auto", strength: float = 1.0, weights: Path | None = None) -> Preprocessor | None:
+    """A preprocessor that is ready to run, or None for ``none``.
+
+    Args:
+        name: of ``NETWORKS``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; resolved here and nowhere else.
+        strength: 0 leaves the picture as it is, 1 takes the network's word.
+        weights: a file to take in place of the shipped ones.
+
+    Raises:
+        UsageError: unknown network or device, strength out of range, weights for a network that has none.
+        WeightsError: missing or unfit weights.
+    """
+    if name not in NETWORKS:
+        raise UsageError(f"--network {name} is not known. Allowed: {', '.join(NETWORKS)}.")
+    network = NETWORKS[name]
+    if not 0 <= strength <= 1:
+        raise UsageError(f"--strength {strength:g} is out of range. Allowed: 0..1.")
+    if weights is not None and not network.learned:
+        raise UsageError(f"--weights: the network {name} has none. Leave it out, or choose another --network.")
+    place = resolve_device(device)
+    if name == NONE:
+        return None
+    if not network.learned:
+        return Shrink(strength)
+    found = weight_files.open_weights(weights or weight_files.folder() / f"{name}.safetensors", name)
+    engine = _engine(found, place)
+    return NetworkPreprocessor(found.name, engine, strength=strength, halo=network.halo, multiple=network.multiple)
+
+
+def _engine(weights: Weights, device: str) -> Engine:
+    if device == "cpu" and weights.onnx.is_file():
+        engine = OnnxEngine(weights.onnx)
+        if engine.metadata.get("safetensors_sha256") != weights.digest():
+            raise WeightsError(f"{weights.onnx} belongs to other weights than {weights.path.name}. Export it again.")
+        return engine
+    from kcompress.networks.kuchen import Kuchen  # imports torch
+
+    try:
+        module = Kuchen(**weights.arguments)
+        module.load_state_dict(weights.tensors())
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{weights.path} does not fit the network kuchen ({reason}). Give other weights.") from error
+    return TorchEngine(module, device)

@@ -1,0 +1,180 @@
+"""External programs: where they are, which version, and how to run them. The only user of ``subprocess``."""
+
+import contextlib
+import functools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kcompress.errors import MissingProgramError, ProgramError, ProgramTimeoutError
+
+TIMEOUT_SECONDS = 600.0
+"""How long one program may work on one picture; ``KCOMPRESS_TIMEOUT`` (seconds) overrides it."""
+
+_PROBE_SECONDS = 10.0
+_running: set[subprocess.Popen[bytes]] = set()
+_scratch: set[str] = set()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Program:
+    """One external program.
+
+    Attributes:
+        name: the command.
+        probe: arguments that make it print its version, on stdout or stderr, with any exit code.
+        version_pattern: regular expression; its whole match is the version that is shown.
+        install: how to get it.
+        path: of the executable, if it is not the one found on PATH (a program inside a Python package).
+    """
+
+    name: str
+    probe: tuple[str, ...]
+    version_pattern: str
+    install: str
+    path: str | None = None
+
+    def find(self) -> str | None:
+        """Path of the executable, or None where it is not installed."""
+        return self.path or shutil.which(self.name)
+
+    def version(self) -> str | None:
+        """Version text, ``unknown version`` where the program does not tell, None where it is missing."""
+        path = self.find()
+        return None if path is None else _version(path, self.probe, self.version_pattern)
+
+    def run(self, arguments: Sequence[str], stdin: bytes | memoryview = b"") -> bytes:
+        """Run the program without a shell and return what it wrote to stdout.
+
+        Raises:
+            MissingProgramError: it is not installed.
+            ProgramTimeoutError: it took longer than the limit and was killed.
+            ProgramError: it ended with another code than 0; the message carries the end of its stderr.
+        """
+        path = self.find()
+        if path is None:
+            raise MissingProgramError(f"{self.name} is not installed. {self.install}")
+        status, output, complaint = _run([path, *arguments], stdin, _timeout(), self.name)
+        if status != 0:
+            how = f"was ended by signal {signal.Signals(-status).name}" if status < 0 else f"failed with code {status}"
+            last = " / ".join(complaint.decode(errors="replace").strip().splitlines()[-3:]) or "it gave no reason"
+            raise ProgramError(f"{self.name} {how}: {last}. Try another --backend, or reinstall {self.name}.")
+        return output
+
+
+def _timeout() -> float:
+    try:
+        return float(os.environ["KCOMPRESS_TIMEOUT"])
+    except (KeyError, ValueError):
+        return TIMEOUT_SECONDS
+
+
+@functools.cache
+def _version(path: str, probe: tuple[str, ...], pattern: str) -> str:
+    try:
+        _, output, complaint = _run([path, *probe], b"", _PROBE_SECONDS, path)
+    except ProgramError:
+        return "unknown version"
+    match = re.search(pattern, (output + b"\n" + complaint).decode(errors="replace"))
+    return match.group() if match else "unknown version"
+
+
+def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str) -> tuple[int, bytes, bytes]:
+    try:
+        # A session of its own: what the program starts in turn can be killed with it.
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+    except OSError as error:
+        raise ProgramError(f"{name} cannot be started: {error.strerror}. Reinstall it.") from error
+    with _lock:
+        _running.add(process)
+    try:
+        # A program that gives up before it has read its input closes the pipe: communicate() takes that calmly.
+        output, complaint = process.communicate(stdin, timeout)  # type: ignore[arg-type]
+    except subprocess.TimeoutExpired as error:
+        raise ProgramTimeoutError(
+            f"{name} was stopped after {timeout:g} seconds. "
+            "Take a smaller picture, a lower --effort, or set KCOMPRESS_TIMEOUT to more seconds."
+        ) from error
+    finally:
+        if process.poll() is None:
+            _kill(process)
+            process.communicate()
+        with _lock:
+            _running.discard(process)
+    return process.returncode, output, complaint
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder for programs that cannot work on pipes."""
+    folder = tempfile.mkdtemp(prefix="kcompress-")
+    with _lock:
+        _scratch.add(folder)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with _lock:
+            _scratch.discard(folder)
+
+
+def stop_all() -> None:
+    """Kill every running program and remove every scratch folder: for the way out after Ctrl-C."""
+    with _lock:
+        processes, folders = list(_running), list(_scratch)
+    for process in processes:
+        _kill(process)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+CJPEG = Program(
+    "cjpeg",
+    ("-version",),
+    r"(libjpeg-turbo|mozjpeg) version \S+|version \S+",
+    "Debian: apt install libjpeg-turbo-progs; macOS: brew install jpeg-turbo.",
+)
+CWEBP = Program("cwebp", ("-version",), r"\d+\.\d+\.\d+", "Debian: apt install webp; macOS: brew install webp.")
+X265 = Program(
+    "x265",
+    ("--version",),
+    r"(?<=encoder version )\S+",
+    "Debian: apt install x265; macOS: brew install x265.",
+)
+BPGENC = Program("bpgenc", ("-h",), r"(?<=version )\d\S*", "Build libbpg from its source at bellard.org/bpg.")
+BPGDEC = Program("bpgdec", ("-h",), r"(?<=version )\d\S*", "Build libbpg from its source at bellard.org/bpg.")
+GUETZLI = Program(
+    "guetzli", ("--version",), r"\d+\.\d+\S*", "Debian: apt install guetzli; macOS: brew install guetzli."
+)
+
+
+@functools.cache
+def ffmpeg() -> Program:
+    """The ffmpeg inside imageio-ffmpeg, which holds libx265 and an HEVC decoder."""
+    import imageio_ffmpeg  # only where it is needed: start-up time
+
+    return Program(
+        "ffmpeg",
+        ("-version",),
+        r"(?<=ffmpeg version )\S+",
+        "Reinstall the Python package imageio-ffmpeg.",
+        imageio_ffmpeg.get_ffmpeg_exe(),
+    )

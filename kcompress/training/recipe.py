@@ -1,0 +1,32 @@
+"""Recipe: every knob of a training run. It travels into the weights' card as it is."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the Kuchen U-Net is trained; defaults are the paper's (sections 4.2 and 4.3) where it gives a value.
+
+    Attributes:
+        width: channels after the network's first level; the paper gives none.
+        steps: optimiser steps.
+        batch: patches a step.
+        learning_rate: of Adam, constant.
+        patch_width: pixels.
+        patch_height: pixels.
+        stride: pixels between the corners of neighbouring patches, both ways.
+        held_out: share of the pictures kept for validation, drawn by their sha256.
+        validate_every: steps between validations, each of which leaves a checkpoint.
+        seed: of the weights' start and of the order of the patches.
+    """
+
+    width: int = 8
+    steps: int = 20_000
+    batch: int = 4
+    learning_rate: float = 1e-4
+    patch_width: int = 320
+    patch_height: int = 180
+    stride: int = 160
+    held_out: float = 0.1
+    validate_every: int = 1_000
+    seed: int = 0
