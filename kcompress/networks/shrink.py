@@ -36,8 +36,8 @@ def thresholds(amplitude: float, coarseness: float) -> NDArray[np.float32]:
         coarseness: c, 0 finest .. 1 coarsest quality of the codec.
     """
     frequency = np.add.outer(np.arange(8), np.arange(8)).astype(np.float32)
-    limits: NDArray[np.float32] = 10 * amplitude * coarseness * np.minimum(frequency / 4, np.float32(1.5))
-    return limits.astype(np.float32)
+    limits = 10 * amplitude * coarseness * np.minimum(frequency / 4, 1.5)
+    return np.asarray(limits, dtype=np.float32)
 
 
 def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -45,9 +45,9 @@ def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray[n
     height, width = plane.shape
     blocks = plane.reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
     coefficients = _DCT @ blocks @ _DCT.T
-    coefficients -= np.clip(coefficients, -limits, limits)
-    restored: NDArray[np.float32] = (_DCT.T @ coefficients @ _DCT).transpose(0, 2, 1, 3).reshape(height, width)
-    return restored
+    kept = coefficients - np.clip(coefficients, -limits, limits)
+    restored = (_DCT.T @ kept @ _DCT).transpose(0, 2, 1, 3).reshape(height, width)
+    return np.asarray(restored, dtype=np.float32)
 
 
 class Shrink:
