@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from kcompress.codecs import Codec
+from kcompress.errors import ProgramError
 from kcompress.images import Image
 from kcompress.networks import DEFAULT, NONE, Preprocessor
 from kcompress.setting import Setting
@@ -57,7 +58,10 @@ def encode(
     start = time.perf_counter()
     prepared = image if preprocessor is None else preprocessor(image, setting)
     middle = time.perf_counter()
-    data, notes = codec.finished(encoder.encode(prepared, setting), prepared, setting)
+    data = encoder.encode(prepared, setting)
+    if codec.complete is not None and not codec.complete(data):
+        raise ProgramError(f"{encoder.name} ended well but wrote no whole {codec.name} file. Try another --backend.")
+    data, notes = codec.finished(data, prepared, setting)
     end = time.perf_counter()
     return Encoded(
         data, image.width, image.height, setting, encoder.name, encoder.version() or "",

@@ -48,6 +48,7 @@ SUFFIXES = frozenset(
 
 _FORMATS = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF"]
 _ORIENTATION = 0x0112
+_WHOLE_COPY = "It may be corrupt or truncated: get a whole copy."
 # The size is checked here, with one limit and one message, for every format alike.
 Pil.MAX_IMAGE_PIXELS = None
 
@@ -179,7 +180,9 @@ def keeping(image: Image, metadata: Metadata, name: str = "the picture") -> Imag
     image = replace(image, exif=None, xmp=None)
     if metadata == "icc":
         return image
-    converted: Image = _guarded(image.in_srgb, name, "its ICC profile cannot be used; keep it with --metadata icc")
+    converted: Image = _guarded(
+        image.in_srgb, name, "has an ICC profile that cannot be used", "Keep it with --metadata icc."
+    )
     return converted
 
 
@@ -224,13 +227,13 @@ def _pil(samples: Pixels) -> Pil.Image:
     return Pil.fromarray(np.ascontiguousarray(samples))
 
 
-def _guarded(work: Callable[[], Any], name: str, complaint: str) -> Any:
+def _guarded(work: Callable[[], Any], name: str, complaint: str, advice: str = _WHOLE_COPY) -> Any:
     try:
         return work()
     # The boundary to decoders of foreign bytes: a broken file makes them raise nearly anything.
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
-        raise InputError(f"{name}: {complaint} ({reason}).") from error
+        raise InputError(f"{name} {complaint} ({reason.rstrip('.')}). {advice}") from error
 
 
 def _open(data: bytes, name: str) -> Pil.Image:
@@ -241,8 +244,10 @@ def _open(data: bytes, name: str) -> Pil.Image:
 
         pillow_heif.register_heif_opener(thumbnails=False)
         formats = ["HEIF"]
-    complaint = "cannot be read as a picture; give PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, HEIC or AVIF"
-    file: Pil.Image = _guarded(lambda: Pil.open(io.BytesIO(data), formats=formats), name, complaint)
+    advice = "Give a whole PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, HEIC or AVIF file."
+    file: Pil.Image = _guarded(
+        lambda: Pil.open(io.BytesIO(data), formats=formats), name, "cannot be read as a picture", advice
+    )
     return file
 
 
@@ -271,11 +276,11 @@ def _select(file: Pil.Image, frame: int | None, name: str) -> None:
         if not 0 <= frame < frames:
             raise UsageError(f"--frame {frame}: {name} holds {frames}. Allowed: 0..{frames - 1}.")
         if frame:
-            _guarded(lambda: file.seek(frame), name, f"its frame {frame} cannot be read; it may be truncated")
+            _guarded(lambda: file.seek(frame), name, f"has a frame {frame} that cannot be read")
 
 
 def _decoded(data: bytes, file: Pil.Image, name: str) -> Image:
-    complaint = "cannot be decoded; it may be corrupt or truncated, get a whole copy"
+    complaint = "cannot be decoded"
     _guarded(file.load, name, complaint)
     orientation = _guarded(lambda: file.getexif().get(_ORIENTATION, 1), name, complaint)
     icc: bytes | None = file.info.get("icc_profile") or None
@@ -288,7 +293,9 @@ def _decoded(data: bytes, file: Pil.Image, name: str) -> Image:
     if _bits(data, file) > 8:
         notes.append("its samples of more than 8 bits became 8 bits")
     if upright.mode in ("CMYK", "LAB"):
-        upright, note = _guarded(lambda: _from_print(upright, icc), name, "its colour profile cannot be used")
+        upright, note = _guarded(
+            lambda: _from_print(upright, icc), name, "has a colour profile that cannot be used", "Convert it to RGB."
+        )
         notes.append(note)
         icc = None
     samples = _guarded(lambda: _samples(upright), name, complaint)

@@ -20,6 +20,7 @@ TIMEOUT_SECONDS = 600.0
 
 _PROBE_SECONDS = 10.0
 _running: set[subprocess.Popen[bytes]] = set()
+_stopped = threading.Event()
 _scratch: set[str] = set()
 _lock = threading.Lock()
 
@@ -88,14 +89,16 @@ def _version(path: str, probe: tuple[str, ...], pattern: str) -> str:
 
 
 def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str) -> tuple[int, bytes, bytes]:
-    try:
-        # A session of its own: what the program starts in turn can be killed with it.
-        process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
-    except OSError as error:
-        raise ProgramError(f"{name} cannot be started: {error.strerror}. Reinstall it.") from error
-    with _lock:
+    with _lock:  # held while it starts: stop_all() sees every program or keeps it from starting
+        if _stopped.is_set():
+            raise ProgramError(f"{name} was not started: kcompress is ending. Start again.")
+        try:
+            # A session of its own: what the program starts in turn can be killed with it.
+            process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            raise ProgramError(f"{name} cannot be started: {error.strerror}. Reinstall it.") from error
         _running.add(process)
     try:
         # A program that gives up before it has read its input closes the pipe: communicate() takes that calmly.
@@ -125,8 +128,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A temporary folder for programs that cannot work on pipes."""
-    folder = tempfile.mkdtemp(prefix="kcompress-")
     with _lock:
+        if _stopped.is_set():
+            raise ProgramError("no scratch folder was made: kcompress is ending. Start again.")
+        folder = tempfile.mkdtemp(prefix="kcompress-")
         _scratch.add(folder)
     try:
         yield Path(folder)
@@ -139,6 +144,7 @@ def scratch_folder() -> Iterator[Path]:
 def stop_all() -> None:
     """Kill every running program and remove every scratch folder: for the way out after Ctrl-C."""
     with _lock:
+        _stopped.set()
         processes, folders = list(_running), list(_scratch)
     for process in processes:
         _kill(process)
@@ -164,6 +170,10 @@ BPGDEC = Program("bpgdec", ("-h",), r"(?<=version )\d\S*", "Build libbpg from it
 GUETZLI = Program(
     "guetzli", ("--version",), r"\d+\.\d+\S*", "Debian: apt install guetzli; macOS: brew install guetzli."
 )
+
+
+PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, BPGDEC, GUETZLI)}
+"""Those that are looked for on PATH, by name."""
 
 
 @functools.cache

@@ -25,14 +25,22 @@ def decode(
     frame: options.Frame = None,
     force: options.Force = False,
 ) -> None:  # fmt: skip
-    """Decode a compressed picture to a lossless file."""
+    """Decode a compressed picture to a lossless file.
+
+    \b
+    kcompress decode photo.bpg
+    kcompress decode photo.heic -o photo.ppm
+    """  # noqa: D301 (Click wants a real backspace)
     from kcompress.codecs import decode as expand
     from kcompress.images import write
 
+    if files.is_folder(source):
+        raise UsageError(f"{output.name(source)} is a folder, and decode takes one file. Name it.")
     planned = files.plan([source], target, ".png", frozenset(), force=force)[0]
     suffix = ".png" if planned.target == STREAM else Path(planned.target).suffix.lower()
     if suffix not in _FORMATS:
-        raise UsageError(f"-o {output.name(planned.target)}: cannot write {suffix}. Known: {' '.join(_FORMATS)}")
+        known = " ".join(_FORMATS)
+        raise UsageError(f"-o {output.name(planned.target)}: the suffix says no format that is known. Take {known}.")
     if planned.refusal is not None:
         raise planned.refusal
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kcompress.cli import options, output
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @reported
 def doctor(as_json: options.Json = False) -> None:
-    """Show encoders, networks and devices; exit 0 if every codec can be written."""
+    """Show what is installed, what is missing and how to get it.
+
+    Exit code 0 if every codec can be written, by whichever encoder.
+    """
     findings = [*_encoders(), *_filters(), *_networks(), *_devices()]
     if as_json:
         for finding in findings:
@@ -30,6 +34,7 @@ def doctor(as_json: options.Json = False) -> None:
 
 def _encoders() -> list[dict[str, object]]:
     from kcompress.codecs import CODECS
+    from kcompress.programs import PROGRAMS
 
     found = []
     for codec in CODECS.values():
@@ -37,7 +42,8 @@ def _encoders() -> list[dict[str, object]]:
             version = backend.version()
             use = "on demand" if backend in codec.only_by_name else "auto"
             install = "" if version else backend.install
-            found.append(_finding("encoder", f"{codec.name}: {backend.name}", version, use, install))
+            path = PROGRAMS[backend.name].find() if backend.name in PROGRAMS else None
+            found.append(_finding("encoder", f"{codec.name}: {backend.name}", version, use, install, path))
     return found
 
 
@@ -45,7 +51,7 @@ def _filters() -> list[dict[str, object]]:
     from kcompress.programs import GUETZLI
 
     version = GUETZLI.version()
-    return [_finding("filter", "guetzli", version, "label pool", "" if version else GUETZLI.install)]
+    return [_finding("filter", "guetzli", version, "label pool", "" if version else GUETZLI.install, GUETZLI.find())]
 
 
 def _networks() -> list[dict[str, object]]:
@@ -95,18 +101,24 @@ def _devices() -> list[dict[str, object]]:
     return found
 
 
-def _finding(kind: str, name: str, detail: str | None, use: str, advice: str) -> dict[str, object]:
-    return {"type": kind, "name": name, "available": detail is not None, "detail": detail, "use": use, "advice": advice}
+def _finding(
+    kind: str, name: str, detail: str | None, use: str, advice: str, path: str | None = None
+) -> dict[str, object]:
+    return {
+        "type": kind, "name": name, "available": detail is not None, "detail": detail, "path": path,
+        "use": use, "advice": advice,
+    }  # fmt: skip
 
 
 def _show(findings: list[dict[str, object]]) -> None:
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "", "", "use", ""):
+    for heading in ("what", "name", "here", "use", "version, or how to get it"):
         table.add_column(heading, overflow="fold")
     for finding in findings:
         mark = "[green]yes[/]" if finding["available"] else "[yellow]no[/]"
-        text = str(finding["detail"] or finding["advice"]).replace("[", r"\[")
+        found = [str(text) for text in (finding["detail"], finding["path"]) if text]
+        text = escape(", ".join(found) or str(finding["advice"]))
         table.add_row(str(finding["type"]), str(finding["name"]), mark, str(finding["use"]), text)
     console.print(table)
 

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 @reported
 def encode(
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders of pictures, - for stdin.")
-    ],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders of pictures, - for stdin.")],
     target: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +47,13 @@ def encode(
     as_json: options.Json = False,
     force: options.Force = False,
 ) -> None:
-    """Preprocess pictures and compress them into standard files."""
+    """Preprocess pictures and compress them into standard files.
+
+    \b
+    kcompress encode photo.png --codec webp -q 60
+    kcompress encode photos/ -o small/ --codec hevc
+    cat photo.png | kcompress encode - --codec jpeg > photo.jpg
+    """  # noqa: D301 (Click wants a real backspace)
     from kcompress.encoding import default_network
     from kcompress.images import SUFFIXES
     from kcompress.networks import load
@@ -162,22 +166,26 @@ def _results(
 def _codec(name: "options.CodecName | None", target: str | None) -> "tuple[Codec, bool]":
     """The codec, and whether its bare stream is wanted: by name, by the output's suffix, or JPEG."""
     from kcompress.codecs import CODECS
+    from kcompress.images import SUFFIXES
 
-    suffix = "" if target is None or target == STREAM else Path(target).suffix.lower()
+    names_file = target is not None and target != STREAM and not files.names_folder(target)
+    suffix = Path(target or "").suffix.lower() if names_file else ""
     by_suffix = next(
         (codec for codec in CODECS.values() if suffix in (*codec.suffixes, *codec.raw_suffixes)), None
     )  # fmt: skip
     if name is None:
-        if suffix and by_suffix is None and not Path(target or "").is_dir():
+        if suffix and by_suffix is None:
             known = " ".join(known for codec in CODECS.values() for known in (*codec.suffixes, *codec.raw_suffixes))
-            raise UsageError(f"-o {output.name(target or '')}: no codec writes {suffix}. Known: {known}")
+            raise UsageError(
+                f"-o {output.name(target or '')}: no codec writes {suffix} files. Take one of {known}, or --codec."
+            )
         chosen = by_suffix or CODECS["jpeg"]
     else:
         chosen = CODECS[name.value]
-        if by_suffix is not None and by_suffix is not chosen:
+        if by_suffix is not chosen and (by_suffix is not None or suffix in SUFFIXES):
+            other = f", or take --codec {by_suffix.name}" if by_suffix else ""
             raise UsageError(
-                f"--codec {name.value} does not write {suffix} files. "
-                f"Give -o a name in {chosen.suffixes[0]}, or take --codec {by_suffix.name}."
+                f"--codec {name.value} does not write {suffix} files. Give -o a name in {chosen.suffixes[0]}{other}."
             )
     return chosen, suffix in chosen.raw_suffixes
 

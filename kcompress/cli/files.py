@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -52,32 +53,33 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
         force: whether existing files may be overwritten.
 
     Raises:
-        UsageError: several pictures and one output file, or nothing to do.
-        InputError: a source does not exist.
+        UsageError: several pictures and one output.
+        InputError: nothing to do.
     """
     found = [pair for source in sources for pair in _expanded(source, output, known)]
     if not found:
         raise InputError(f"no picture was found in {', '.join(map(name, sources))}. Known: {' '.join(sorted(known))}")
-    into_folder = output is not None and output != STREAM and (
-        len(found) > 1 or output.endswith(("/", os.sep)) or Path(output).is_dir() or any(map(_is_folder, sources))
-    )  # fmt: skip
-    if len(found) > 1 and output == STREAM:
+    if len(found) > 1 and (output == STREAM or (output is None and STREAM in sources)):
         raise UsageError(f"{len(found)} pictures cannot go to stdout together. Give -o FOLDER.")
-    if into_folder and output is not None and Path(output).exists() and not Path(output).is_dir():
-        raise UsageError(f"-o {name(output)} is a file, and there are {len(found)} pictures. Give a folder.")
+    several = len(found) > 1 or any(map(is_folder, sources))
+    into_folder = output is not None and output != STREAM and (several or names_folder(output))
+    if into_folder and output is not None and (Path(output).suffix or _mode(output)) and not names_folder(output):
+        raise UsageError(f"-o {name(output)} names a file, and several pictures need a folder. End its name in /.")
     jobs: list[Job] = []
     inputs = {_identity(source) for source, _ in found if source != STREAM}
     taken: dict[str, str] = {}
     for source, below in found:
         target = _target(source, below, output, suffix, into_folder)
-        refusal = None
-        if target != STREAM:
+        refusal: KcompressError | None = None
+        if source != STREAM and not os.path.lexists(source):
+            refusal = InputError(f"{name(source)} does not exist. Check the path.")
+        elif target != STREAM:
             real = os.path.realpath(target)
             if _identity(target) in inputs or real in {os.path.realpath(source)}:
                 refusal = OutputError(f"{name(target)} is also an input and would be lost. Give another -o.")
             elif real in taken:
                 refusal = OutputError(f"{name(target)} is already the output of {name(taken[real])}. Give another -o.")
-            elif os.path.lexists(target) and not force:
+            elif os.path.lexists(target) and not force and not _is_device(target):
                 refusal = OutputError(f"{name(target)} exists. Give --force to overwrite it, or another -o.")
             taken.setdefault(real, source)
         jobs.append(Job(source, target, refusal))
@@ -85,7 +87,7 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
 
 
 def write(target: str, data: bytes) -> None:
-    """Write a file wholly or not at all: to a temporary file beside it, then renamed.
+    """Write a file wholly or not at all: to a temporary file beside it, then renamed; a device or pipe directly.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
@@ -93,6 +95,9 @@ def write(target: str, data: bytes) -> None:
     path = Path(target)
     temporary = ""
     try:
+        if _is_device(target):
+            path.write_bytes(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".kcompress-", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "wb") as stream:
@@ -113,9 +118,7 @@ def _expanded(source: str, output: str | None, known: frozenset[str]) -> list[tu
     """(file, its path below the folder it was found in); None for files named one by one."""
     if source == STREAM:
         return [(source, None)]
-    if not os.path.lexists(source):
-        raise InputError(f"{name(source)} does not exist. Check the path.")
-    if not _is_folder(source):
+    if not is_folder(source):
         return [(source, None)]
     # An output folder inside the input folder holds results, not pictures to do.
     results = os.path.realpath(output) if output not in (None, STREAM) else None
@@ -138,8 +141,28 @@ def _target(source: str, below: Path | None, output: str | None, suffix: str, in
     return output if output is not None else str(Path(source).with_suffix(suffix))
 
 
-def _is_folder(source: str) -> bool:
-    return source != STREAM and Path(source).is_dir()
+def is_folder(path: str) -> bool:
+    """Whether it is a folder that is there."""
+    return path != STREAM and stat.S_ISDIR(_mode(path))
+
+
+def names_folder(path: str) -> bool:
+    """Whether it means a folder: one that is there, or a new one by its last letter."""
+    return path.endswith(("/", os.sep)) or is_folder(path)
+
+
+def _is_device(path: str) -> bool:
+    """Whether it is there and no file: /dev/null, a named pipe. Renaming a file over it would destroy it."""
+    mode = _mode(path)
+    return bool(mode) and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _mode(path: str) -> int:
+    """Kind and rights, 0 where there is nothing that can be looked at."""
+    try:
+        return Path(path).stat().st_mode
+    except OSError:
+        return 0
 
 
 def _identity(path: str) -> tuple[int, int] | str:

@@ -59,6 +59,7 @@ def _on_terminate(number: int, frame: object) -> NoReturn:
 def _leave(word: str, code: int) -> NoReturn:
     """Leave at once: worker threads may be deep inside an encoder and hold nothing that would be missed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     from kcompress.programs import stop_all
 
     stop_all()

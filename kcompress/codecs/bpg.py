@@ -9,6 +9,7 @@ from kcompress.codecs.codec import Codec, Scale
 from kcompress.codecs.containers import bpg as container
 from kcompress.codecs.containers.bpg import EXIF, ICC, XMP, Bpg
 from kcompress.codecs.x265 import STREAM_ENCODERS, StreamEncoder
+from kcompress.errors import InputError, ProgramError
 from kcompress.images import Image, Pixels, write
 from kcompress.planes import LIBBPG, Planes, from_rgb, grey_planes, to_rgb
 from kcompress.programs import BPGENC, scratch_folder
@@ -34,7 +35,10 @@ class Bpgenc:
             source.write_bytes(write(replace(image, icc=None, exif=None, xmp=None), "PNG"))
             arguments = ["-q", str(setting.quality), "-f", setting.chroma, "-m", str(setting.effort)]
             BPGENC.run([*arguments, "-o", str(target), str(source)])
-            written = container.demux(target.read_bytes(), "what bpgenc wrote")
+            try:
+                written = container.demux(target.read_bytes(), "what bpgenc wrote")
+            except (OSError, InputError) as error:
+                raise ProgramError("bpgenc ended well but wrote no whole BPG file. Try another --backend.") from error
         # Written once more: with our metadata, and with the length that bpgenc leaves out.
         return container.mux(replace(written, extensions=_extensions(image)))
 

@@ -76,6 +76,7 @@ class Codec:
         backends: in the order they are tried.
         only_by_name: backends taken only when asked for.
         tables: quantisation tables of a quality, where networks need them.
+        complete: whether a backend's bytes are a whole file; None where the container checks them.
         metadata: puts profile, EXIF and XMP into a file of backends that write none.
     """
 
@@ -91,6 +92,7 @@ class Codec:
     only_by_name: tuple[Backend, ...] = ()
     raw_suffixes: tuple[str, ...] = ()
     tables: Callable[[int], tuple[Table, Table]] | None = None
+    complete: Callable[[bytes], bool] | None = None
     metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
 
     def setting(

@@ -9,7 +9,7 @@ import PIL
 from PIL import features
 
 from kcompress.codecs.codec import Codec, Scale
-from kcompress.codecs.containers.jpeg import with_metadata
+from kcompress.codecs.containers.jpeg import is_complete, with_metadata
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CJPEG
 from kcompress.setting import Setting, Table
@@ -140,5 +140,6 @@ JPEG = Codec(
     backends=(Cjpeg(), PillowJpeg()),
     only_by_name=(VipsMozjpeg(),),
     tables=quantisation_tables,
+    complete=is_complete,
     metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp),
 )

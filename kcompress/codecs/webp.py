@@ -6,7 +6,7 @@ import PIL
 from PIL import features
 
 from kcompress.codecs.codec import Codec, Scale
-from kcompress.codecs.containers.webp import with_metadata
+from kcompress.codecs.containers.webp import is_complete, with_metadata
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CWEBP
 from kcompress.setting import Setting
@@ -61,5 +61,6 @@ WEBP = Codec(
     alpha=True,
     grey=False,
     backends=(Cwebp(), PillowWebp()),
+    complete=is_complete,
     metadata=_metadata,
 )

@@ -68,7 +68,9 @@ class FfmpegX265:
         height, width = planes.luma.shape
         arguments = ["-v", "error", "-f", "rawvideo", "-pix_fmt", _PIXEL_FORMATS[planes.sampling]]
         arguments += ["-s", f"{width}x{height}", "-r", "25", "-i", "pipe:0", "-frames:v", "1"]
-        listed = ":".join(f"{key}={value}" for key, value in {**parameters, "log-level": "error"}.items())
+        # Told that one frame is all, x265 signals Main Still Picture, which every HEIC reader takes; else Main Intra.
+        more = {"total-frames": "1", "log-level": "error"}
+        listed = ":".join(f"{key}={value}" for key, value in {**parameters, **more}.items())
         arguments += ["-c:v", "libx265", "-preset", str(preset), "-tune", "ssim", "-x265-params", listed]
         return ffmpeg().run([*arguments, "-f", "hevc", "pipe:1"], _raw(planes))
 
@@ -115,9 +117,21 @@ def encode(encoder: StreamEncoder, planes: Planes, qp: int, preset: int, *, exac
         unit = "32" if smallest >= 32 else "16"
         parameters |= {"ctu": unit, "max-tu-size": unit}
     stream = encoder.run(padded, preset, parameters)
-    if not annexb.is_picture(annexb.units(stream)):
+    if not _holds(stream, padded):
         raise ProgramError(f"{encoder.name} ended well but wrote no complete picture. Try another --backend.")
     return stream
+
+
+def _holds(stream: bytes, planes: Planes) -> bool:
+    """Whether a stream has a picture of the planes' size."""
+    units = annexb.units(stream)
+    if not annexb.is_picture(units):
+        return False
+    try:
+        sps = annexb.parse_sps(next(unit for unit in units if annexb.kind(unit) == annexb.SPS))
+    except (EOFError, ValueError):
+        return False
+    return (sps.height, sps.width) == planes.luma.shape
 
 
 def decode(stream: bytes, name: str = "the picture") -> Planes:

@@ -31,5 +31,10 @@ def with_metadata(
     return jpeg[:place] + b"".join(segments) + jpeg[place:], notes
 
 
+def is_complete(jpeg: bytes) -> bool:
+    """Whether it begins and ends as a JPEG file does."""
+    return jpeg.startswith(b"\xff\xd8\xff") and jpeg.endswith(b"\xff\xd9")
+
+
 def _segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content

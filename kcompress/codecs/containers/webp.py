@@ -35,6 +35,11 @@ def with_metadata(
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def is_complete(webp: bytes) -> bool:
+    """Whether it begins as a WebP file does and is as long as it says."""
+    return webp[:4] == b"RIFF" and webp[8:12] == b"WEBP" and struct.unpack_from("<I", webp, 4)[0] + 8 == len(webp)
+
+
 def _chunks(webp: bytes) -> list[tuple[bytes, bytes]]:
     found, place = [], 12
     while place + 8 <= len(webp):
