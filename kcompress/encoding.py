@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from kcompress.codecs import Codec
+from kcompress.codecs import Backend, Codec
 from kcompress.errors import ProgramError
 from kcompress.images import Image
 from kcompress.networks import DEFAULT, NONE, Preprocessor
@@ -69,6 +69,6 @@ def encode(
     )  # fmt: skip
 
 
-def default_network(backend: str) -> str:
+def default_network(backend: Backend) -> str:
     """The network for a backend: ``none`` before mozjpeg, whose trellis already does what ``shrink`` does."""
-    return NONE if backend == "mozjpeg" else DEFAULT
+    return NONE if "mozjpeg" in f"{backend.name} {backend.version()}" else DEFAULT

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pil
-from PIL import ImageCms, ImageOps
+from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
 from kcompress.errors import InputError, UnsupportedError, UsageError
 
@@ -232,7 +232,8 @@ def _guarded(work: Callable[[], Any], name: str, complaint: str, advice: str = _
         return work()
     # The boundary to decoders of foreign bytes: a broken file makes them raise nearly anything.
     except Exception as error:
-        reason = str(error).strip() or type(error).__name__
+        unknown = isinstance(error, UnidentifiedImageError)  # whose text is an address in memory
+        reason = "no format that is known" if unknown else str(error).strip() or type(error).__name__
         raise InputError(f"{name} {complaint} ({reason.rstrip('.')}). {advice}") from error
 
 

@@ -58,13 +58,16 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
     """
     found = [pair for source in sources for pair in _expanded(source, output, known)]
     if not found:
-        raise InputError(f"no picture was found in {', '.join(map(name, sources))}. Known: {' '.join(sorted(known))}")
+        places = ", ".join(map(name, sources))
+        raise InputError(f"no picture was found in {places}. Known are {' '.join(sorted(known))} files.")
     if len(found) > 1 and (output == STREAM or (output is None and STREAM in sources)):
         raise UsageError(f"{len(found)} pictures cannot go to stdout together. Give -o FOLDER.")
     several = len(found) > 1 or any(map(is_folder, sources))
     into_folder = output is not None and output != STREAM and (several or names_folder(output))
-    if into_folder and output is not None and (Path(output).suffix or _mode(output)) and not names_folder(output):
-        raise UsageError(f"-o {name(output)} names a file, and several pictures need a folder. End its name in /.")
+    if into_folder and output is not None and not is_folder(output) and (
+        _mode(output) or (Path(output).suffix and not names_folder(output))
+    ):  # fmt: skip
+        raise UsageError(f"-o {name(output)} names a file and a folder is needed: end its name in /.")
     jobs: list[Job] = []
     inputs = {_identity(source) for source, _ in found if source != STREAM}
     taken: dict[str, str] = {}

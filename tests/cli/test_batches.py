@@ -1,0 +1,69 @@
+"""Several pictures, folders, and one that fails among them."""
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_folder_keeps_its_structure(run, album, folder):
+    ended = run("encode", "album", "-o", "out", "--codec", "webp")
+    assert names(folder / "out") == ["a.webp", "b.webp", "deep/c.webp", "deep/er/d.webp"]
+    assert "4 of 4 pictures: " in ended.stderr.splitlines()[-1]
+
+
+def test_without_o_the_results_lie_beside_the_pictures(run, album):
+    run("encode", "album")
+    assert (album / "deep" / "er" / "d.jpg").is_file()
+
+
+def test_an_output_folder_inside_the_input_is_not_taken_for_input(run, album):
+    run("encode", "album", "-o", "album/small")
+    first = names(album)
+    run("encode", "album", "-o", "album/small", "--force")
+    assert names(album) == first
+
+
+def test_several_files_go_into_one_folder(run, album, folder):
+    run("encode", "album/a.png", "album/deep/c.png", "-o", "out")
+    assert names(folder / "out") == ["a.jpg", "c.jpg"]
+
+
+def test_a_new_folder_may_have_a_dot_in_its_name(run, small, folder):
+    run("encode", "small.png", "-o", "out.v2/")
+    assert names(folder / "out.v2") == ["small.jpg"]
+
+
+def test_several_pictures_do_not_go_into_one_file(run, album, folder):
+    (folder / "taken").write_text("a file")
+    for target in ("all.webp", "taken"):
+        ended = run("encode", "album/a.png", "album/b.png", "-o", target, "--codec", "webp", expect=2)
+        assert target in ended.stderr
+    assert not (folder / "all.webp").exists()
+
+
+def test_jobs_change_nothing_but_times(run, album, folder):
+    def told(jobs):
+        lines = run("encode", "album", "-o", f"jobs{jobs}", "--jobs", str(jobs), "--json").lines
+        timeless = [{key: value for key, value in line.items() if not key.endswith("seconds")} for line in lines]
+        return [{**line, "output": line.get("output", "").replace(f"jobs{jobs}", "")} for line in timeless]
+
+    assert told(1) == told(4)
+    for name in names(folder / "jobs1"):
+        assert (folder / "jobs1" / name).read_bytes() == (folder / "jobs4" / name).read_bytes()
+
+
+def test_one_that_fails_does_not_stop_the_others(run, album, folder):
+    (album / "b.png").write_bytes((album / "b.png").read_bytes()[:300])
+    for jobs in ("1", "3"):
+        ended = run("encode", "album", "missing.png", "-o", f"out{jobs}", "--jobs", jobs, expect=1)
+        assert names(folder / f"out{jobs}") == ["a.jpg", "deep/c.jpg", "deep/er/d.jpg"]
+        summary, *failed = ended.stderr.splitlines()[-3:]
+        assert summary.startswith("3 of 5 pictures: ")
+        assert failed[0].startswith("failed: album/b.png ")
+        assert failed[1].startswith("failed: missing.png ")
+
+
+def test_a_folder_without_pictures(run, folder):
+    (folder / "empty").mkdir()
+    ended = run("encode", "empty", expect=3)
+    assert "no picture was found in empty" in ended.stderr and ".png" in ended.stderr

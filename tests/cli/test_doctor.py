@@ -1,0 +1,48 @@
+"""``kcompress doctor``: what is here, what is not, how to get it."""
+
+ENCODERS = [
+    "jpeg: cjpeg", "jpeg: pillow", "jpeg: mozjpeg", "webp: cwebp", "webp: pillow", "hevc: x265", "hevc: ffmpeg",
+    "bpg: bpgenc", "bpg: x265", "bpg: ffmpeg",
+]  # fmt: skip
+
+
+def test_every_encoder_network_and_device_is_listed(run):
+    lines = run("doctor", "--json").lines
+    assert all(list(line) == ["type", "name", "available", "detail", "path", "use", "advice"] for line in lines)
+    named = {
+        kind: [line["name"] for line in lines if line["type"] == kind] for kind in ("encoder", "network", "device")
+    }
+    assert named == {"encoder": ENCODERS, "network": ["none", "shrink", "kuchen"], "device": ["cpu", "cuda"]}
+
+
+def test_for_people(run):
+    shown = run("doctor").stdout.decode()
+    assert all(name in shown for name in ENCODERS)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_without_any_program_everything_can_still_be_done(run, no_programs):
+    ended = run("doctor", "--json")
+    encoders = {line["name"]: line for line in ended.lines if line["type"] == "encoder"}
+    missing = [name for name, line in encoders.items() if not line["available"] and name != "jpeg: mozjpeg"]
+    assert missing == ["jpeg: cjpeg", "webp: cwebp", "hevc: x265", "bpg: bpgenc", "bpg: x265"]
+    assert "apt install libjpeg-turbo-progs" in encoders["jpeg: cjpeg"]["advice"]
+    assert all(encoders[name]["advice"] for name in missing)
+    shown = " ".join(run("doctor").stdout.decode().split())
+    assert "apt install x265" in shown
+
+
+def test_whose_cjpeg_it_is(run, fake, tmp_path):
+    for version, shown in (
+        ("mozjpeg version 4.1.1 (build 20230101)", "mozjpeg version 4.1.1"),
+        ("libjpeg-turbo version 2.1.5 (build 20240101)", "libjpeg-turbo version 2.1.5"),
+        ("nonsense", "unknown version"),
+    ):
+        folder = tmp_path / "bin"
+        fake("cjpeg", version=version)
+        (folder / "cjpeg").rename(folder / "renamed")
+        (folder / shown).mkdir()
+        (folder / "renamed").rename(folder / shown / "cjpeg")  # versions are remembered by path
+        line = run("doctor", "--json", PATH=str(folder / shown)).lines[0]
+        assert (line["name"], line["detail"]) == ("jpeg: cjpeg", shown)
+        assert line["path"] == str(folder / shown / "cjpeg")

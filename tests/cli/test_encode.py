@@ -1,0 +1,152 @@
+"""``kcompress encode``: where results go, and what each option does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+MAGIC = {"jpeg": b"\xff\xd8\xff", "webp": b"RIFF", "hevc": b"ftyp", "bpg": b"BPG\xfb"}
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("jpeg", ".jpg"), ("webp", ".webp"), ("hevc", ".heic"), ("bpg", ".bpg")])
+def test_the_result_lies_beside_the_input(run, photo, codec, suffix):
+    before = set(photo.parent.iterdir())
+    ended = run("encode", photo.name, "--codec", codec)
+    assert ended.stdout == b""
+    assert set(photo.parent.iterdir()) - before == {photo.with_suffix(suffix)}
+    data = photo.with_suffix(suffix).read_bytes()
+    assert MAGIC[codec] in data[:8]
+    assert len(data) < photo.stat().st_size
+
+
+def test_jpeg_is_the_codec_without_any_hint(run, small):
+    run("encode", "small.png")
+    assert small.with_suffix(".jpg").read_bytes().startswith(MAGIC["jpeg"])
+
+
+@pytest.mark.parametrize("suffix, magic", [
+    (".jpg", b"\xff\xd8\xff"), (".JPEG", b"\xff\xd8\xff"), (".jfif", b"\xff\xd8\xff"), (".webp", b"RIFF"),
+    (".heic", b"ftyp"), (".heif", b"ftyp"), (".hevc", b"\0\0\0\1"), (".265", b"\0\0\0\1"), (".bpg", b"BPG\xfb"),
+])  # fmt: skip
+def test_the_suffix_of_the_output_decides(run, small, folder, suffix, magic):
+    run("encode", "small.png", "-o", f"new/result{suffix}")
+    assert magic in (folder / "new" / f"result{suffix}").read_bytes()[:8]
+
+
+def test_a_suffix_no_codec_has_is_refused(run, small, folder):
+    ended = run("encode", "small.png", "-o", "result.xyz", expect=2)
+    assert ".xyz" in ended.stderr and ".webp" in ended.stderr
+    assert not (folder / "result.xyz").exists()
+
+
+@pytest.mark.parametrize("name", ["result.webp", "result.png"])
+def test_a_codec_that_contradicts_the_suffix_is_refused(run, small, folder, name):
+    ended = run("encode", "small.png", "--codec", "jpeg", "-o", name, expect=2)
+    assert ".jpg" in ended.stderr
+    assert not (folder / name).exists()
+
+
+def test_any_other_name_is_fine_with_a_codec(run, small, folder):
+    run("encode", "small.png", "--codec", "webp", "-o", "result.v2")
+    assert (folder / "result.v2").read_bytes().startswith(b"RIFF")
+
+
+def decoded(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.mark.parametrize("codec, option", [
+    ("jpeg", ["-q", "40"]), ("webp", ["-q", "40"]), ("hevc", ["-q", "40"]), ("bpg", ["-q", "40"]),
+    ("jpeg", ["--network", "none"]), ("hevc", ["--network", "none"]), ("jpeg", ["--strength", "0.5"]),
+    ("jpeg", ["--chroma", "444"]), ("hevc", ["--chroma", "444"]), ("bpg", ["--chroma", "444"]),
+    ("jpeg", ["--effort", "0"]), ("webp", ["--effort", "0"]), ("hevc", ["--effort", "0"]), ("bpg", ["--effort", "1"]),
+])  # fmt: skip
+def test_an_option_changes_the_bytes(run, photo, folder, codec, option):
+    run("encode", "photo.png", "--codec", codec, "-o", "plain/")
+    run("encode", "photo.png", "--codec", codec, "-o", "changed/", *option)
+    (plain,), (changed,) = (folder / "plain").iterdir(), (folder / "changed").iterdir()
+    assert plain.read_bytes() != changed.read_bytes()
+
+
+def test_strength_0_is_no_network(run, small, folder):
+    run("encode", "small.png", "-o", "none.jpg", "--network", "none")
+    run("encode", "small.png", "-o", "zero.jpg", "--network", "shrink", "--strength", "0")
+    assert (folder / "none.jpg").read_bytes() == (folder / "zero.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["pillow", "mozjpeg"])
+def test_the_backend_can_be_chosen(run, small, folder, name):
+    if name == "mozjpeg":
+        pytest.importorskip("pyvips")
+    (line,) = run("encode", "small.png", "--backend", name, "--json").lines
+    assert line["backend"] == name
+    assert line["network"] == ("none" if name == "mozjpeg" else "shrink")
+
+
+def test_metadata(run, photo, folder):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010E] = "balloons"
+    with Image.open(photo) as picture:
+        picture.save(folder / "rich.png", icc_profile=profile, exif=exif)
+    for choice, has in (("none", (False, False)), ("icc", (True, False)), ("all", (True, True))):
+        run("encode", "rich.png", "-o", f"{choice}.jpg", "--metadata", choice)
+        with Image.open(folder / f"{choice}.jpg") as result:
+            assert ("icc_profile" in result.info, 0x010E in result.getexif()) == has
+
+
+def test_transparency_needs_a_background_in_jpeg(run, small, folder):
+    with Image.open(small) as picture:
+        picture.putalpha(0)
+        picture.save(folder / "clear.png")
+    ended = run("encode", "clear.png", expect=4)
+    assert "--background" in ended.stderr
+    run("encode", "clear.png", "--background", "#ff0000", "-o", "red.jpg")
+    red = decoded(folder / "red.jpg").reshape(-1, 3).mean(axis=0)
+    assert red[0] > 250 and red[1:].max() < 5
+    ended = run("encode", "clear.png", "--background", "reddish", expect=2)
+    assert "reddish" in ended.stderr
+
+
+def test_an_animation_needs_a_frame(run, folder):
+    frames = [Image.new("L", (40, 30), level) for level in (0, 128, 255)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    ended = run("encode", "moving.gif", expect=4)
+    assert "--frame 0..2" in ended.stderr
+    run("encode", "moving.gif", "--frame", "2", "-o", "last.jpg")
+    assert decoded(folder / "last.jpg").mean() > 250
+    run("encode", "moving.gif", "--frame", "3", "-o", "none.jpg", expect=2)
+
+
+@pytest.mark.parametrize("arguments, advice", [
+    (["-q", "101"], "0..100"), (["-q", "-1"], "0..100"), (["--codec", "bpg", "-q", "52"], "0..51"),
+    (["--effort", "2"], "0..1"), (["--strength", "2"], "0..1"), (["--strength", "nan"], "0..1"),
+    (["--network", "magic"], "shrink"), (["--backend", "magic"], "cjpeg"),
+    (["--codec", "webp", "--chroma", "444"], "420"), (["--chroma", "999"], "420"), (["--codec", "gif"], "jpeg"),
+    (["--jobs", "0"], "1"), (["--metadata", "some"], "icc"),
+    (["--device", "tpu"], "cuda"), (["--device", "cuda:99"], "--device cpu"),
+    (["--weights", "mine.safetensors"], "--network"), (["--json", "-o", "-"], "-o FILE"),
+])  # fmt: skip
+def test_what_is_no_value_of_an_option_is_refused_before_any_work(run, small, folder, arguments, advice):
+    ended = run("encode", "small.png", *arguments, expect=2)
+    assert advice in ended.stderr
+    assert ended.stdout == b""
+    assert {path.name for path in folder.iterdir()} == {"small.png"}
+
+
+def test_the_report_line(run, photo):
+    (line,) = run("encode", "photo.png", "--codec", "webp", "--backend", "pillow").stderr.splitlines()
+    size = photo.with_suffix(".webp").stat().st_size
+    assert line.startswith(f"photo.png -> photo.webp  {photo.stat().st_size / 1e3:.3g} kB -> {size / 1e3:.3g} kB (")
+    assert f"{8 * size / (333 * 217):.3f} bpp" in line
+    assert f"({100 * (size / photo.stat().st_size - 1):+.1f} %)" in line
+    assert "q 75, shrink 0." in line
+    assert "pillow (Pillow " in line and line.endswith(" s")
+
+
+def test_a_result_that_is_larger_is_said_so(run, small):
+    run("encode", "small.png", "-q", "1", "-o", "tiny.jpg")
+    ended = run("encode", "tiny.jpg", "-q", "100", "-o", "huge.jpg")
+    assert "larger than the input" in ended.stderr.splitlines()[1]

@@ -1,0 +1,149 @@
+"""External encoders: exactly how they are called, and what happens when they fail."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+
+from kcompress.codecs.containers import bpg
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "bpg"
+
+
+def canned(kind: str) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (96, 64), "red").save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("options, expected", [
+    ([], "-quality 75 -sample 2x2 -optimize -baseline -progressive"),
+    (["-q", "60"], "-quality 60 -sample 2x2 -optimize -baseline -progressive"),
+    (["-q", "0", "--chroma", "444", "--effort", "0"], "-quality 0 -sample 1x1 -optimize -baseline"),
+])  # fmt: skip
+def test_cjpeg(run, fake, small, folder, options, expected):
+    cjpeg = fake("cjpeg", answer=canned("JPEG"))
+    (line,) = run("encode", "small.png", "--json", *options).lines
+    assert (line["backend"], line["version"]) == ("cjpeg", "version 1.2.3")
+    (call,) = cjpeg.calls
+    assert " ".join(call["argv"]) == expected
+    assert bytes.fromhex(call["stdin"]).startswith(b"P6\n96 64\n255\n")
+    assert (folder / "small.jpg").read_bytes() == canned("JPEG")
+
+
+def test_mozjpegs_cjpeg(run, fake, small):
+    cjpeg = fake("cjpeg", answer=canned("JPEG"), version="mozjpeg version 4.1.1 (build 20230101)")
+    (line,) = run("encode", "small.png", "--json", "--effort", "0").lines
+    assert line["version"] == "mozjpeg version 4.1.1"
+    assert line["network"] == "none"
+    assert cjpeg.calls[0]["argv"][-2:] == ["-revert", "-optimize"]
+
+
+def test_cwebp(run, fake, small, folder):
+    cwebp = fake("cwebp", answer=canned("WEBP"))
+    run("encode", "small.png", "--codec", "webp", "-q", "33", "--effort", "6")
+    (call,) = cwebp.calls
+    assert " ".join(call["argv"]) == "-quiet -q 33 -m 6 -o - -- -"
+    assert (folder / "small.webp").read_bytes() == canned("WEBP")
+
+
+def test_x265(run, fake, photo, folder):
+    run("encode", "photo.png", "-o", "real.hevc", "--backend", "ffmpeg")
+    x265 = fake("x265", answer=(folder / "real.hevc").read_bytes(), version="x265 [info]: HEVC encoder version 9.9")
+    (line,) = run("encode", "photo.png", "--codec", "hevc", "-q", "30", "--effort", "2", "--json").lines
+    assert (line["backend"], line["version"]) == ("x265", "9.9")
+    (call,) = x265.calls
+    assert " ".join(call["argv"]) == (
+        "--input - --input-res 336x224 --input-csp i420 --input-depth 8 --output-depth 8 --fps 25 --frames 1 "
+        "--preset 2 --tune ssim --log-level error --no-progress --qp 30 --keyint 1 --no-info --no-wpp --rect --amp "
+        "--range full --colorprim bt709 --transfer iec61966-2-1 --colormatrix smpte170m --chromaloc 1 "
+        "--min-cu-size 8 --ipratio 1 --output -"
+    )
+    run("encode", "photo.png", "--codec", "bpg")
+    assert "--no-info" in x265.calls[1]["argv"] and "--ipratio" not in x265.calls[1]["argv"]
+
+
+def test_bpgenc_and_what_becomes_of_its_file(run, fake, folder):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(GOLDEN / "photo.png") as picture:
+        picture.save(folder / "photo.png", icc_profile=profile)
+    golden = (GOLDEN / "ycbcr420-q29.bpg").read_bytes()
+    bpgenc = fake("bpgenc", answer=golden, version="BPG Image Encoder version 0.9.8")
+    (line,) = run("encode", "photo.png", "--codec", "bpg", "-q", "31", "--effort", "3", "--json").lines
+    assert (line["backend"], line["version"]) == ("bpgenc", "0.9.8")
+    (call,) = bpgenc.calls
+    *options, target, source = call["argv"]
+    assert " ".join(options) == "-q 31 -f 420 -m 3 -o"
+    assert (Path(target).name, Path(source).name) == ("picture.bpg", "picture.png")
+    assert not Path(source).parent.exists()
+
+    ours = bpg.demux((folder / "photo.bpg").read_bytes(), "ours")
+    theirs = bpg.demux(golden, "theirs")
+    assert ours == replace(theirs, extensions=((bpg.ICC, profile),))
+    (folder / "cut.bpg").write_bytes((folder / "photo.bpg").read_bytes()[:-1])
+    run("decode", "cut.bpg", expect=3)  # its length is in it
+
+
+CODECS = {"cjpeg": "jpeg", "cwebp": "webp", "x265": "hevc", "bpgenc": "bpg"}
+CUT = {
+    "cjpeg": canned("JPEG")[:-5],
+    "cwebp": canned("WEBP")[:-5],
+    "x265": b"\0\0\0\1\x42\1\0\0\0\1\x44\1\0\0\0\1\x28\1",  # units of the right kinds with nothing in them
+    "bpgenc": (GOLDEN / "ycbcr420-q29.bpg").read_bytes()[:20],
+}
+program = pytest.mark.parametrize("name", CODECS)
+
+
+@program
+@pytest.mark.parametrize("answer", [None, b"", b"rubbish " * 99, "cut"], ids=["nothing", "empty", "rubbish", "cut"])
+def test_a_program_that_ends_well_without_a_picture(run, fake, small, folder, name, answer):
+    if answer == "cut":
+        answer = CUT[name]
+    fake(name, answer=answer)
+    ended = run("encode", "small.png", "--codec", CODECS[name], expect=6)
+    assert f"kcompress: {name} ended well but wrote no " in ended.stderr
+    assert [path.name for path in folder.iterdir()] == ["small.png"]
+
+
+@program
+def test_a_program_that_fails(run, fake, small, folder, name):
+    fake(name, code=3, complaint="one\ntwo\nthe disk \x1b[31mis on fire")
+    ended = run("encode", "small.png", "--codec", CODECS[name], expect=6)
+    assert f"kcompress: {name} failed with code 3: " in ended.stderr
+    assert "the disk \\x1b[31mis on fire" in ended.stderr and "--backend" in ended.stderr
+    assert [path.name for path in folder.iterdir()] == ["small.png"]
+
+
+@program
+def test_a_program_that_hangs(run, fake, small, folder, name):
+    hanging = fake(name, slow=0, deaf=True)
+    ended = run("encode", "small.png", "--codec", CODECS[name], expect=8, KCOMPRESS_TIMEOUT="1")
+    assert f"kcompress: {name} was stopped after 1 seconds" in ended.stderr and "KCOMPRESS_TIMEOUT" in ended.stderr
+    assert not Path(f"/proc/{hanging.calls[0]['pid']}").exists()
+    assert [path.name for path in folder.iterdir()] == ["small.png"]
+
+
+@program
+def test_a_program_that_is_missing(run, no_programs, small, folder, name):
+    ended = run("encode", "small.png", "--codec", CODECS[name], "--backend", name, expect=7)
+    assert f"--backend {name} is not installed. " in ended.stderr
+    assert "install" in ended.stderr or "Build" in ended.stderr
+    (line,) = run("encode", "small.png", "--codec", CODECS[name], "--json").lines
+    assert line["backend"] in ("pillow", "ffmpeg")
+
+
+def test_a_program_that_cannot_be_started(run, tmp_path, small):
+    programs = tmp_path / "broken"
+    programs.mkdir()
+    (programs / "cjpeg").write_bytes(b"\x7fELF is no program")
+    (programs / "cjpeg").chmod(0o755)
+    ended = run("encode", "small.png", expect=6, PATH=str(programs))
+    assert "cjpeg cannot be started" in ended.stderr
+
+
+def test_one_that_fails_in_a_batch(run, fake, album):
+    fake("cjpeg", code=1)
+    ended = run("encode", "album", "--json", expect=1)
+    assert [line.get("exit_code") for line in ended.lines] == [6, 6, 6, 6, None]

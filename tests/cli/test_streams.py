@@ -1,0 +1,99 @@
+"""stdin, stdout, and nothing else where the picture goes."""
+
+import os
+import pty
+import select
+
+import pytest
+
+
+@pytest.mark.parametrize("suffix, codec", [("jpg", "jpeg"), ("webp", "webp"), ("heic", "hevc"), ("bpg", "bpg")])
+def test_stdout_holds_the_file_and_nothing_else(run, launch, small, folder, suffix, codec):
+    launch("encode", "small.png", "-o", f"file.{suffix}")
+    expected = (folder / f"file.{suffix}").read_bytes()
+    assert launch("encode", "-", "-c", codec, "-o", "-", stdin=small.read_bytes()).stdout == expected
+    assert run("encode", "-", "-c", codec, stdin=small.read_bytes()).stdout == expected
+    ended = run("encode", "small.png", "-c", codec, "-o", "-")
+    assert ended.stdout == expected
+    assert ended.stderr.startswith("small.png -> stdout  ")
+
+
+def test_stdin_into_files(run, small, folder):
+    run("encode", "-", "-o", "x.webp", stdin=small.read_bytes())
+    ended = run("encode", "-", "-o", "out/", stdin=small.read_bytes())
+    assert ended.stderr.startswith("stdin -> out/stdin.jpg ")
+
+
+@pytest.mark.parametrize("inputs", [["-", "small.png"], ["small.png", "-"]])
+def test_stdin_among_others_needs_a_folder(run, small, folder, inputs):
+    run("encode", *inputs, expect=2, stdin=small.read_bytes())
+    assert [path.name for path in folder.iterdir()] == ["small.png"]
+    run("encode", *inputs, "-o", "out", stdin=small.read_bytes())
+    assert {path.name for path in (folder / "out").iterdir()} == {"small.jpg", "stdin.jpg"}
+
+
+def test_a_failure_leaves_stdout_empty(run, small):
+    assert run("encode", "-", "-o", "-", stdin=b"no picture", expect=3).stdout == b""
+    assert run("encode", "-", stdin=b"", expect=3).stdout == b""
+    assert run("decode", "-", stdin=small.read_bytes()[:99], expect=3).stdout == b""
+
+
+@pytest.mark.parametrize("arguments", [["small.png", "-o", "-"], ["small.png", "--json"]])
+def test_a_reader_that_went_away(start, small, arguments):
+    process = start("encode", *arguments)
+    process.stdout.close()
+    stderr = process.stderr.read().decode()
+    assert process.wait(60) == 5
+    assert "Traceback" not in stderr and "Exception ignored" not in stderr
+    assert stderr.splitlines()[-1].endswith("Check what reads the pipe.")
+
+
+def screen(start, *arguments, **options) -> str:
+    """What a terminal gets on stderr."""
+    ours, theirs = pty.openpty()
+    process = start(*arguments, stderr=theirs, **options)
+    os.close(theirs)
+    shown = b""
+    try:
+        while select.select([ours], [], [], 60)[0]:
+            shown += os.read(ours, 65536)
+    except OSError:  # the other side has ended
+        pass
+    os.close(ours)
+    process.communicate(timeout=60)
+    return shown.decode()
+
+
+def test_a_bar_for_batches_on_terminals_only(run, start, album, environment):
+    environment["TERM"] = "xterm-256color"
+    shown = screen(start, "encode", "album", "-o", "out")
+    assert "encoding" in shown and "4/4" in shown and "\x1b[" in shown
+    assert "4 of 4 pictures" in shown
+    assert "encoding" not in run("encode", "album", "-o", "again").stderr
+    assert "encoding" not in screen(start, "encode", "album/a.png", "-o", "one.jpg")
+
+
+def test_an_escape_sequence_in_a_name_does_not_reach_the_terminal(start, environment):
+    environment["TERM"] = "xterm-256color"
+    shown = screen(start, "encode", "\x1b]0;title\x07.png")
+    assert "\\x1b]0;title\\x07.png does not exist" in shown
+    assert "\x1b]0;" not in shown
+
+
+def test_no_picture_on_a_terminal(start, small, folder):
+    ours, theirs = pty.openpty()
+    process = start("encode", "small.png", "-o", "-", stdout=theirs)
+    assert process.wait(60) == 2
+    assert b"stdout is a terminal" in process.stderr.read()
+    process = start("encode", "-", "-o", "x.jpg", stdin=theirs)
+    assert process.wait(60) == 3
+    assert b"stdin is a terminal" in process.stderr.read()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_there_and_back_through_pipes(launch, small, folder):
+    packed = launch("encode", "-", "-c", "bpg", stdin=small.read_bytes()).stdout
+    (folder / "packed.bpg").write_bytes(packed)
+    launch("decode", "packed.bpg")
+    assert launch("decode", "-", stdin=packed).stdout == (folder / "packed.png").read_bytes()
