@@ -109,9 +109,11 @@ def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str) 
             "Take a smaller picture, a lower --effort, or set KCOMPRESS_TIMEOUT to more seconds."
         ) from error
     finally:
-        if process.poll() is None:
+        # Asked of the attribute, not of the system: a program that is gone may have left children on its pipes.
+        if process.returncode is None:
             _kill(process)
-            process.communicate()
+            with process:  # closes the pipes, its input too
+                process.communicate()
         with _lock:
             _running.discard(process)
     return process.returncode, output, complaint
