@@ -18,8 +18,9 @@ from unittest import mock
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
-from kcompress.cli import app
+from kcompress.cli import app, output
 
 TESTS = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "kcompress"]
@@ -81,6 +82,7 @@ def run(folder: Path, environment: dict[str, str], capfdbinary: pytest.CaptureFi
             mock.patch.object(tempfile, "tempdir", environment["TMPDIR"]),
             mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
             mock.patch.object(signal, "signal"),
+            mock.patch.object(output, "console", Console(stderr=True, highlight=False)),  # sees the variables above
             pytest.raises(SystemExit) as ended,
         ):
             app([os.fsdecode(argument) for argument in arguments], prog_name="kcompress")
