@@ -56,12 +56,13 @@ def encode(
     image = codec.accepted(image)
     encoder = codec.backend(backend, image)
     start = time.perf_counter()
-    prepared = image if preprocessor is None else preprocessor(image, setting)
+    # One name for both: a large picture's original pixels are let go before the encoder wants memory.
+    image = image if preprocessor is None else preprocessor(image, setting)
     middle = time.perf_counter()
-    data = encoder.encode(prepared, setting)
+    data = encoder.encode(image, setting)
     if codec.complete is not None and not codec.complete(data):
         raise ProgramError(f"{encoder.name} ended well but wrote no whole {codec.name} file. Try another --backend.")
-    data, notes = codec.finished(data, prepared, setting)
+    data, notes = codec.finished(data, image, setting)
     end = time.perf_counter()
     return Encoded(
         data, image.width, image.height, setting, encoder.name, encoder.version() or "",

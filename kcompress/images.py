@@ -158,7 +158,7 @@ def read(
     if not data:
         raise InputError(f"{name} is empty (0 bytes). Give a picture file.")
     with _open(data, name) as file:
-        _check_size(file, name)
+        check_size(file.width, file.height, name)
         _select(file, frame, name)
         image = _decoded(data, file, name)
     image = keeping(image, metadata, name)
@@ -260,10 +260,15 @@ def max_pixels() -> int:
         return MAX_PIXELS
 
 
-def _check_size(file: Pil.Image, name: str) -> None:
-    if file.width * file.height > max_pixels():
+def check_size(width: int, height: int, name: str) -> None:
+    """Refuse a picture before memory is taken for it.
+
+    Raises:
+        InputError: it has more pixels than the limit.
+    """
+    if width * height > max_pixels():
         raise InputError(
-            f"{name} has {file.width}x{file.height} pixels, more than the {max_pixels():,} that are read. "
+            f"{name} has {width}x{height} pixels, more than the {max_pixels():,} that are read. "
             "If you trust it, set KCOMPRESS_MAX_PIXELS to a larger number."
         )
 
@@ -336,7 +341,8 @@ def _samples(file: Pil.Image) -> Pixels | None:
         colours = np.asarray(file.getpalette("RGB") or [0, 0, 0], dtype=np.uint8).reshape(-1, 3)
         # A GIF of grey levels is a grey picture.
         return rgb[:, :, 0] if bool((colours == colours[:, :1]).all()) else rgb
-    return np.asarray(file.convert("RGB"))
+    # convert() copies even what is RGB already, and a large picture is large.
+    return np.asarray(file if file.mode == "RGB" else file.convert("RGB"))
 
 
 def _from_print(file: Pil.Image, icc: bytes | None) -> tuple[Pil.Image, str]:

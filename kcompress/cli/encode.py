@@ -95,13 +95,15 @@ class _Work:
             if job.refusal is not None:
                 raise job.refusal
             data = files.read(job.source)
-            image = read(
-                data, name=output.name(job.source), frame=self.frame, background=self.background,
-                metadata=self.metadata,  # type: ignore[arg-type]
+            # Handed on without a name: nothing here keeps the pixels when the preprocessor has made new ones.
+            encoded = compress(
+                read(
+                    data, name=output.name(job.source), frame=self.frame, background=self.background,
+                    metadata=self.metadata,  # type: ignore[arg-type]
+                ),
+                self.codec, self.setting, self.preprocessor, self.backend,
             )  # fmt: skip
-            length = len(data)
-            del data  # a large file and its pixels need not lie in memory together
-            return compress(image, self.codec, self.setting, self.preprocessor, self.backend), length
+            return encoded, len(data)
         except KcompressError as error:
             return error
         except MemoryError:

@@ -5,7 +5,8 @@ from typing import Protocol, cast
 import numpy as np
 
 from kcompress.codecs.containers import annexb
-from kcompress.errors import InputError, ProgramError
+from kcompress.errors import InputError, ProgramError, ProgramTimeoutError
+from kcompress.images import check_size
 from kcompress.planes import Matrix, Planes, Samples, Sampling, shifts
 from kcompress.programs import X265, ffmpeg
 
@@ -147,14 +148,17 @@ def decode(stream: bytes, name: str = "the picture") -> Planes:
         raise InputError(broken)
     try:
         sps = annexb.parse_sps(sets[0])
+        # A window would make ffmpeg crop; the true size is known better outside.
+        whole = [_without_window(unit) if annexb.kind(unit) == annexb.SPS else unit for unit in units]
     except (EOFError, ValueError) as error:
         raise InputError(f"{name} is HEVC that cannot be read here: {error}. Decode it with ffmpeg.") from error
-    # A window would make ffmpeg crop; the true size is known better outside.
-    whole = [annexb.cropped(unit, sps.width, sps.height) if annexb.kind(unit) == annexb.SPS else unit for unit in units]
+    check_size(sps.width, sps.height, name)
     strict = ["-v", "error", "-xerror", "-err_detect", "explode+crccheck"]
     arguments = [*strict, "-f", "hevc", "-i", "pipe:0", "-frames:v", "1", "-f", "rawvideo", "pipe:1"]
     try:
         raw = ffmpeg().run(arguments, annexb.stream(whole))
+    except ProgramTimeoutError:
+        raise
     except ProgramError as error:
         raise InputError(broken) from error
     sampling = _SAMPLINGS[sps.chroma_format]
@@ -172,6 +176,11 @@ def decode(stream: bytes, name: str = "the picture") -> Planes:
         start += count * kind.itemsize
     matrix = _MATRICES.get(sps.matrix, "bt601")
     return Planes(planes[0], tuple(planes[1:]), sampling, matrix, sps.full_range, sps.bits_luma)
+
+
+def _without_window(unit: bytes) -> bytes:
+    sps = annexb.parse_sps(unit)
+    return annexb.cropped(unit, sps.width, sps.height)
 
 
 def cut(planes: Planes, width: int, height: int) -> Planes:

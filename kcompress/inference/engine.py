@@ -17,7 +17,7 @@ Batch = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """A network that is ready to run: (N, C, H, W) float32 -> (N, C, H, W) float32; callable from any thread."""
+    """A network that is ready to run: (1, C, H, W) float32 -> (1, C, H, W) float32; callable from any thread."""
 
     def __call__(self, batch: Batch) -> Batch:
         """Run the network."""

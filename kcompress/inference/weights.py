@@ -107,7 +107,7 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
 def write(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any]) -> Weights:
     """Write the three files of a trained network, ``stem`` without suffix; needs ``kcompress[train]``.
 
-    The ONNX graph takes (N, 3, H, W) float32 with H and W multiples of 8.
+    The ONNX graph takes (1, 3, H, W) float32 with H and W multiples of 8.
     """
     import onnx
     import torch

@@ -13,7 +13,8 @@ from kcompress.setting import Setting
 WHOLE_PIXELS = 1 << 21
 """Pictures up to this many pixels (a little over 1920x1080) go through the network in one piece."""
 
-TILE_SIDE = 1024
+TILE_SIDE = 768
+"""Of larger pictures' tiles: with the halo, a quarter more work than in one piece, and 0.4 GB of memory."""
 
 
 class Preprocessor(Protocol):

@@ -16,17 +16,19 @@ class Recipe:
         patch_height: pixels.
         stride: pixels between the corners of neighbouring patches, both ways.
         held_out: share of the pictures kept for validation, drawn by their sha256.
+        validation_pictures: how many of those are looked at, at most.
         validate_every: steps between validations, each of which leaves a checkpoint.
         seed: of the weights' start and of the order of the patches.
     """
 
     width: int = 8
-    steps: int = 20_000
+    steps: int = 24_000
     batch: int = 4
     learning_rate: float = 1e-4
     patch_width: int = 320
     patch_height: int = 180
     stride: int = 160
     held_out: float = 0.1
+    validation_pictures: int = 16
     validate_every: int = 1_000
     seed: int = 0

@@ -1,0 +1,96 @@
+"""The shipped network behind the seam: engines agree, tiles are invisible, sizes are kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kcompress.codecs import CODECS
+from kcompress.errors import UsageError
+from kcompress.images import Image, read
+from kcompress.inference import weights as weight_files
+from kcompress.inference.engine import OnnxEngine, TorchEngine, cuda_devices
+from kcompress.networks import NETWORKS, load
+from kcompress.networks.kuchen import Kuchen
+from kcompress.networks.preprocessor import NetworkPreprocessor
+from kcompress.pool.nonlocal_means import nonlocal_means
+
+SETTING = CODECS["jpeg"].setting()
+SHIPPED = weight_files.folder() / "kuchen.safetensors"
+NETWORK = NETWORKS["kuchen"]
+
+
+def preprocessor(engine, **options) -> NetworkPreprocessor:
+    return NetworkPreprocessor(
+        "kuchen", engine, strength=1, halo=NETWORK.halo, multiple=NETWORK.multiple, **options
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def onnx() -> OnnxEngine:
+    return OnnxEngine(SHIPPED.with_suffix(".onnx"))
+
+
+@pytest.fixture(params=["cpu", *(["cuda:0"] if cuda_devices() else [])])
+def torch_engine(request) -> TorchEngine:
+    weights = weight_files.open_weights(SHIPPED)
+    module = Kuchen(**weights.arguments)
+    module.load_state_dict(weights.tensors())
+    return TorchEngine(module, request.param)
+
+
+def test_onnx_runtime_equals_torch(onnx: OnnxEngine, torch_engine: TorchEngine, lake: Image) -> None:
+    results = [preprocessor(engine)(lake, SETTING).pixels.astype(int) for engine in (onnx, torch_engine)]
+    assert np.abs(results[0] - results[1]).max() <= 1
+    assert not np.array_equal(results[0], lake.pixels)
+
+
+def test_tiled_equals_whole(onnx: OnnxEngine, lake: Image) -> None:
+    whole = preprocessor(onnx)(lake, SETTING).pixels
+    for side in (64, 128, 200):
+        tiled = preprocessor(onnx, whole_pixels=0, tile_side=side)(lake, SETTING).pixels
+        assert np.array_equal(tiled, whole)
+
+
+@settings(deadline=None, max_examples=15, derandomize=True)
+@given(height=st.integers(1, 70), width=st.integers(1, 70))
+def test_any_size(height: int, width: int) -> None:
+    image = Image(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    engine = OnnxEngine(SHIPPED.with_suffix(".onnx"))
+    assert preprocessor(engine)(image, SETTING).pixels.shape == image.pixels.shape
+
+
+def test_the_network_does_what_its_card_says() -> None:
+    """Trained towards non-local means, it comes nearer to them than the untouched picture is."""
+    photo = read((Path(__file__).parents[1] / "golden" / "bpg" / "photo.png").read_bytes())
+    target = nonlocal_means(photo.pixels, 3).astype(int)
+    result = load("kuchen", device="cpu")(photo, SETTING).pixels
+    assert np.square(result - target).mean() < 0.9 * np.square(photo.pixels - target).mean()
+
+
+def test_strength(lake: Image) -> None:
+    none, half, whole = (
+        load("kuchen", device="cpu", strength=s)(lake, SETTING).pixels.astype(int) for s in (0, 0.5, 1)
+    )
+    assert np.array_equal(none, lake.pixels)
+    unclipped = (whole > 0) & (whole < 255)
+    assert np.abs(half - (none + whole) / 2)[unclipped].max() <= 1
+
+
+def test_grey_and_alpha(lake: Image) -> None:
+    grey = Image(np.repeat(lake.pixels[:64, :64, :1], 3, axis=2), lake.pixels[:64, :64, 2], grey=True)
+    result = load("kuchen", device="cpu")(grey, SETTING)
+    assert result.alpha is grey.alpha
+    assert np.array_equal(result.pixels[:, :, 0], result.pixels[:, :, 1])
+
+
+def test_what_load_refuses() -> None:
+    with pytest.raises(UsageError, match="Allowed: none, shrink, kuchen"):
+        load("nonsense")
+    with pytest.raises(UsageError, match=r"Allowed: 0\.\.1"):
+        load("shrink", strength=1.5)
+    with pytest.raises(UsageError, match="has none"):
+        load("shrink", weights=SHIPPED)
+    assert load("none") is None

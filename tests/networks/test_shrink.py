@@ -1,0 +1,90 @@
+"""Shrink: the soft threshold in the block DCT."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kcompress.codecs import CODECS
+from kcompress.encoding import encode
+from kcompress.images import Image
+from kcompress.networks.shrink import AMPLITUDE, Shrink, shrunk, thresholds
+
+
+def noise(height: int, width: int, seed: int = 0) -> Image:
+    return Image(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def test_thresholds_are_the_formula() -> None:
+    limits = thresholds(0.7, 0.25)
+    assert limits[0, 0] == 0
+    for u, v in ((0, 1), (2, 3), (7, 7)):
+        assert limits[u, v] == pytest.approx(0.7 * (100 - 75) / 10 * min(1.5, (u + v) / 4))
+
+
+def test_coefficients_match_opencv() -> None:
+    plane = np.random.default_rng(1).uniform(0, 255, (16, 24)).astype(np.float32)
+    limits = thresholds(0.7, 0.5)
+    expected = np.empty_like(plane)
+    for y in range(0, 16, 8):
+        for x in range(0, 24, 8):
+            block = cv2.dct(plane[y : y + 8, x : x + 8])
+            block = np.sign(block) * np.maximum(np.abs(block) - limits, 0)
+            expected[y : y + 8, x : x + 8] = cv2.idct(block)
+    assert np.abs(shrunk(plane, limits) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_finest_quality_changes_nothing(codec, lake: Image) -> None:
+    assert np.array_equal(Shrink()(lake, codec.setting(codec.quality.finest)).pixels, lake.pixels)
+
+
+def test_flat_blocks_stay(lake: Image) -> None:
+    flat = Image(np.full((40, 24, 3), (12, 200, 77), np.uint8))
+    assert np.array_equal(Shrink()(flat, CODECS["jpeg"].setting(10)).pixels, flat.pixels)
+
+
+@settings(deadline=None, max_examples=30, derandomize=True)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), quality=st.integers(0, 100))
+def test_any_size_and_quality(height: int, width: int, quality: int) -> None:
+    image = noise(height, width)
+    assert Shrink()(image, CODECS["webp"].setting(quality)).pixels.shape == (height, width, 3)
+
+
+def test_strips_are_invisible() -> None:
+    tall = noise(600, 16)
+    setting = CODECS["jpeg"].setting(60)
+    pieces = [Shrink()(Image(tall.pixels[top : top + 8]), setting).pixels for top in range(0, 600, 8)]
+    assert np.array_equal(Shrink()(tall, setting).pixels, np.concatenate(pieces))
+
+
+def test_strength_blends(lake: Image) -> None:
+    setting = CODECS["jpeg"].setting(40)
+    whole, half, none = (Shrink(strength)(lake, setting).pixels.astype(int) for strength in (1, 0.5, 0))
+    assert np.array_equal(none, lake.pixels)
+    unclipped = (whole > 0) & (whole < 255)
+    assert np.abs(half - (whole + none) / 2)[unclipped].max() <= 1
+    assert not np.array_equal(half, whole)
+
+
+def test_grey_stays_grey_and_alpha_passes(lake: Image) -> None:
+    grey = Image(np.repeat(lake.pixels[:, :, 1:2], 3, axis=2), grey=True)
+    result = Shrink()(grey, CODECS["jpeg"].setting(50))
+    assert result.grey
+    assert np.array_equal(result.pixels[:, :, 0], result.pixels[:, :, 2])
+    alpha = np.random.default_rng(2).integers(0, 256, lake.pixels.shape[:2], dtype=np.uint8)
+    assert Shrink()(replace(lake, alpha=alpha), CODECS["webp"].setting()).alpha is alpha
+
+
+@pytest.mark.parametrize("name", AMPLITUDE)
+def test_files_become_smaller_and_the_codec_decides_how_much(name: str, lake: Image) -> None:
+    codec = CODECS[name]
+    backend = codec.backends[-1].name  # embedded
+    setting = codec.setting()
+    plain = encode(lake, codec, setting, None, backend)
+    prepared = encode(lake, codec, setting, Shrink(), backend)
+    assert 0.75 < len(prepared.data) / len(plain.data) < 0.99
+    assert prepared.network == "shrink" and plain.network == "none"

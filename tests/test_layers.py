@@ -1,0 +1,95 @@
+"""The architecture in executable form: arrows go down only, and start-up loads nothing heavy."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import kcompress
+
+PACKAGE = Path(kcompress.__file__).parent
+# Each layer may import those before it in its own room and every layer below. Siblings share a number.
+LAYERS = {
+    "errors": 0, "programs": 1, "setting": 1, "images": 1, "planes": 1, "labels": 1,
+    "inference": 2,
+    "codecs": 3, "networks": 3, "pool": 3, "metrics": 3,
+    "encoding": 4, "labeling": 4,
+    "training": 5, "evaluation": 5,
+    "cli": 6, "__main__": 7,
+}  # fmt: skip
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = {"torch", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg"}
+
+
+def _room(module: str) -> str:
+    """First part below the package: the room a module lies in."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(path: Path, *, only_top: bool = False) -> set[str]:
+    """Modules that a file imports; those for type checkers alone do not count."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    if only_top:
+        functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda))
+        skipped |= {id(inner) for function in functions for inner in ast.walk(function)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_imports_go_down(path: Path) -> None:
+    own = _room(_name(path))
+    for imported in _imports(path):
+        room = _room(imported) if imported.startswith("kcompress.") else ""
+        if room in LAYERS and own in LAYERS and room != own:
+            assert LAYERS[room] < LAYERS[own] or (LAYERS[own] == 1 == LAYERS[room]), f"{own} imports {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_every_module_has_a_layer(path: Path) -> None:
+    room = _room(_name(path))
+    assert room == "" or room in LAYERS
+
+
+@pytest.mark.parametrize("room", ["cli", "codecs", "images", "programs", "encoding", "networks", "inference"])
+def test_nothing_heavy_is_imported_on_the_way_to_an_encode(room: str) -> None:
+    for path in MODULES:
+        # The torch module is the one file that is nothing but torch; its import sits inside a function.
+        if _room(_name(path)) == room and _name(path) != "kcompress.networks.kuchen":
+            assert not {name.split(".")[0] for name in _imports(path, only_top=True)} & HEAVY, path
+
+
+def test_the_command_line_starts_with_typer_and_rich_alone() -> None:
+    for path in MODULES:
+        if _room(_name(path)) == "cli":
+            outside = {name.split(".")[0] for name in _imports(path, only_top=True)} - {"typer", "rich", "kcompress"}
+            assert not outside & {"numpy", "PIL"}, path
+
+
+def test_subprocess_has_one_user() -> None:
+    users = {_name(path) for path in MODULES if "subprocess" in _imports(path)}
+    assert users == {"kcompress.programs"}
+
+
+def test_bits_per_pixel_are_computed_in_one_place() -> None:
+    formula = "8 * len(self.data) / (self.width * self.height)"
+    assert [_name(path) for path in MODULES if formula in path.read_text()] == ["kcompress.encoding"]
