@@ -1,0 +1,131 @@
+import io
+
+import numpy as np
+import pytest
+from pictures import in_grey, load
+from PIL import Image as Pil
+
+from kcompress.codecs import CODECS, Backend
+from kcompress.codecs.containers.jpeg import is_complete, with_metadata
+from kcompress.codecs.jpeg import quantisation_tables
+from kcompress.images import Image, read
+
+JPEG = CODECS["jpeg"]
+CJPEG, PILLOW = JPEG.backends
+MOZJPEG = JPEG.only_by_name[0]
+QUALITIES = [0, 1, 2, 10, 24, 25, 26, 49, 50, 75, 90, 95, 100]
+# mozjpeg's cjpeg has the same name and other bytes.
+TURBO = pytest.mark.skipif(
+    "libjpeg-turbo" not in (CJPEG.version() or ""), reason="the cjpeg of libjpeg-turbo is not installed"
+)
+EXIF = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+
+
+def encoded(image: Image, quality: int, chroma: str = "420", effort: int = 1, backend: Backend = PILLOW) -> bytes:
+    return backend.encode(image, JPEG.setting(quality, chroma, effort))
+
+
+@TURBO
+@pytest.mark.parametrize("effort", [0, 1])
+@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize("kind", ["balloons", "grey", "one_pixel", "thin", "lake"])
+def test_cjpeg_and_pillow_write_the_same_bytes(
+    kind: str, chroma: str, effort: int, request: pytest.FixtureRequest
+) -> None:
+    image = request.getfixturevalue(kind)
+    for quality in QUALITIES:
+        ours, theirs = (encoded(image, quality, chroma, effort, way) for way in (PILLOW, CJPEG))
+        assert ours == theirs, f"quality {quality}"
+
+
+def test_the_tables_are_those_of_libjpeg_at_every_quality() -> None:
+    picture = Pil.fromarray(np.zeros((8, 8, 3), np.uint8))
+    for quality in range(101):
+        output = io.BytesIO()
+        picture.save(output, "JPEG", quality=max(1, quality))
+        with Pil.open(io.BytesIO(output.getvalue())) as file:
+            # Pillow gives the file's zigzag order as row order.
+            written = {number: tuple(table) for number, table in file.quantization.items()}
+        assert written == dict(enumerate(quantisation_tables(quality))), f"quality {quality}"
+
+
+def test_the_tables_travel_in_row_order() -> None:
+    luma, _ = quantisation_tables(50)
+    assert luma[:8] == (16, 11, 10, 16, 24, 40, 51, 61)
+    assert JPEG.setting(50).tables == quantisation_tables(50)
+
+
+@pytest.mark.parametrize("chroma", ["420", "444"])
+def test_the_sampling_is_what_was_asked_for(chroma: str, balloons: Image) -> None:
+    for quality in (5, 79, 85, 95):
+        with Pil.open(io.BytesIO(encoded(balloons, quality, chroma))) as file:
+            assert file.layer[0][1:3] == ((2, 2) if chroma == "420" else (1, 1))
+
+
+@pytest.mark.parametrize("backend", [PILLOW, CJPEG, MOZJPEG], ids=lambda backend: backend.name)
+@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize("effort", [0, 1])
+def test_grey_stays_one_plane_and_effort_is_the_kind_of_file(
+    backend: Backend, chroma: str, effort: int, grey: Image, balloons: Image
+) -> None:
+    if backend.version() is None:
+        pytest.skip(f"{backend.name} is not installed")
+    for image in (grey, balloons):
+        with Pil.open(io.BytesIO(encoded(image, 60, chroma, effort, backend))) as file:
+            assert file.mode == ("L" if image.grey else "RGB")
+            assert ("progressive" in file.info) == bool(effort)
+
+
+@pytest.mark.skipif(MOZJPEG.version() is None, reason="pyvips is not installed")
+@pytest.mark.parametrize("quality", [20, 50, 75, 90])
+def test_mozjpeg_is_smaller_at_the_same_quality(quality: int, lake: Image) -> None:
+    smaller = encoded(lake, quality, backend=MOZJPEG)
+    assert len(smaller) < len(encoded(lake, quality))
+    with Pil.open(io.BytesIO(smaller)) as file:
+        assert file.layer[0][1:3] == (2, 2)
+
+
+@pytest.mark.parametrize("length", [1, 500, 65519, 65520, 150_000])
+def test_a_profile_is_split_over_segments(length: int, balloons: Image) -> None:
+    # Bytes 16 to 19 must not say GRAY; the rest can be anything.
+    icc = np.random.default_rng(5).bytes(length)
+    data, notes = with_metadata(encoded(balloons, 50), icc)
+    assert notes == []
+    with Pil.open(io.BytesIO(data)) as file:
+        assert file.info["icc_profile"] == icc
+        assert np.array_equal(np.asarray(file), read(encoded(balloons, 50)).pixels)
+
+
+def test_metadata_arrive_in_front_of_the_picture(balloons: Image) -> None:
+    plain = encoded(balloons, 50)
+    icc = b"\0" * 16 + b"RGB " + bytes(100_000)
+    data, notes = with_metadata(plain, icc, EXIF, XMP)
+    assert notes == []
+    assert data[:4] == b"\xff\xd8\xff\xe0"
+    assert is_complete(data)
+    with Pil.open(io.BytesIO(data)) as file:
+        assert file.info["exif"] == b"Exif\0\0" + EXIF
+        assert file.info["xmp"] == XMP
+        assert file.info["icc_profile"] == icc
+    image = read(data, metadata="all")
+    assert (image.icc, image.exif, image.xmp) == (icc, EXIF, XMP)
+    assert with_metadata(plain) == (plain, [])
+
+
+def test_what_is_too_long_for_a_segment_is_left_out_with_a_note(balloons: Image) -> None:
+    plain = encoded(balloons, 50)
+    data, notes = with_metadata(plain, None, bytes(65_528), bytes(65_505))
+    assert data == plain
+    assert [note.split()[0] for note in notes] == ["EXIF", "XMP"]
+    fitting, notes = with_metadata(plain, None, EXIF + bytes(65_527 - len(EXIF)), bytes(65_504))
+    assert notes == []
+    assert len(fitting) == len(plain) + 2 * (2 + 65_535)
+    _, notes = with_metadata(plain, bytes(256 * 65_519))
+    assert "ICC" in notes[0]
+
+
+def test_what_is_no_whole_file_is_told_from_one() -> None:
+    data = encoded(in_grey(load("balloons-333x217.png")), 30)
+    assert is_complete(data)
+    assert not any(is_complete(part) for part in (b"", data[:-1], data[:100], data[1:]))
