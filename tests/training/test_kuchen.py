@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image as Pil
@@ -51,7 +50,7 @@ def test_originals_and_targets_are_cut_alike(pair: Pair) -> None:
     original, target = next(batches([Pair(pair.original, pair.original)], TINY))
     assert original.shape == (4, 3, 20, 32)
     assert torch.equal(original, target)
-    assert 0 <= float(original.min()) and 0.5 < float(original.max()) <= 1
+    assert float(original.min()) >= 0 and 0.5 < float(original.max()) <= 1
 
 
 def test_too_little_data(pair: Pair) -> None:
