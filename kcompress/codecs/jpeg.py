@@ -135,7 +135,7 @@ JPEG = Codec(
     quality=Scale(finest=100, coarsest=0, default=75),
     effort=Scale(finest=0, coarsest=1, default=1),  # 0 sequential, 1 progressive: a few per cent smaller
     chromas=("420", "444"),
-    max_side=65535,
+    max_side=65500,
     alpha=False,
     backends=(Cjpeg(), PillowJpeg()),
     only_by_name=(VipsMozjpeg(),),

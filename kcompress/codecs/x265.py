@@ -94,7 +94,7 @@ def encode(encoder: StreamEncoder, planes: Planes, qp: int, preset: int, *, exac
         ProgramError: x265 failed, or ended well without a picture.
     """
     height, width = planes.luma.shape
-    block = 16 if min(width, height) <= 8 else 8
+    block = _block(width, height)
     padded = _padded(planes, block)
     smallest = min(padded.luma.shape)
     parameters = {
@@ -121,6 +121,14 @@ def encode(encoder: StreamEncoder, planes: Planes, qp: int, preset: int, *, exac
     if not _holds(stream, padded):
         raise ProgramError(f"{encoder.name} ended well but wrote no complete picture. Try another --backend.")
     return stream
+
+
+def _block(width: int, height: int) -> int:
+    """Smallest coding block: x265 wants one coding tree unit in each direction, of 16, and 32 from level 5 on."""
+    shorter, longer = sorted((width, height))
+    if longer > 4208 and shorter <= 24:  # padded sides of level 4.1 end at sqrt(8 * 2228224) = 4222
+        return 32
+    return 16 if shorter <= 8 else 8
 
 
 def _holds(stream: bytes, planes: Planes) -> bool:
