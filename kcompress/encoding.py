@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kcompress.codecs import Backend, Codec
 from kcompress.errors import ProgramError
-from kcompress.images import Image
+from kcompress.images import Image, bits_per_pixel
 from kcompress.networks import DEFAULT, NONE, Preprocessor
 from kcompress.setting import Setting
 
@@ -40,8 +40,8 @@ class Encoded:
 
     @property
     def bpp(self) -> float:
-        """Bits per pixel: 8 * bytes / (width * height)."""
-        return 8 * len(self.data) / (self.width * self.height)
+        """Bits per pixel."""
+        return bits_per_pixel(len(self.data), self.width, self.height)
 
 
 def encode(

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pil
-from PIL import ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ImageCms, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from kcompress.errors import InputError, UnsupportedError, UsageError
 
@@ -48,6 +49,16 @@ SUFFIXES = frozenset(
 
 _FORMATS = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF"]
 _ORIENTATION = 0x0112
+# What brings each EXIF orientation upright.
+_TURNS = {
+    2: Pil.Transpose.FLIP_LEFT_RIGHT,
+    3: Pil.Transpose.ROTATE_180,
+    4: Pil.Transpose.FLIP_TOP_BOTTOM,
+    5: Pil.Transpose.TRANSPOSE,
+    6: Pil.Transpose.ROTATE_270,
+    7: Pil.Transpose.TRANSVERSE,
+    8: Pil.Transpose.ROTATE_90,
+}
 _WHOLE_COPY = "It may be corrupt or truncated: get a whole copy."
 # The size is checked here, with one limit and one message, for every format alike.
 Pil.MAX_IMAGE_PIXELS = None
@@ -119,6 +130,11 @@ class Image:
             result[rows] = np.rint(mixed)
         grey = self.grey and len(set(colour)) == 1
         return replace(self, pixels=result, alpha=None, grey=grey)
+
+
+def bits_per_pixel(size: int, width: int, height: int) -> float:
+    """Of a file of ``size`` bytes that holds a picture of ``width`` x ``height`` pixels."""
+    return 8 * size / (width * height)
 
 
 def luma(pixels: Pixels) -> Pixels:
@@ -196,7 +212,8 @@ def write(image: Image, format: Literal["PNG", "PPM", "TIFF", "BMP"]) -> bytes:
         found = {"icc_profile": image.icc, "exif": image.exif}
         extras = {key: value for key, value in found.items() if value is not None}
     if format == "PNG" and image.xmp is not None:
-        extras["xmp"] = image.xmp
+        extras["pnginfo"] = PngInfo()
+        extras["pnginfo"].add_itxt("XML:com.adobe.xmp", image.xmp.decode(errors="replace"))
     output = io.BytesIO()
     _pil(stacked).save(output, format, **extras)
     return output.getvalue()
@@ -291,10 +308,9 @@ def _decoded(data: bytes, file: Pil.Image, name: str) -> Image:
     orientation = _guarded(lambda: file.getexif().get(_ORIENTATION, 1), name, complaint)
     icc: bytes | None = file.info.get("icc_profile") or None
     exif, xmp = _exif(file, orientation), _xmp(file)
-    upright: Pil.Image = file
-    if orientation in range(2, 9):
-        transposed = ImageOps.exif_transpose(file)
-        upright = file if transposed is None else transposed
+    # Not by ImageOps.exif_transpose: it writes the EXIF anew, and fails at what it cannot write.
+    turn = _TURNS.get(orientation)
+    upright: Pil.Image = file if turn is None else file.transpose(turn)
     notes: list[str] = []
     if _bits(data, file) > 8:
         notes.append("its samples of more than 8 bits became 8 bits")
