@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from kcompress.errors import MissingProgramError, ProgramError, ProgramTimeoutError
 
@@ -100,9 +101,12 @@ def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str) 
         except OSError as error:
             raise ProgramError(f"{name} cannot be started: {error.strerror}. Reinstall it.") from error
         _running.add(process)
+    # communicate() would feed 512 bytes at a time; a thread writes as much as the pipe takes.
+    feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
+    process.stdin = None
+    feeder.start()
     try:
-        # A program that gives up before it has read its input closes the pipe: communicate() takes that calmly.
-        output, complaint = process.communicate(stdin, timeout)  # type: ignore[arg-type]
+        output, complaint = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise ProgramTimeoutError(
             f"{name} was stopped after {timeout:g} seconds. "
@@ -112,11 +116,17 @@ def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str) 
         # Asked of the attribute, not of the system: a program that is gone may have left children on its pipes.
         if process.returncode is None:
             _kill(process)
-            with process:  # closes the pipes, its input too
-                process.communicate()
+            process.communicate()
+        feeder.join()
         with _lock:
             _running.discard(process)
     return process.returncode, output, complaint
+
+
+def _feed(pipe: IO[bytes], data: bytes | memoryview) -> None:
+    """Write a program's input; one that gives up before it has read everything closes the pipe."""
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(data)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -168,13 +178,12 @@ X265 = Program(
     "Debian: apt install x265; macOS: brew install x265.",
 )
 BPGENC = Program("bpgenc", ("-h",), r"(?<=version )\d\S*", "Build libbpg from its source at bellard.org/bpg.")
-BPGDEC = Program("bpgdec", ("-h",), r"(?<=version )\d\S*", "Build libbpg from its source at bellard.org/bpg.")
 GUETZLI = Program(
     "guetzli", ("--version",), r"\d+\.\d+\S*", "Debian: apt install guetzli; macOS: brew install guetzli."
 )
 
 
-PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, BPGDEC, GUETZLI)}
+PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, GUETZLI)}
 """Those that are looked for on PATH, by name."""
 
 
