@@ -117,6 +117,8 @@ def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str) 
         if process.returncode is None:
             _kill(process)
             process.communicate()
+        if feeder.is_alive():  # something that the program left behind holds its input without reading it
+            _kill(process)
         feeder.join()
         with _lock:
             _running.discard(process)
@@ -181,9 +183,15 @@ BPGENC = Program("bpgenc", ("-h",), r"(?<=version )\d\S*", "Build libbpg from it
 GUETZLI = Program(
     "guetzli", ("--version",), r"\d+\.\d+\S*", "Debian: apt install guetzli; macOS: brew install guetzli."
 )
+BUTTERAUGLI = Program(
+    "butteraugli_main",
+    ("--version",),
+    r"v?\d+\.\d+\.\d+",
+    "Debian: apt install libjxl-devtools; elsewhere: build the tools of libjxl.",
+)
 
 
-PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, GUETZLI)}
+PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, GUETZLI, BUTTERAUGLI)}
 """Those that are looked for on PATH, by name."""
 
 

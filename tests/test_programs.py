@@ -126,3 +126,11 @@ def test_a_scratch_folder_goes_away_with_its_files() -> None:
 def test_the_ffmpeg_of_the_package_is_not_the_one_on_the_path(tmp_path: Path) -> None:
     fake(tmp_path, "echo ffmpeg version 0.0", "ffmpeg")
     assert ffmpeg().version() not in (None, "0.0", "unknown version")
+
+
+def test_a_child_that_holds_the_input_does_not_block(tmp_path: Path) -> None:
+    """The program ends well and leaves a child that never reads what is still to come."""
+    program = fake(tmp_path, "exec 3<&0\nsleep 60 <&3 3<&- >/dev/null 2>&1 &\necho done")
+    start = time.monotonic()
+    assert program.run([], bytes(1 << 20)) == b"done\n"
+    assert time.monotonic() - start < 30
