@@ -7,14 +7,9 @@ import numpy as np
 
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
-from kcompress.images import Pixels, read
+from kcompress.images import read
+from kcompress.metrics.psnr import psnr
 from kcompress.networks import Preprocessor
-
-
-def psnr(a: Pixels, b: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB over RGB; infinite for identical pictures."""
-    error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2))
-    return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
 def size_changes(preprocessor: Preprocessor, photos: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -32,7 +27,7 @@ def size_changes(preprocessor: Preprocessor, photos: Sequence[Path]) -> dict[str
             for number, prepared in enumerate((preprocessor, None)):
                 encoded = encode(image, codec, setting, prepared, backend)
                 sizes[number] += len(encoded.data)
-                quality[number] += psnr(decode(encoded.data).pixels, image.pixels) / len(photos)
+                quality[number] += psnr(image.pixels, decode(encoded.data).pixels) / len(photos)
         figures[codec.name] = {
             "quality": setting.quality,
             "size_change_percent": round(float(100 * (sizes[0] / sizes[1] - 1)), 2),

@@ -1,0 +1,125 @@
+"""The metrics, one file each. What needs torch is imported when it is used."""
+
+from collections.abc import Iterable
+from math import inf
+
+from kcompress.errors import UsageError
+from kcompress.images import Pixels
+from kcompress.metrics import butteraugli, psnr, vmaf
+from kcompress.metrics.metric import Judge, Metric
+from kcompress.programs import BUTTERAUGLI
+
+__all__ = ["METRICS", "Judge", "Metric", "Scorer"]
+
+
+def _ms_ssim(original: Pixels) -> Judge:
+    from kcompress.metrics import ms_ssim
+
+    return ms_ssim.prepare(original)
+
+
+def _ssimulacra2(original: Pixels) -> Judge:
+    from kcompress.metrics import ssimulacra2
+
+    return ssimulacra2.prepare(original)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="ssimulacra2",
+            about="perceived quality: 90 visually lossless, 70 high, 50 medium, 30 low",
+            direction="higher",
+            range=(-inf, 100),
+            reference=True,
+            smallest_side=8,
+            prepare=_ssimulacra2,
+        ),
+        Metric(
+            name="psnr",
+            about="peak signal-to-noise ratio over RGB, in dB",
+            direction="higher",
+            range=(0, inf),
+            reference=True,
+            smallest_side=1,
+            prepare=psnr.prepare,
+        ),
+        Metric(
+            name="ms-ssim",
+            about="multi-scale structural similarity over RGB",
+            direction="higher",
+            range=(0, 1),
+            reference=True,
+            smallest_side=161,
+            prepare=_ms_ssim,
+        ),
+        Metric(
+            name="vmaf",
+            about="Netflix's VMAF 0.6.1 on BT.709 luma; identical still pictures score 97.4",
+            direction="higher",
+            range=(0, 100),
+            reference=True,
+            smallest_side=vmaf.SMALLEST_SIDE,
+            prepare=lambda original: vmaf.prepare(original, "vmaf_v0.6.1"),
+            available=vmaf.available,
+            install=vmaf.INSTALL,
+        ),
+        Metric(
+            name="vmaf-neg",
+            about="VMAF without reward for enhancement; identical still pictures score 97.4",
+            direction="higher",
+            range=(0, 100),
+            reference=True,
+            smallest_side=vmaf.SMALLEST_SIDE,
+            prepare=lambda original: vmaf.prepare(original, "vmaf_v0.6.1neg"),
+            available=vmaf.available,
+            install=vmaf.INSTALL,
+        ),
+        Metric(
+            name="butteraugli",
+            about="3-norm of visible differences at 80 nits; about 1 at the threshold of visibility",
+            direction="lower",
+            range=(0, inf),
+            reference=True,
+            smallest_side=butteraugli.SMALLEST_SIDE,
+            prepare=butteraugli.prepare,
+            available=lambda: BUTTERAUGLI.find() is not None,
+            install=BUTTERAUGLI.install,
+        ),
+    )
+}
+
+
+class Scorer:
+    """Several metrics of one original: its part is computed once, however many distorted versions follow."""
+
+    def __init__(self, original: Pixels, names: Iterable[str]) -> None:
+        """Prepare an original.
+
+        Args:
+            original: (H, W, 3) sRGB.
+            names: of metrics, keys of ``METRICS``.
+
+        Raises:
+            UsageError: no such metric.
+            MissingProgramError: a metric is not installed.
+            UnsupportedError: the picture is too small for one.
+        """
+        self._judges = {name: _metric(name).judge(original) for name in names}
+
+    def __call__(self, distorted: Pixels) -> dict[str, float]:
+        """Scores by name, in the order asked for, of distorted pixels (H, W, 3).
+
+        Raises:
+            InputError: the sizes differ.
+            ProgramError: a program behind a metric failed.
+        """
+        return {name: judge(distorted) for name, judge in self._judges.items()}
+
+
+def _metric(name: str) -> Metric:
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise UsageError(f"There is no metric {name}. Choose among {', '.join(METRICS)}.") from None
