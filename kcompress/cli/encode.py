@@ -1,6 +1,5 @@
 """``kcompress encode``: parse, call, show."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +70,7 @@ def encode(
             raise UsageError("--json and the picture cannot both go to stdout. Give -o FILE.")
         _to_stdout(work, planned[0])
     else:
-        _to_files(work, planned, jobs or _cores(), as_json)
+        _to_files(work, planned, jobs or options.cores(), as_json)
 
 
 @dataclass(frozen=True)
@@ -202,13 +201,6 @@ def _colour(text: str | None) -> tuple[int, int, int] | None:
     except ValueError:
         raise UsageError(f"--background {text} is no colour. Give a name (white), #rrggbb or rgb(r,g,b).") from None
     return colour[0], colour[1], colour[2]
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 def _report(job: Job, encoded: "Encoded", length: int) -> None:

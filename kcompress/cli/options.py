@@ -1,5 +1,6 @@
 """Options that several commands share: each spelled and explained once. Nothing heavy is imported here."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -69,3 +70,11 @@ WeightsFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
+
+
+def cores() -> int:
+    """Processor cores this process may use: the default of ``--jobs``."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

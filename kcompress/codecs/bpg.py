@@ -8,7 +8,7 @@ from kcompress.codecs import x265
 from kcompress.codecs.codec import Codec, Scale
 from kcompress.codecs.containers import bpg as container
 from kcompress.codecs.containers.bpg import EXIF, ICC, XMP, Bpg
-from kcompress.codecs.x265 import STREAM_ENCODERS, StreamEncoder
+from kcompress.codecs.x265 import STREAM_ENCODERS, X265Backend
 from kcompress.errors import InputError, ProgramError
 from kcompress.images import Image, Pixels, write
 from kcompress.planes import LIBBPG, Planes, from_rgb, grey_planes, to_rgb
@@ -43,19 +43,8 @@ class Bpgenc:
         return container.mux(replace(written, extensions=_extensions(image)))
 
 
-class BpgBackend:
+class BpgBackend(X265Backend):
     """x265 by one of the ways to reach it, in our own container."""
-
-    def __init__(self, encoder: StreamEncoder) -> None:
-        self.name = encoder.name
-        self.install = encoder.install
-        self._encoder = encoder
-
-    def version(self) -> str | None:
-        return self._encoder.version()
-
-    def refuses(self, image: Image) -> str | None:
-        return None
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         planes = grey_planes(image.pixels[:, :, 0]) if image.grey else from_rgb(image.pixels, setting.chroma, LIBBPG)

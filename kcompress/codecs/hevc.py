@@ -5,26 +5,15 @@ import numpy as np
 from kcompress.codecs import x265
 from kcompress.codecs.codec import Codec, Scale
 from kcompress.codecs.containers import annexb, heif
-from kcompress.codecs.x265 import STREAM_ENCODERS, StreamEncoder
+from kcompress.codecs.x265 import STREAM_ENCODERS, X265Backend
 from kcompress.errors import InputError
 from kcompress.images import Image
 from kcompress.planes import BOX, from_rgb, grey_planes, to_rgb
 from kcompress.setting import Setting
 
 
-class HevcBackend:
+class HevcBackend(X265Backend):
     """x265, by one of the ways to reach it."""
-
-    def __init__(self, encoder: StreamEncoder) -> None:
-        self.name = encoder.name
-        self.install = encoder.install
-        self._encoder = encoder
-
-    def version(self) -> str | None:
-        return self._encoder.version()
-
-    def refuses(self, image: Image) -> str | None:
-        return None
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         planes = grey_planes(image.pixels[:, :, 0]) if image.grey else from_rgb(image.pixels, setting.chroma, BOX)

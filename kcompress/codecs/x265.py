@@ -6,7 +6,7 @@ import numpy as np
 
 from kcompress.codecs.containers import annexb
 from kcompress.errors import InputError, ProgramError, ProgramTimeoutError
-from kcompress.images import check_size
+from kcompress.images import Image, check_size
 from kcompress.planes import Matrix, Planes, Samples, Sampling, shifts
 from kcompress.programs import X265, ffmpeg
 
@@ -74,6 +74,21 @@ class FfmpegX265:
         listed = ":".join(f"{key}={value}" for key, value in {**parameters, **more}.items())
         arguments += ["-c:v", "libx265", "-preset", str(preset), "-tune", "ssim", "-x265-params", listed]
         return ffmpeg().run([*arguments, "-f", "hevc", "pipe:1"], _raw(planes))
+
+
+class X265Backend:
+    """What the backends of HEVC and BPG have in common: one way to reach x265."""
+
+    def __init__(self, encoder: StreamEncoder) -> None:
+        self.name = encoder.name
+        self.install = encoder.install
+        self._encoder = encoder
+
+    def version(self) -> str | None:
+        return self._encoder.version()
+
+    def refuses(self, image: Image) -> str | None:
+        return None
 
 
 STREAM_ENCODERS: tuple[StreamEncoder, ...] = (X265Program(), FfmpegX265())

@@ -20,7 +20,15 @@ TILE_SIDE = 768
 class Preprocessor(Protocol):
     """What ``networks.load`` gives."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the network or of its weights."""
+        ...
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the result depends on the setting; otherwise one result serves every quality."""
+        ...
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         """Preprocess for one encode; alpha and metadata pass untouched."""
@@ -37,6 +45,8 @@ def blended(original: Pixels, changed: NDArray[np.float32], strength: float) -> 
 
 class NetworkPreprocessor:
     """A network without conditioning, RGB 0..1 in and out, sizes in multiples of ``multiple``."""
+
+    conditioned = False
 
     def __init__(
         self, name: str, engine: Engine, *, strength: float, halo: int, multiple: int,

@@ -54,6 +54,7 @@ class Shrink:
     """The preprocessor; needs no weights and no device."""
 
     name = "shrink"
+    conditioned = True
 
     def __init__(self, strength: float = 1.0) -> None:
         self._strength = strength

@@ -16,14 +16,14 @@ import typer
 from rich.console import Console
 from safetensors.torch import load_file
 
-from kcompress.images import Image, read
+from kcompress.images import read
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks import NETWORKS
 from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.preprocessor import NetworkPreprocessor
+from kcompress.pool import filter_named
 from kcompress.pool.nonlocal_means import nonlocal_means
-from kcompress.setting import Setting
 from kcompress.training.data import Pair, is_held_out
 from kcompress.training.loop import Validation, train
 from kcompress.training.recipe import Recipe
@@ -58,15 +58,6 @@ def split(photos: Path, recipe: Recipe) -> tuple[list[Path], list[Path]]:
     return kept, held_out[: recipe.validation_pictures]
 
 
-class _Filter:
-    """What the network imitates, as a preprocessor, to measure it by."""
-
-    name = "nonlocal_means"
-
-    def __call__(self, image: Image, setting: Setting) -> Image:
-        return image.with_pixels(nonlocal_means(image.pixels, STRENGTH))
-
-
 def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], training: int, output: Path) -> dict[str, Any]:
     """Write weights and card of a checkpoint; returns the card."""
     module = Kuchen(recipe.width)
@@ -94,7 +85,7 @@ def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], training:
         "held_out_pictures": len(held_out),
         "mse_to_target": {"network": best.error, "untouched": best.identity_error},
         "at_default_quality": size_changes(preprocessor, held_out),
-        "at_default_quality_by_the_filter_itself": size_changes(_Filter(), held_out),
+        "at_default_quality_by_the_filter_itself": size_changes(filter_named(f"nlm:h={STRENGTH:g}"), held_out),
     }
     metadata = {
         "network": "kuchen",
