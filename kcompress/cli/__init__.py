@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from kcompress import __version__
+from kcompress.cli.compare import compare
 from kcompress.cli.decode import decode
 from kcompress.cli.doctor import doctor
 from kcompress.cli.encode import encode
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(encode)
 app.command()(decode)
+app.command()(compare)
 app.command()(doctor)
 
 

@@ -17,10 +17,13 @@ console = Console(stderr=True, highlight=False)
 
 def say(text: str, style: str = "") -> None:
     """One line for people."""
-    # Names may hold line feeds and bytes that are no text: shown escaped, never sent to the terminal.
+    console.print(visible(text), style=style, markup=False, soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    """Text fit for a terminal: names may hold line feeds and bytes that are no text, which are shown escaped."""
     clean = text.encode(errors="backslashreplace").decode()
-    visible = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in clean)
-    console.print(visible, style=style, markup=False, soft_wrap=True)
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in clean)
 
 
 def name(path: str) -> str:

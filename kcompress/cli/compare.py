@@ -1,0 +1,110 @@
+"""``kcompress compare``: how far files are from their original, in bytes and in scores."""
+
+from math import isinf
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kcompress.cli import files, options, output
+from kcompress.cli.files import STREAM
+from kcompress.cli.reporting import reported
+from kcompress.errors import UsageError
+
+if TYPE_CHECKING:
+    from kcompress.evaluation.comparison import Comparison, File
+
+
+@reported
+def compare(
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The picture before; - for stdin.")],
+    others: Annotated[list[str], typer.Argument(metavar="OTHER", help="What became of it, in any format.")],
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", "-m", help="Metrics with commas between. [default: all that are installed]"),
+    ] = None,
+    as_json: options.Json = False,
+    page: Annotated[
+        str | None, typer.Option("--html", "-o", metavar="OUT", help="Write a page with a before/after slider, too.")
+    ] = None,
+    force: options.Force = False,
+) -> None:
+    """Compare files with their original: size, bits per pixel, scores.
+
+    Sizes in pixels must be equal. Colours are compared in sRGB, transparency over white.
+
+    \b
+    kcompress compare photo.png photo.jpg photo.webp
+    kcompress compare photo.png photo.heic --metric ssimulacra2,psnr --html photo.html
+    """  # noqa: D301 (Click wants a real backspace)
+    from kcompress.evaluation import comparison
+
+    sources = [original, *others]
+    target = None if page is None else _target(page, sources, force=force)
+    metrics = None if metric is None else [name.strip() for name in metric.split(",") if name.strip()]
+    if metrics == []:
+        raise UsageError("--metric names no metric. Leave it out for all that are installed.")
+    before, *after = (comparison.opened(files.read(source), output.name(source)) for source in sources)
+    compared = comparison.compare(before, after, metrics)
+    if as_json:
+        for source, file in zip(others, compared.others, strict=True):
+            output.line(_fields(original, before, source, file))
+    else:
+        _show(compared)
+    if target is not None:
+        from kcompress.evaluation.page import compare_page
+
+        files.write(target, compare_page(compared).encode())
+
+
+def _target(page: str, sources: list[str], *, force: bool) -> str:
+    """Where the page goes, unless something would be lost."""
+    if page == STREAM:
+        raise UsageError("--html - : stdout is taken by the numbers. Give --html FILE.")
+    if files.names_folder(page):
+        raise UsageError(f"--html {output.name(page)} is a folder. Name a file in it.")
+    for source in sources:
+        (job,) = files.plan([source], page, ".html", frozenset(), force=force)
+        if job.refusal is not None:
+            raise job.refusal
+    return page
+
+
+def _show(compared: "Comparison") -> None:
+    from kcompress.evaluation.comparison import score_text
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for heading in ("size", "bpp", *compared.metrics):
+        table.add_column(heading, justify="right")
+    for file in (compared.original, *compared.others):
+        absent = "" if file is compared.original else "-"
+        scores = [score_text(file.scores.get(name), absent) for name in compared.metrics]
+        table.add_row(Text(output.visible(file.name)), output.size(file.size), f"{file.bpp:.3f}", *scores)
+    Console(highlight=False).print(table)
+    for note in compared.notes:
+        output.say(f"note: {note}", style="yellow")
+    for file in (compared.original, *compared.others):
+        for note in file.notes:
+            output.say(f"note: {file.name}: {note}", style="yellow")
+
+
+def _fields(original: str, before: "File", source: str, file: "File") -> dict[str, object]:
+    """The line of one file; README documents the fields."""
+    return {
+        "type": "compared",
+        "original": original,
+        "file": source,
+        "width": file.image.width,
+        "height": file.image.height,
+        "original_bytes": before.size,
+        "bytes": file.size,
+        "bpp": round(file.bpp, 6),
+        # JSON has no infinity; both Python's float() and JavaScript's Number() understand the word.
+        "scores": {
+            name: "Infinity" if score is not None and isinf(score) else score for name, score in file.scores.items()
+        },
+        "notes": [*file.notes],
+    }
