@@ -76,9 +76,9 @@ def _show(compared: "Comparison") -> None:
     from kcompress.evaluation.comparison import score_text
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("file", overflow="fold")
+    table.add_column("file", overflow="fold", min_width=12)
     for heading in ("size", "bpp", *compared.metrics):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for file in (compared.original, *compared.others):
         absent = "" if file is compared.original else "-"
         scores = [score_text(file.scores.get(name), absent) for name in compared.metrics]
