@@ -23,7 +23,7 @@ _PROBE_SECONDS = 10.0
 _running: set[subprocess.Popen[bytes]] = set()
 _stopped = threading.Event()
 _scratch: set[str] = set()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal may come while it is held, and its handler calls stop_all()
 
 
 @dataclass(frozen=True)

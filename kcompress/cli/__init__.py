@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from kcompress import __version__
+from kcompress.cli.bench import bench
 from kcompress.cli.compare import compare
 from kcompress.cli.decode import decode
 from kcompress.cli.doctor import doctor
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(encode)
 app.command()(decode)
 app.command()(compare)
+app.command()(bench)
 app.command()(doctor)
 
 

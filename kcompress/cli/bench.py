@@ -1,0 +1,163 @@
+"""``kcompress bench``: honest rate-quality curves over a folder of pictures."""
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kcompress.cli import options, output
+from kcompress.cli.reporting import reported
+from kcompress.errors import KcompressError, UsageError
+
+if TYPE_CHECKING:
+    from kcompress.evaluation.bench import Outcome
+
+AUTO = "auto"
+
+
+@reported
+def bench(
+    dataset: Annotated[Path, typer.Argument(help="Folder of pictures, searched through.")],
+    target: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("report"),
+    codec: Annotated[str, typer.Option(help="Codecs, with commas between them.")] = "jpeg,webp,hevc,bpg",
+    network: Annotated[str, typer.Option(help="Networks, with commas; none is always among them.")] = "none,shrink",
+    filters: Annotated[
+        str, typer.Option("--filter", help="Filters to compare with, with commas: detail, nlm, nlm:h=10.")
+    ] = "",
+    quality: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--quality",
+            "-q",
+            help="auto: a ladder a codec that spans SSIMULACRA2 30..90 here; or 40,60,80,90 for every codec; or, "
+            "once a codec, jpeg=40,60,80,90. [default: auto]",
+        ),
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="Metrics, with commas. BD-rate is computed for each.")
+    ] = "ssimulacra2,ms-ssim,psnr",
+    device: options.Device = "auto",
+    jobs: options.Jobs = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+) -> None:
+    """Measure rate and quality of codecs and preprocessors on a folder.
+
+    Writes points.csv, summary.json, report.md and report.html.
+    """
+    from kcompress.cli.files import write
+    from kcompress.evaluation.bench import pictures, points_before, preprocessor_names, run, write_report
+    from kcompress.evaluation.sweep import Plan, check
+    from kcompress.networks import NETWORKS
+
+    names = pictures(dataset)
+    codecs = _chosen(codec, "--codec", [*options.CodecName])
+    metrics = _metrics(metric)
+    networks = _chosen(network, "--network", [*NETWORKS])
+    preprocessors = preprocessor_names(networks, _list(filters))
+    qualities = _qualities(quality or [AUTO], codecs)
+    plan = Plan(dataset, qualities, preprocessors, metrics, device)
+    check(plan)
+    # What a resumed run must share with the one before, beside the points themselves.
+    before = points_before(target, metrics, resume=resume)
+    weights = _weights(networks)
+    memory = target / "plan.json"
+    ladders = _recalled(memory, weights, resume=resume)
+    plan = replace(plan, qualities=_ladders(dataset, names, qualities, ladders))
+    write(str(memory), json.dumps({"ladders": ladders, "weights": weights}).encode())
+    total = len(names) * len(preprocessors) * sum(map(len, plan.qualities.values()))
+    with output.progress(total) as bar:
+        task = bar.add_task("points", total=total)
+        outcome = run(
+            plan, names, target, before, jobs=jobs or options.cores(), progress=lambda count: bar.advance(task, count)
+        )
+    command = shlex.join(["kcompress", *sys.argv[1:]])
+    write_report(plan, outcome, target, command)
+    _finish(outcome, target)
+
+
+def _finish(outcome: "Outcome", target: Path) -> None:
+    output.say(f"{len(outcome.points)} points: {target}/report.html, report.md, summary.json, points.csv")
+    for failure in outcome.failures:
+        output.say(f"failed ({failure.codec}): {failure.error}", style="red")
+    if outcome.failures:
+        raise typer.Exit(KcompressError.exit_code)
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _chosen(text: str, option: str, known: list[str]) -> list[str]:
+    chosen = list(dict.fromkeys(_list(text)))
+    unknown = [name for name in chosen if name not in known]
+    if unknown or not chosen:
+        raise UsageError(
+            f"{option} {text}: {', '.join(unknown) or 'nothing'} is not known. Allowed: {', '.join(known)}."
+        )
+    return chosen
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    from kcompress.metrics import METRICS
+
+    chosen = _chosen(text, "--metric", list(METRICS))
+    missing = [name for name in chosen if not METRICS[name].available()]
+    if missing:
+        raise UsageError(f"--metric {', '.join(missing)} needs a program that is not installed. Leave it out.")
+    return tuple(chosen)
+
+
+def _qualities(given: list[str], codecs: list[str]) -> dict[str, tuple[int, ...]]:
+    """Qualities by codec; empty ones are to be found."""
+    found: dict[str, tuple[int, ...]] = dict.fromkeys(codecs, ())
+    for text in given:
+        name, _, listed = text.rpartition("=")
+        if name and name not in codecs:
+            raise UsageError(f"--quality {text}: {name} is not among the codecs. Allowed: {', '.join(codecs)}.")
+        if listed == AUTO:
+            continue
+        try:
+            numbers = tuple(int(part) for part in _list(listed))
+        except ValueError:
+            raise UsageError(
+                f"--quality {text} is no list of numbers. Give auto, 40,60,80,90 or jpeg=40,60,80,90."
+            ) from None
+        found |= dict.fromkeys([name] if name else codecs, numbers)
+    return found
+
+
+def _recalled(path: Path, weights: dict[str, str], *, resume: bool) -> dict[str, list[int]]:
+    """The ladders of the run that is resumed; its points count only if they came from the same weights."""
+    if not (resume and path.is_file()):
+        return {}
+    kept = json.loads(path.read_text())
+    changed = [name for name, digest in weights.items() if kept["weights"].get(name, digest) != digest]
+    if changed:
+        raise UsageError(f"--resume: the weights of {', '.join(changed)} are others than before. Give another -o.")
+    weights |= {name: digest for name, digest in kept["weights"].items() if name not in weights}
+    return dict(kept["ladders"])
+
+
+def _ladders(
+    dataset: Path, names: list[str], qualities: dict[str, tuple[int, ...]], known: dict[str, list[int]]
+) -> dict[str, tuple[int, ...]]:
+    """Fill in the qualities that are to be found, and remember them in ``known``."""
+    from kcompress.evaluation.ladder import ladder
+
+    for name in [name for name, listed in qualities.items() if not listed and name not in known]:
+        output.say(f"looking for a ladder of qualities for {name}")
+        known[name] = list(ladder(dataset, names, name))
+    return {name: listed or tuple(known[name]) for name, listed in qualities.items()}
+
+
+def _weights(networks: list[str]) -> dict[str, str]:
+    """SHA-256 of the weights of learned networks, by name."""
+    from kcompress.inference.weights import folder, open_weights
+    from kcompress.networks import NETWORKS
+
+    learned = [name for name in networks if NETWORKS[name].learned]
+    return {name: open_weights(folder() / f"{name}.safetensors", name).digest() for name in learned}

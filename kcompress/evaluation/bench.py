@@ -1,0 +1,109 @@
+"""The whole of a bench: measure, resume, and write the report's files."""
+
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kcompress.errors import InputError, OutputError
+from kcompress.evaluation import points as points_file
+from kcompress.evaluation.points import Point
+from kcompress.evaluation.report import markdown
+from kcompress.evaluation.report_page import report_page
+from kcompress.evaluation.summary import summarise
+from kcompress.evaluation.sweep import Measured, Plan, ordered, sweep
+from kcompress.images import SUFFIXES
+from kcompress.networks import NONE
+
+POINTS = "points.csv"
+
+
+@dataclass
+class Outcome:
+    """What a bench leaves: points in order, and the pictures that failed with the reason."""
+
+    points: list[Point] = field(default_factory=list)
+    failures: list[Measured] = field(default_factory=list)
+
+
+def pictures(folder: Path) -> list[str]:
+    """Pictures below a folder, as paths relative to it, in order.
+
+    Raises:
+        InputError: no folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder. Give a folder of pictures.")
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise InputError(f"no picture was found in {folder}. Known are {' '.join(sorted(SUFFIXES))} files.")
+    return found
+
+
+def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list[Point]:
+    """What an interrupted run left in its folder.
+
+    Raises:
+        OutputError: the folder holds points already and ``resume`` is not asked for.
+        InputError: the points that are there belong to other metrics.
+    """
+    path = output / POINTS
+    if not path.exists():
+        return []
+    if not resume:
+        raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
+    return points_file.read(path, metrics)
+
+
+def run(
+    plan: Plan,
+    names: Sequence[str],
+    output: Path,
+    before: Sequence[Point],
+    *,
+    jobs: int,
+    progress: Callable[[int], None],
+) -> Outcome:
+    """Measure what is not among the points ``before``, keeping every point on disk as it comes.
+
+    ``progress`` gets the number of points since its last call.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / POINTS
+    outcome = Outcome(list(before))
+    points_file.write(path, outcome.points, plan.metrics)  # without a line that a kill cut short
+    done = [point.key for point in outcome.points]
+    journal = points_file.Journal(path, plan.metrics)
+    try:
+        with contextlib.closing(sweep(plan, names, done, jobs)) as results:  # closed, it ends its workers
+            for measured in results:
+                journal.append(measured.points)
+                outcome.points.extend(measured.points)
+                if measured.error is not None:
+                    outcome.failures.append(measured)
+                progress(len(plan.qualities[measured.codec]) * len(plan.preprocessors))
+    finally:
+        journal.close()
+    wanted = ordered(outcome.points, plan, names)
+    chosen = set(map(id, wanted))
+    # Points of earlier plans and encoders stay in the file, behind those that the report is about.
+    points_file.write(path, [*wanted, *(p for p in outcome.points if id(p) not in chosen)], plan.metrics)
+    outcome.points = wanted
+    return outcome
+
+
+def write_report(plan: Plan, outcome: Outcome, output: Path, command: str) -> dict[str, object]:
+    """Write summary.json, report.md and report.html beside points.csv; returns the summary."""
+    summary = summarise(outcome.points, plan.metrics)
+    summary["command"] = command
+    summary["failed"] = [{"picture": f.picture, "codec": f.codec, "error": f.error} for f in outcome.failures]
+    (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (output / "report.md").write_text(markdown(summary, plan.metrics, command), errors="backslashreplace")
+    (output / "report.html").write_text(report_page(plan, outcome.points, summary), errors="backslashreplace")
+    return summary
+
+
+def preprocessor_names(networks: Sequence[str], filters: Sequence[str]) -> tuple[str, ...]:
+    """All preprocessors of a bench, the plain codec first: everything is compared with it."""
+    return tuple(dict.fromkeys([NONE, *networks, *filters]))

@@ -1,0 +1,82 @@
+"""Rate-quality curves as SVG."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompress.evaluation.points import Point
+from kcompress.evaluation.summary import curves
+
+
+def mean_curves(points: Sequence[Point], codec: str, metric: str) -> str:
+    """One figure: mean score over mean bits per pixel, a line a preprocessor."""
+    figure, axes = _figure(1, 1, 5.2, 3.8)
+    for preprocessor, by_picture in _of(points, codec).items():
+        _line(axes[0], _mean(by_picture.values(), metric), preprocessor)
+    _labelled(axes[0], codec, metric)
+    axes[0].legend(frameon=False)
+    return _svg(figure)
+
+
+def picture_curves(points: Sequence[Point], codec: str, metric: str) -> str:
+    """One small figure a picture."""
+    preprocessors = _of(points, codec)
+    pictures = list(dict.fromkeys(point.picture for point in points if point.codec == codec))
+    rows = -(-len(pictures) // 4)
+    figure, axes = _figure(rows, 4, 11, 2.1 * rows)
+    for place, picture in zip(axes, pictures, strict=False):
+        for preprocessor, by_picture in preprocessors.items():
+            curve = [(p.bpp, p.scores[metric]) for p in by_picture.get(picture, ()) if metric in p.scores]
+            _line(place, curve, preprocessor)
+        place.set_title(picture.encode(errors="backslashreplace").decode()[-28:].replace("$", r"\$"), fontsize=7)
+        place.tick_params(labelsize=6)
+    for place in axes[len(pictures) :]:
+        place.set_visible(False)
+    if len(pictures):
+        axes[0].legend(frameon=False, fontsize=6)
+    return _svg(figure)
+
+
+def _of(points: Sequence[Point], codec: str) -> dict[str, dict[str, list[Point]]]:
+    return {preprocessor: curve for (name, preprocessor), curve in curves(points).items() if name == codec}
+
+
+def _mean(each: Any, metric: str) -> list[tuple[float, float]]:
+    """Mean of the curves, point by point; pictures without this metric do not count."""
+    whole = [[(p.bpp, p.scores[metric]) for p in curve] for curve in each if all(metric in p.scores for p in curve)]
+    longest = max((len(curve) for curve in whole), default=0)
+    full = [curve for curve in whole if len(curve) == longest]
+    return [tuple(row) for row in np.mean(full, axis=0)] if full else []
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    from matplotlib import rcParams  # slow to load, and only reports need it
+    from matplotlib.figure import Figure
+
+    rcParams["svg.hashsalt"] = "kcompress"  # the same points give the same file
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(rows, columns)).flat)
+
+
+def _line(axes: Any, curve: Sequence[tuple[float, float]], name: str) -> None:
+    style = {"color": "#888888", "linestyle": "--"} if name == "none" else {}
+    if curve:
+        axes.plot(*zip(*curve, strict=True), marker="o", markersize=3, linewidth=1.2, label=name, **style)
+
+
+def _labelled(axes: Any, codec: str, metric: str) -> None:
+    axes.set_xlabel("bits per pixel")
+    axes.set_ylabel(metric)
+    axes.set_title(codec, loc="left")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _svg(figure: Any) -> str:
+    output = io.StringIO()
+    figure.savefig(output, format="svg", metadata={"Date": None})
+    text = output.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,67 @@
+"""report.md: the tables of a bench, for a README."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -> str:
+    """Tables of BD-rate, of size at the same quality, and of time, with the command that repeats them."""
+    encoders = ", ".join(f"{e['codec']}: {e['backend']} {e['version']}" for e in summary["encoders"])
+    parts = [
+        f"{summary['pictures']} pictures, {summary['points']} points. {encoders}.",
+        "",
+        "BD-rate against the plain codec, mean over pictures with its 95 % bootstrap interval; negative is better.",
+        "",
+        _table(["codec", "preprocessor", *metrics], [_bd_row(entry, metrics) for entry in summary["comparisons"]]),
+        "",
+        "At the same quality setting: change of the total size, and mean scores without -> with the preprocessor.",
+        "",
+        _table(
+            ["codec", "preprocessor", "quality", "size", *metrics],
+            [row for entry in summary["comparisons"] for row in _same_rows(entry, metrics)],
+        ),
+        "",
+        "Wall time.",
+        "",
+        _table(
+            ["codec", "preprocessor", "preprocessing, s a megapixel", "encoding, s a megapixel"],
+            [_time_row(entry) for entry in summary["comparisons"]],
+        ),
+        "",
+        f"Repeat it with `{command}`.",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def bd_text(entry: Mapping[str, Any]) -> str:
+    """One BD-rate for people: mean, interval, and how many pictures allowed none."""
+    refused = len(entry["refused"])
+    if entry["mean"] is None:
+        reason = next(iter(entry["refused"].values()), "no picture could be scored")
+        return f"none: {reason}"
+    text = f"{entry['mean']:+.1f} % ({entry['low']:+.1f} .. {entry['high']:+.1f})"
+    return f"{text}, {refused} of {refused + len(entry['pictures'])} refused" if refused else text
+
+
+def _bd_row(entry: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    return [entry["codec"], entry["preprocessor"], *(bd_text(entry["bd_rate_percent"][metric]) for metric in metrics)]
+
+
+def _same_rows(entry: Mapping[str, Any], metrics: Sequence[str]) -> list[list[str]]:
+    rows = []
+    for row in entry["same_quality"]:
+        scores = [" -> ".join("-" if x is None else f"{x:.2f}" for x in row["scores"][metric]) for metric in metrics]
+        size = f"{row['size_change_percent']:+.1f} %"
+        rows.append([entry["codec"], entry["preprocessor"], str(row["quality"]), size, *scores])
+    return rows
+
+
+def _time_row(entry: Mapping[str, Any]) -> list[str]:
+    seconds = entry["seconds_per_megapixel"]
+    return [entry["codec"], entry["preprocessor"], f"{seconds['preprocess']:.3f}", f"{seconds['encode']:.3f}"]
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,78 @@
+"""report.html: everything a bench found, in one file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcompress.codecs import CODECS, decode
+from kcompress.encoding import encode
+from kcompress.evaluation.page import Shown, render, shown
+from kcompress.evaluation.plots import mean_curves, picture_curves
+from kcompress.evaluation.points import Point
+from kcompress.evaluation.report import bd_text
+from kcompress.evaluation.sweep import Plan, original, preprocessor_named
+from kcompress.images import Pixels
+
+_CROP = (420, 640)
+"""Rows and columns of the before/after pairs: whole pictures would make the file large."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One before/after pair: the original, and what the codec gives of it without and with the preprocessor."""
+
+    title: str
+    original: Shown
+    others: list[Shown]
+
+
+def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any]) -> str:
+    """The page as HTML without any reference to other files."""
+    return render(
+        "report.html",
+        summary=summary,
+        metrics=plan.metrics,
+        bd_text=bd_text,
+        mean_figures=[mean_curves(points, codec, metric) for codec in plan.qualities for metric in plan.metrics],
+        picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in plan.qualities],
+        pairs=list(_pairs(plan, summary)),
+    )
+
+
+def _pairs(plan: Plan, summary: Mapping[str, Any]) -> Iterator[_Pair]:
+    for entry in summary["comparisons"]:
+        rates = entry["bd_rate_percent"][plan.metrics[0]]["pictures"]
+        extremes = dict.fromkeys(pick(rates, key=rates.get) for pick in (min, max)) if rates else {}
+        for picture in extremes:
+            yield _pair(plan, entry["codec"], entry["preprocessor"], picture, rates[picture])
+
+
+def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> _Pair:
+    """Encode one picture again without and with a preprocessor, at the middle quality."""
+    image = original((plan.folder / picture).read_bytes(), picture)
+    codec = CODECS[codec_name]
+    qualities = plan.qualities[codec_name]
+    setting = codec.setting(qualities[len(qualities) // 2])
+    encoded = [
+        encode(image, codec, setting, preprocessor) for preprocessor in (None, preprocessor_named(name, plan.device))
+    ]
+    decoded = [decode(each.data, picture).pixels for each in encoded]
+    window = _most_changed(*decoded)
+    others = [
+        shown(f"{codec_name} {label}", f"{len(each.data):,} bytes", pixels[window])
+        for label, each, pixels in zip(("plain", name), encoded, decoded, strict=True)
+    ]
+    title = f"{codec_name}, {name}: {picture}, BD-rate {rate:+.1f} %, quality {setting.quality}"
+    return _Pair(title, shown(picture, "original", image.pixels[window]), others)
+
+
+def _most_changed(a: Pixels, b: Pixels) -> tuple[slice, slice]:
+    """The window of ``_CROP`` in which two pictures differ most."""
+    change = np.abs(a.astype(np.int16) - b).sum(axis=2)
+    total = np.pad(change.cumsum(axis=0).cumsum(axis=1), [(1, 0), (1, 0)])
+    rows, columns = (min(side, wanted) for side, wanted in zip(change.shape, _CROP, strict=True))
+    sums = total[rows:, columns:] - total[:-rows, columns:] - total[rows:, :-columns] + total[:-rows, :-columns]
+    top, left = np.unravel_index(int(sums.argmax()), sums.shape)
+    return slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)

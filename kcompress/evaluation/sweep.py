@@ -1,0 +1,204 @@
+"""The measuring itself: pictures x codecs x preprocessors x qualities -> points."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from kcompress import networks
+from kcompress.codecs import CODECS, decode
+from kcompress.encoding import encode
+from kcompress.errors import KcompressError
+from kcompress.evaluation.points import Point
+from kcompress.images import Image, read
+from kcompress.metrics import METRICS, Scorer
+from kcompress.networks import NONE, Preprocessor
+from kcompress.pool import filter_named
+from kcompress.programs import stop_all
+
+Key = tuple[str, str, str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        folder: of the data set.
+        qualities: by name of the codec, in order.
+        preprocessors: networks and filters by name; ``none`` is among them, to compare with.
+        metrics: names.
+        device: for networks.
+    """
+
+    folder: Path
+    qualities: Mapping[str, tuple[int, ...]]
+    preprocessors: tuple[str, ...]
+    metrics: tuple[str, ...]
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One picture with one codec: its points, or why there are none."""
+
+    picture: str
+    codec: str
+    points: tuple[Point, ...]
+    error: str | None = None
+
+
+def sweep(plan: Plan, pictures: Sequence[str], done: Iterable[Key], jobs: int) -> Generator[Measured]:
+    """Measure every picture with every codec, in no certain order; what is done already is left out.
+
+    The numbers do not depend on ``jobs``: each worker computes a picture alone, on one thread.
+    """
+    known = frozenset(done)
+    tasks = [(picture, codec) for picture in pictures for codec in plan.qualities]
+    if jobs == 1:
+        _one_thread()
+        for picture, codec in tasks:
+            yield measure(plan, picture, codec, known)
+        return
+    context = multiprocessing.get_context("spawn")  # threads of torch and ONNX Runtime do not survive a fork
+    pool = ProcessPoolExecutor(jobs, context, _start_worker)
+    try:
+        for future in as_completed([pool.submit(measure, plan, *task, known) for task in tasks]):
+            yield future.result()
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measured:
+    """All points of one picture and one codec that are not done yet."""
+    try:
+        return Measured(picture, codec, tuple(_points(plan, picture, codec, done)))
+    except KcompressError as error:
+        return Measured(picture, codec, (), str(error))
+
+
+def _points(plan: Plan, picture: str, name: str, done: frozenset[Key]) -> Iterator[Point]:
+    data = (plan.folder / picture).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    image = original(data, picture)
+    codec = CODECS[name]
+    image = codec.accepted(image)
+    encoder = codec.backend("auto", image)
+    version = encoder.version() or ""
+    scored = tuple(metric for metric in plan.metrics if min(image.width, image.height) >= METRICS[metric].smallest_side)
+    for preprocessor_name in plan.preprocessors:
+        prepared: Image | None = None
+        seconds = 0.0
+        for quality in plan.qualities[name]:
+            if (digest, name, encoder.name, version, preprocessor_name, quality) in done:
+                continue
+            setting = codec.setting(quality)
+            preprocessor = preprocessor_named(preprocessor_name, plan.device)
+            if prepared is None or (preprocessor is not None and preprocessor.conditioned):
+                start = time.perf_counter()
+                prepared = image if preprocessor is None else preprocessor(image, setting)
+                seconds = time.perf_counter() - start
+            encoded = encode(prepared, codec, setting, None, encoder.name)
+            decoded = decode(encoded.data, picture)
+            yield Point(
+                picture=picture,
+                sha256=digest,
+                codec=name,
+                backend=encoder.name,
+                version=version,
+                preprocessor=preprocessor_name,
+                quality=quality,
+                width=image.width,
+                height=image.height,
+                bytes=len(encoded.data),
+                bpp=encoded.bpp,
+                preprocess_seconds=round(seconds, 4),
+                encode_seconds=round(encoded.codec_seconds, 4),
+                scores=_scorer(data, picture, scored)(decoded.pixels),
+            )
+
+
+@lru_cache(maxsize=1)
+def original(data: bytes, picture: str) -> Image:
+    """The picture as it is compared: sRGB, no alpha (over white), no metadata that would count as bytes."""
+    return replace(read(data, name=picture, metadata="none", background=(255, 255, 255)), notes=())
+
+
+@lru_cache(maxsize=1)
+def _scorer(data: bytes, picture: str, metrics: tuple[str, ...]) -> Scorer:
+    """Kept from point to point: the original's part of each metric is computed once a picture."""
+    return Scorer(original(data, picture).pixels, metrics)
+
+
+@lru_cache(maxsize=8)
+def preprocessor_named(name: str, device: str) -> Preprocessor | None:
+    """A network or a filter by its name; None for ``none``."""
+    if name in networks.NETWORKS:
+        return networks.load(name, device=device)
+    return filter_named(name)
+
+
+def check(plan: Plan) -> None:
+    """Refuse a plan that cannot run, before the first picture.
+
+    Raises:
+        KcompressError: an unknown or unusable codec, preprocessor, metric or quality.
+    """
+    for name in plan.preprocessors:
+        preprocessor_named(name, plan.device)
+    for name, qualities in plan.qualities.items():
+        codec = CODECS[name]
+        codec.backend("auto")
+        for quality in qualities:
+            codec.setting(quality)
+
+
+def ordered(points: Iterable[Point], plan: Plan, pictures: Sequence[str]) -> list[Point]:
+    """Points in the order of the data set, whatever order they were measured in; only those of the plan."""
+    places = {
+        (picture, codec, preprocessor, quality): None
+        for picture in pictures
+        for codec in plan.qualities
+        for preprocessor in (NONE, *(name for name in plan.preprocessors if name != NONE))
+        for quality in plan.qualities[codec]
+    }
+    found = {(point.picture, point.codec, point.preprocessor, point.quality): point for point in points}
+    return [found[place] for place in places if place in found]
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGTERM, _end_worker)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _one_thread()
+
+
+def _end_worker(number: int, frame: object) -> None:
+    stop_all()
+    os._exit(1)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers; they notice."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        stop_all()
+        os._exit(1)
+
+
+def _one_thread() -> None:
+    import torch  # the metrics need it
+
+    torch.set_num_threads(1)

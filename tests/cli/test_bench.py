@@ -1,0 +1,153 @@
+"""``kcompress bench``: the whole of it on small pictures; interrupted, resumed, refused."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pil
+
+LAKE = Path(__file__).parents[1] / "images" / "lake.png"
+ONE_LINE = ["--codec", "jpeg,webp", "--network", "none,shrink", "--filter", "detail", "--quality", "30,50,70,90"]
+TWO_METRICS = ["--metric", "ssimulacra2,psnr"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    lake = np.asarray(Pil.open(LAKE).convert("RGB"))
+    Pil.fromarray(lake[:128, :160]).save(folder / "a.png")
+    Pil.fromarray(lake[200:330, 300:470]).save(folder / "below" / "b & c.png")
+    return folder
+
+
+def kcompress(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kcompress", "bench", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def rows(report: Path) -> list[list[str]]:
+    """Rows of points.csv without the two columns of seconds."""
+    lines = (report / "points.csv").read_text().splitlines()
+    return [line.split(",")[:11] + line.split(",")[13:] for line in lines]
+
+
+@pytest.mark.slow
+def test_a_whole_bench(photos: Path, tmp_path: Path) -> None:
+    ended = kcompress(tmp_path, "photos", "-o", "report", *ONE_LINE, *TWO_METRICS, "--jobs", "2")
+    assert ended.returncode == 0, ended.stderr
+    report = tmp_path / "report"
+    assert rows(report)[0][:3] == ["picture", "sha256", "codec"]
+    assert rows(report)[0][-2:] == ["ssimulacra2", "psnr"]
+    assert len(rows(report)) == 1 + 2 * 2 * 3 * 4
+    assert [row[0] for row in rows(report)[1:25]] == ["a.png"] * 24
+    summary = json.loads((report / "summary.json").read_text())
+    assert summary["pictures"] == 2 and summary["points"] == 48
+    assert [(c["codec"], c["preprocessor"]) for c in summary["comparisons"]] == [
+        ("jpeg", "shrink"), ("jpeg", "detail"), ("webp", "shrink"), ("webp", "detail"),
+    ]  # fmt: skip
+    by_name = {(c["codec"], c["preprocessor"]): c for c in summary["comparisons"]}
+    assert -15 < by_name["jpeg", "shrink"]["bd_rate_percent"]["psnr"]["mean"] < 0
+    assert all(row["size_change_percent"] > 5 for row in by_name["jpeg", "detail"]["same_quality"])  # sharper costs
+    markdown = (report / "report.md").read_text()
+    assert "| jpeg | shrink |" in markdown and "kcompress bench photos -o report" in markdown
+    page = (report / "report.html").read_text()
+    assert page.count("<svg") == 2 * 2 + 2
+    assert "b &amp; c.png" in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+    again = kcompress(tmp_path, "photos", "-o", "report", *ONE_LINE, *TWO_METRICS)
+    assert again.returncode == 5 and "--resume" in again.stderr
+    one = kcompress(tmp_path, "photos", "-o", "one", *ONE_LINE, *TWO_METRICS, "--jobs", "1")
+    assert one.returncode == 0
+    assert rows(tmp_path / "one") == rows(report)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed(photos: Path, tmp_path: Path) -> None:
+    options = ["photos", "-o", "report", *ONE_LINE, *TWO_METRICS]
+    whole = kcompress(tmp_path, *options)
+    assert whole.returncode == 0
+    expected = rows(tmp_path / "report")
+    path = tmp_path / "report" / "points.csv"
+    content = path.read_bytes()
+    # A kill -9 leaves the journal up to some byte: here in the middle of a row.
+    path.write_bytes(content[: content.rindex(b"below/b & c.png,") + 30])
+    before = path.stat().st_mtime_ns
+    resumed = kcompress(tmp_path, *options, "--resume")
+    assert resumed.returncode == 0 and path.stat().st_mtime_ns != before
+    assert rows(tmp_path / "report") == expected
+    # Nothing is measured twice: the seconds of the rows that were there are still the same.
+    assert path.read_text().splitlines()[:-1] == content.decode().splitlines()[:-1]
+    other = kcompress(tmp_path, *options[:-1], "psnr", "--resume")
+    assert other.returncode == 3 and "other columns" in other.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_while_running(photos: Path, tmp_path: Path, number: signal.Signals) -> None:
+    options = [
+        "photos",
+        "-o",
+        "report",
+        "--codec",
+        "jpeg,webp",
+        "--quality",
+        "30,50,70,90",
+        *TWO_METRICS,
+        "--jobs",
+        "2",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kcompress", "bench", *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    path = tmp_path / "report" / "points.csv"
+    deadline = time.monotonic() + 100
+    while (not path.exists() or path.read_bytes().count(b"\n") < 2) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode in (-number, 128 + number, 0)
+    assert "Traceback" not in complaint
+    resumed = kcompress(tmp_path, *options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(rows(tmp_path / "report")) == 1 + 2 * 2 * 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nowhere"], 3, "no folder"),
+        (["."], 3, "no picture was found"),
+        (["photos", "--codec", "png"], 2, "Allowed: jpeg, webp, hevc, bpg"),
+        (["photos", "--metric", "beauty"], 2, "ssimulacra2"),
+        (["photos", "--network", "big"], 2, "shrink"),
+        (["photos", "--filter", "blur"], 2, "nlm"),
+        (["photos", "--filter", "nlm:h=-1"], 2, "h=NUMBER"),
+        (["photos", "--quality", "high"], 2, "40,60,80,90"),
+        (["photos", "--codec", "jpeg", "--quality", "webp=50"], 2, "not among the codecs"),
+        (["photos", "--codec", "jpeg", "--quality", "101"], 2, "0..100"),
+    ],
+)
+def test_refusals(tmp_path: Path, photos: Path, arguments: list[str], code: int, words: str) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = kcompress(tmp_path / "empty" if arguments == ["."] else tmp_path, *arguments)
+    assert (ended.returncode, words in ended.stderr) == (code, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.slow
+def test_a_broken_picture_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
+    (photos / "z.png").write_bytes(b"nonsense")
+    ended = kcompress(tmp_path, "photos", "--codec", "jpeg", "--quality", "30,50,70,90", *TWO_METRICS, "--jobs", "1")
+    assert ended.returncode == 1
+    assert "failed (jpeg): z.png" in ended.stderr
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["failed"][0]["picture"] == "z.png"

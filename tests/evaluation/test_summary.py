@@ -1,0 +1,59 @@
+"""From points to figures, recomputed by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from kcompress.evaluation.points import Point
+from kcompress.evaluation.report import markdown
+from kcompress.evaluation.summary import summarise
+
+BASE = Point("a.png", "0", "jpeg", "pillow", "1", "none", 0, 1000, 1000, 0, 0.0, 0.5, 0.25, {})
+LADDER = {40: (50_000, 40.0), 60: (80_000, 60.0), 75: (120_000, 70.0), 90: (250_000, 88.0)}
+
+
+def curve(picture: str, preprocessor: str, factor: float) -> list[Point]:
+    return [
+        replace(
+            BASE, picture=picture, preprocessor=preprocessor, quality=quality, bytes=round(size * factor),
+            bpp=8 * size * factor / 1e6, scores={"ssimulacra2": score},
+        )
+        for quality, (size, score) in LADDER.items()
+    ]  # fmt: skip
+
+
+POINTS = [*curve("a.png", "none", 1), *curve("b.png", "none", 2), *curve("a.png", "x", 0.9), *curve("b.png", "x", 1.6)]
+
+
+def test_bd_rate_is_the_mean_over_pictures() -> None:
+    (entry,) = summarise(POINTS, ["ssimulacra2"])["comparisons"]
+    found = entry["bd_rate_percent"]["ssimulacra2"]
+    assert found["pictures"] == pytest.approx({"a.png": -10, "b.png": -20})
+    assert found["mean"] == pytest.approx(-15)
+    assert found["low"] == pytest.approx(-20) and found["high"] == pytest.approx(-10)
+    assert entry["seconds_per_megapixel"] == {"preprocess": 0.5, "encode": 0.25}
+
+
+def test_size_at_the_same_quality_is_of_the_totals() -> None:
+    (entry,) = summarise(POINTS, ["ssimulacra2"])["comparisons"]
+    row = entry["same_quality"][0]
+    assert row["quality"] == 40
+    assert row["size_change_percent"] == pytest.approx(100 * ((0.9 + 1.6) / 3 - 1))
+    assert row["scores"]["ssimulacra2"] == [40.0, 40.0]
+
+
+def test_what_cannot_be_compared_is_said() -> None:
+    points = [*curve("a.png", "none", 1), *curve("a.png", "x", 1)[:3]]
+    (entry,) = summarise(points, ["ssimulacra2"])["comparisons"]
+    assert entry["bd_rate_percent"]["ssimulacra2"]["mean"] is None
+    assert "fewer than 4" in entry["bd_rate_percent"]["ssimulacra2"]["refused"]["a.png"]
+    assert "none: the preprocessed curve has 3 points" in markdown(
+        summarise(points, ["ssimulacra2"]), ["ssimulacra2"], "c"
+    )
+
+
+def test_markdown_shows_every_figure() -> None:
+    text = markdown(summarise(POINTS, ["ssimulacra2"]), ["ssimulacra2"], "kcompress bench photos")
+    assert "| jpeg | x | -15.0 % (-20.0 .. -10.0) |" in text
+    assert "| jpeg | x | 40 | -16.7 % | 40.00 -> 40.00 |" in text
+    assert "`kcompress bench photos`" in text

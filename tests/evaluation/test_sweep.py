@@ -1,0 +1,97 @@
+"""Measuring: the same numbers whatever the number of jobs, nothing twice, by the independent path."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pil
+
+from kcompress.codecs import CODECS, decode
+from kcompress.encoding import encode
+from kcompress.errors import KcompressError
+from kcompress.evaluation.ladder import ladder
+from kcompress.evaluation.points import Point
+from kcompress.evaluation.sweep import Plan, check, ordered, sweep
+from kcompress.images import Image, read
+from kcompress.metrics import Scorer
+from kcompress.networks import load
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    photos = tmp_path_factory.mktemp("photos")
+    lake = np.asarray(Pil.open(Path(__file__).parents[1] / "images" / "lake.png").convert("RGB"))
+    # SSIMULACRA2 is itself from 256 pixels on; the two larger ones are for the ladder.
+    for number, (top, left, side) in enumerate(((200, 400, 96), (0, 0, 256), (140, 380, 256))):
+        Pil.fromarray(lake[top : top + side, left : left + side + 4]).save(photos / f"{number}.png")
+    return photos
+
+
+NAMES = ["0.png", "1.png", "2.png"]
+
+
+def plan(folder: Path) -> Plan:
+    return Plan(folder, {"jpeg": (30, 60), "webp": (40,)}, ("none", "shrink", "detail"), ("ssimulacra2", "psnr"))
+
+
+def timeless(point: Point) -> Point:
+    return replace(point, preprocess_seconds=0, encode_seconds=0)
+
+
+def measured(plan: Plan, jobs: int) -> list[Point]:
+    points = [point for each in sweep(plan, NAMES, (), jobs) for point in each.points]
+    return [timeless(point) for point in ordered(points, plan, NAMES)]
+
+
+def test_every_combination_once_and_the_number_of_jobs_changes_nothing(folder: Path) -> None:
+    points = measured(plan(folder), 1)
+    assert len(points) == 3 * 3 * 3
+    assert len({point.key for point in points}) == len(points)
+    assert points == measured(plan(folder), 2)
+
+
+def test_a_point_is_what_encode_and_the_metrics_say(folder: Path) -> None:
+    image = read((folder / "0.png").read_bytes())
+    codec = CODECS["jpeg"]
+    encoded = encode(image, codec, codec.setting(30), load("shrink"))
+    scores = Scorer(image.pixels, ["ssimulacra2", "psnr"])(decode(encoded.data).pixels)
+    point = next(p for p in measured(plan(folder), 1) if (p.preprocessor, p.quality) == ("shrink", 30))
+    assert (point.picture, point.bytes, point.bpp) == ("0.png", len(encoded.data), encoded.bpp)
+    assert point.scores == pytest.approx(scores)
+
+
+def test_what_is_done_is_left_out(folder: Path) -> None:
+    every = measured(plan(folder), 1)
+    done = [point.key for point in every[::2]]
+    rest = [point for each in sweep(plan(folder), NAMES, done, 1) for point in each.points]
+    assert {point.key for point in rest} == {point.key for point in every} - set(done)
+
+
+def test_a_broken_picture_is_reported_and_the_others_are_measured(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes((folder / "0.png").read_bytes())
+    (tmp_path / "b.png").write_bytes(b"nonsense")
+    few = replace(plan(tmp_path), qualities={"jpeg": (50,)})
+    results = {each.picture: each for each in sweep(few, ["a.png", "b.png"], (), 1)}
+    assert len(results["a.png"].points) == 3 and results["a.png"].error is None
+    assert not results["b.png"].points and "b.png" in (results["b.png"].error or "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"preprocessors": ("nonsense",)}, {"preprocessors": ("nlm:h=x",)}, {"qualities": {"jpeg": (101,)}}],
+)
+def test_a_plan_that_cannot_run_is_refused_at_once(folder: Path, change: dict) -> None:
+    with pytest.raises(KcompressError):
+        check(replace(plan(folder), **change))
+
+
+@pytest.mark.slow
+def test_the_ladder_spans_the_scale(folder: Path) -> None:
+    qualities = ladder(folder, NAMES[1:], "jpeg")
+    assert list(qualities) == sorted(set(qualities)) and 5 <= len(qualities) <= 7
+    image: Image = read((folder / "1.png").read_bytes())
+    scorer = Scorer(image.pixels, ["ssimulacra2"])
+    codec = CODECS["jpeg"]
+    ends = [scorer(decode(encode(image, codec, codec.setting(q)).data).pixels)["ssimulacra2"] for q in qualities]
+    assert ends[0] < 50 and ends[-1] > 80
