@@ -85,11 +85,7 @@ class Reference:
         self._size = original.shape[2:]
         if min(self._size) < SMALLEST_SIDE:
             raise UnsupportedError(f"SSIMULACRA2 needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
-        pictures = list(_scales(original))
-        self._weights = _WEIGHTS[: 18 * len(pictures)].reshape(3, len(pictures), 2, 3)
-        self._scales = [
-            _Scale.of(picture, self._weights[:, number].to(original.device)) for number, picture in enumerate(pictures)
-        ]
+        self._originals = [_prepared(part) for part in _parts(original)]
 
     def score(self, distorted: Tensor) -> Tensor:
         """Compare distorted pictures with the original.
@@ -106,11 +102,10 @@ class Reference:
         """
         if distorted.shape[2:] != self._size:
             raise InputError("SSIMULACRA2 compares pictures of one size. Give an original and versions of it.")
-        pairs = zip(self._scales, _scales(distorted), strict=True)
-        error = torch.stack([scale.error(picture) for scale, picture in pairs]).sum(0)
-        error = 0.9562382616834844 * error
-        error = 2.326765642916932 * error - 0.020884521182843837 * error**2 + 6.248496625763138e-05 * error**3
-        return 100 - 10 * _power(error, 0.6276336467831387)
+        parts = _parts(distorted)
+        originals = self._originals * (len(parts) if len(self._originals) == 1 else 1)
+        parts *= len(originals) if len(parts) == 1 else 1
+        return torch.cat([_score(*pair) for pair in zip(originals, parts, strict=True)])
 
 
 def ssimulacra2(original: Tensor, distorted: Tensor) -> Tensor:
@@ -131,68 +126,88 @@ def prepare(original: Pixels) -> Callable[[Pixels], float]:
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """The original at one scale.
+class _Strip:
+    """Some rows of the original at one scale.
 
     Attributes:
-        weights: (3, 2, 3): of X, Y, B-Y; of the 1-norm and the 4-norm; of SSIM, ringing, blur.
-        picture: (N, 3, H + 2 * reach, W) XYB with its mirrored rows.
-        mean: (N, 3, H, W) local mean.
-        variance: (N, channels, H, W) local variance plus SSIM's constant, of the channels whose SSIM counts.
+        rows: where they lie in the picture with its mirrored rows, with what a blur needs around them.
+        picture: (N, 3, h + 2 * reach, W) XYB of these rows.
+        mean: (N, 3, h, W) local mean.
+        variance: (N, channels, h, W) local variance plus SSIM's constant, of the channels whose SSIM counts.
     """
 
-    weights: Tensor
+    rows: slice
     picture: Tensor
     mean: Tensor
     variance: Tensor
 
-    @classmethod
-    def of(cls, picture: Tensor, weights: Tensor) -> "_Scale":
-        means, variances = [], []
-        channels = _counted(weights)[0]
-        for rows in _strips(picture, 2 * _REACH):
-            mean = _blur(picture[:, :, rows])
-            means.append(mean)
-            variances.append(_blur(picture[:, channels, rows].square()) - mean[:, channels].square() + _C2)
-        return cls(weights, picture, torch.cat(means, 2), torch.cat(variances, 2))
-
-    def error(self, distorted: Tensor) -> Tensor:
-        """(N,) weighted sum of the norms of the error maps; ``distorted`` is XYB with mirrored rows."""
-        counted = _counted(self.weights)
-        moments: list[list[Tensor]] = [[], [], []]
-        for rows in _strips(distorted, 2 * _REACH):
-            for found, error in zip(moments, self._maps(distorted, rows, counted), strict=True):
-                of_rows = torch.stack([error.sum(-1), error.square().square().sum(-1)], 2)  # (N, channels, 2, rows)
-                found.append(of_rows.sum(-1, dtype=torch.float64))
-        pixels = self.mean.shape[2] * self.mean.shape[3]
-        total = []
-        for number, (channels, found) in enumerate(zip(counted, moments, strict=True)):
-            mean = torch.stack(found).sum(0) / pixels
-            norms = torch.stack([mean[..., 0], _power(mean[..., 1], 0.25)], -1)
-            total.append((self.weights[channels, :, number] * norms).sum((-2, -1)))
-        return torch.stack(total).sum(0)
-
-    def _maps(self, distorted: Tensor, rows: slice, counted: list[slice]) -> Iterator[Tensor]:
-        """(N, channels, rows, W) each: SSIM's, ringing's and blur's error, of the channels that count."""
-        own = slice(rows.start, rows.stop - 2 * _REACH)
-        inner = slice(rows.start + _REACH, rows.stop - _REACH)
-        mean, original_mean = _blur(distorted[:, :, rows]), self.mean[:, :, own]
+    def maps(self, distorted: Tensor, counted: list[slice]) -> Iterator[Tensor]:
+        """(N, channels, h, W) each: SSIM's, ringing's and blur's error; ``distorted`` is XYB of the same rows."""
+        mean = _blur(distorted)
         ssim, ringing, blur = counted
 
         # SSIM without the denominator of its luminance term. Written with the variance of the difference,
         # 2 cov(a, b) = var(a) + var(b) - var(a - b), which float32 keeps exact where the two are nearly equal.
-        of_one, of_other = distorted[:, ssim, rows], self.picture[:, ssim, rows]
-        shift = (mean[:, ssim] - original_mean[:, ssim]).square()
-        variances = self.variance[:, :, own] + _blur(of_one.square()) - mean[:, ssim].square()
-        ratio = (_blur((of_one - of_other).square()) - shift) / variances
-        yield (1 - (1 - shift) * (1 - ratio)).clamp_min(0)
+        shift = (mean[:, ssim] - self.mean[:, ssim]).square()
+        variances = self.variance + _blur(distorted[:, ssim].square()) - mean[:, ssim].square()
+        ratio = (_blur((distorted[:, ssim] - self.picture[:, ssim]).square()) - shift) / variances
+        yield (shift + ratio * (1 - shift)).clamp_min(0)
 
         # Edges that the original lacks (ringing, blocking), and edges that got lost (blur).
-        edges = (distorted[:, :, inner] - mean).abs()
-        original_edges = (self.picture[:, :, inner] - original_mean).abs()
+        own = slice(_REACH, -_REACH)
+        edges, original_edges = (distorted[:, :, own] - mean).abs(), (self.picture[:, :, own] - self.mean).abs()
         change = (1 + edges) / (1 + original_edges) - 1
         yield change[:, ringing].clamp_min(0)
         yield (-change[:, blur]).clamp_min(0)
+
+
+class _Scale:
+    """The original at one scale."""
+
+    def __init__(self, picture: Tensor, weights: Tensor) -> None:
+        """Of XYB with mirrored rows (N, 3, H + 2 * reach, W) and weights (3, 2, 3): X, Y, B-Y; norms; error maps."""
+        self._weights, self._counted = weights, _counted(weights)
+        self._pixels = (picture.shape[2] - 2 * _REACH) * picture.shape[3]
+        ssim = self._counted[0]
+        self._strips = []
+        for rows in _strips(picture, 2 * _REACH):
+            own = picture[:, :, rows]
+            mean = _blur(own)
+            variance = _blur(own[:, ssim].square()) - mean[:, ssim].square() + _C2
+            self._strips.append(_Strip(rows, own, mean, variance))
+
+    def error(self, distorted: Tensor) -> Tensor:
+        """(N,) weighted sum of the norms of the error maps; ``distorted`` is XYB with mirrored rows."""
+        moments: list[list[Tensor]] = [[], [], []]
+        for strip in self._strips:
+            maps = strip.maps(distorted[:, :, strip.rows], self._counted)
+            for found, error in zip(moments, maps, strict=True):
+                of_rows = torch.stack([error.sum(-1), error.square().square().sum(-1)], 2)  # (N, channels, 2, h)
+                found.append(of_rows.sum(-1, dtype=torch.float64))
+        total = []
+        for number, (channels, found) in enumerate(zip(self._counted, moments, strict=True)):
+            mean = torch.stack(found).sum(0) / self._pixels
+            norms = torch.stack([mean[..., 0], _power(mean[..., 1], 0.25)], -1)
+            total.append((self._weights[channels, :, number] * norms).sum((-2, -1)))
+        return torch.stack(total).sum(0)
+
+
+def _parts(batch: Tensor) -> list[Tensor]:
+    """What is worked on at a time: on the CPU one picture, so that the bits of a score do not depend on its company."""
+    return [batch] if batch.is_cuda else [picture[None] for picture in batch.contiguous()]
+
+
+def _prepared(original: Tensor) -> list[_Scale]:
+    pictures = list(_scales(original))
+    weights = _WEIGHTS[: 18 * len(pictures)].reshape(3, len(pictures), 2, 3).to(original.device)
+    return [_Scale(picture, weights[:, number]) for number, picture in enumerate(pictures)]
+
+
+def _score(original: list[_Scale], distorted: Tensor) -> Tensor:
+    pairs = zip(original, _scales(distorted), strict=True)
+    error = 0.9562382616834844 * torch.stack([scale.error(picture) for scale, picture in pairs]).sum(0)
+    error = 2.326765642916932 * error - 0.020884521182843837 * error**2 + 6.248496625763138e-05 * error**3
+    return 100 - 10 * _power(error, 0.6276336467831387)
 
 
 def _counted(weights: Tensor) -> list[slice]:
@@ -230,10 +245,11 @@ def _xyb(linear: Tensor) -> Tensor:
     """X, Y and B-Y, shifted and scaled to about 0..1, of linear R, G, B."""
     red, green, blue = linear.unbind(1)
     long, middle, short = (
-        (a * red + b * green + c * blue + _BIAS) ** (1 / 3) - _BIAS ** (1 / 3) for a, b, c in _ABSORBANCE
+        (a * red).add_(green, alpha=b).add_(blue, alpha=c).add_(_BIAS) ** (1 / 3) for a, b, c in _ABSORBANCE
     )
-    y = (long + middle) / 2
-    return torch.stack([7 * (long - middle) + 0.42, y + 0.01, short - y + 0.55], 1)
+    # XYB is of cube roots less the bias's; it falls out of X and of B-Y.
+    y = (long + middle).mul_(0.5)
+    return torch.stack([(long - middle).mul_(7).add_(0.42), y + (0.01 - _BIAS ** (1 / 3)), (short - y).add_(0.55)], 1)
 
 
 def _halved(linear: Tensor) -> Tensor:
