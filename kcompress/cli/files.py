@@ -126,7 +126,8 @@ def _expanded(source: str, output: str | None, known: frozenset[str]) -> list[tu
     # An output folder inside the input folder holds results, not pictures to do.
     results = os.path.realpath(output) if output not in (None, STREAM) else None
     found: list[tuple[str, Path | None]] = []
-    for folder, folders, files in os.walk(source):
+    # A folder that cannot be listed is a picture that cannot be read: reported, and the others are done.
+    for folder, folders, files in os.walk(source, onerror=lambda error: found.append((error.filename, None))):
         folders[:] = sorted(entry for entry in folders if os.path.realpath(Path(folder, entry)) != results)
         for entry in sorted(files):
             path = Path(folder, entry)

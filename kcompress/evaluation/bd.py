@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 MIN_POINTS = 4
-MIN_OVERLAP = 0.5
+MIN_OVERLAP = 0.3
 """Share of the plain codec's range of scores that both curves must cover."""
 
 _RESAMPLES = 2000

@@ -3,6 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+REFUSALS = (
+    "A picture is refused where its curves overlap too little or do not rise. Those are the pictures a preprocessor "
+    "changes most, so a mean with many refusals is milder than the truth."
+)
+
 
 def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -> str:
     """Tables of BD-rate, of size at the same quality, and of time, with the command that repeats them."""
@@ -13,6 +18,8 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         "BD-rate against the plain codec, mean over pictures with its 95 % bootstrap interval; negative is better.",
         "",
         _table(["codec", "preprocessor", *metrics], [_bd_row(entry, metrics) for entry in summary["comparisons"]]),
+        "",
+        REFUSALS,
         "",
         "At the same quality setting: change of the total size, and mean scores without -> with the preprocessor.",
         "",

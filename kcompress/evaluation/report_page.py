@@ -11,7 +11,7 @@ from kcompress.encoding import encode
 from kcompress.evaluation.page import Shown, render, shown
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.report import bd_text
+from kcompress.evaluation.report import REFUSALS, bd_text
 from kcompress.evaluation.sweep import Plan, original, preprocessor_named
 from kcompress.images import Pixels
 
@@ -35,6 +35,7 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
         summary=summary,
         metrics=plan.metrics,
         bd_text=bd_text,
+        refusals=REFUSALS,
         mean_figures=[mean_curves(points, codec, metric) for codec in plan.qualities for metric in plan.metrics],
         picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in plan.qualities],
         pairs=list(_pairs(plan, summary)),

@@ -108,7 +108,10 @@ def main(
     """Train, keep the checkpoint with the smallest error on the held-out pictures, and export it."""
     console = Console(stderr=True)
     recipe = replace(Recipe(), steps=steps)
-    kept, held_out = split(photos, recipe)
+    try:
+        kept, held_out = split(photos, recipe)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     console.print(f"filtering {len(kept)} pictures to train on and {len(held_out)} to validate with")
     torch.manual_seed(recipe.seed)
     best: Validation | None = None
