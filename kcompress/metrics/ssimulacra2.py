@@ -222,14 +222,19 @@ def _counted(weights: Tensor) -> list[slice]:
 
 def _scales(picture: Tensor) -> Iterator[Tensor]:
     """XYB with mirrored rows, (N, 3, H + 2 * reach, W), at 1:1, 1:2 and on to 1:32; halved in linear light."""
-    linear = _linear(picture)
+    linear: Callable[[Tensor], Tensor] = _linear
     for _ in range(SCALES):
-        if min(linear.shape[2:]) < SMALLEST_SIDE:
+        if min(picture.shape[2:]) < SMALLEST_SIDE:
             return
-        strips = [linear[:, :, rows] for rows in _strips(linear)]
-        mirrored = [linear[:, :, :_REACH].flip(2), *strips, linear[:, :, -_REACH:].flip(2)]
-        yield torch.cat([_xyb(strip) for strip in mirrored], 2)
-        linear = _halved(linear)
+        # Linear light is never held whole: on large pictures fresh memory costs more than arithmetic.
+        strips, halves = [_xyb(linear(picture[:, :, :_REACH].flip(2)))], []
+        for rows in _strips(picture):
+            light = linear(picture[:, :, rows])
+            strips.append(_xyb(light))
+            halves.append(_halved(light))
+        strips.append(_xyb(linear(picture[:, :, -_REACH:].flip(2))))
+        yield torch.cat(strips, 2)
+        picture, linear = torch.cat(halves, 2), lambda light: light
 
 
 def _linear(picture: Tensor) -> Tensor:
@@ -264,7 +269,7 @@ def _halved(linear: Tensor) -> Tensor:
 def _strips(picture: Tensor, overlap: int = 0) -> Iterator[slice]:
     """Rows of a picture, in strips that overlap by so many rows."""
     height, width = picture.shape[2] - overlap, picture.shape[3]
-    step = height if picture.is_cuda else max(2 * _REACH, _STRIP_PIXELS // width)
+    step = height if picture.is_cuda else max(2 * _REACH, _STRIP_PIXELS // width // 2 * 2)  # even, for what is halved
     for top in range(0, height, step):
         yield slice(top, min(top + step, height) + overlap)
 
