@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pictures import in_grey, load
 from PIL import Image as Pil
+from PIL import ImageFile
 
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
@@ -37,6 +38,16 @@ def test_cjpeg_and_pillow_write_the_same_bytes(
     for quality in QUALITIES:
         ours, theirs = (encoded(image, quality, chroma, effort, way) for way in (PILLOW, CJPEG))
         assert ours == theirs, f"quality {quality}"
+
+
+@pytest.mark.parametrize("size", [(256, 256), (4096, 1)], ids=str)
+@pytest.mark.parametrize("quality", [94, 100])
+def test_noise_that_outgrows_pillows_buffer(size: tuple[int, int], quality: int) -> None:
+    noise = Image(np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8))
+    usual = ImageFile.MAXBLOCK
+    for effort in (0, 1):
+        assert is_complete(encoded(noise, quality, "444", effort))
+    assert usual == ImageFile.MAXBLOCK
 
 
 def test_the_tables_are_those_of_libjpeg_at_every_quality() -> None:

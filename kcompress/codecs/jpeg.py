@@ -2,14 +2,16 @@
 
 import importlib.util
 import io
+import threading
 from typing import Any
 
 import numpy as np
 import PIL
-from PIL import features
+from PIL import ImageFile, features
 
 from kcompress.codecs.codec import Codec, Scale
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
+from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CJPEG
 from kcompress.setting import Setting, Table
@@ -65,6 +67,7 @@ class PillowJpeg:
 
     name = "pillow"
     install = "Reinstall the Python package pillow."
+    _enlarging = threading.Lock()
 
     def version(self) -> str | None:
         return f"Pillow {PIL.__version__}, libjpeg-turbo {features.version_feature('libjpeg_turbo')}"
@@ -73,6 +76,22 @@ class PillowJpeg:
         return None
 
     def encode(self, image: Image, setting: Setting) -> bytes:
+        try:
+            return self._saved(image, setting)
+        except OSError:
+            # Noise at high quality outgrows the one buffer that Pillow writes into; its size is a global of Pillow's.
+            with self._enlarging:
+                usual = ImageFile.MAXBLOCK
+                ImageFile.MAXBLOCK = 8 * (image.width + 16) * (image.height + 16)  # more bytes than any needs
+                try:
+                    return self._saved(image, setting)
+                except OSError as error:
+                    raise ProgramError(f"Pillow cannot write this JPEG ({error}). Try another --backend.") from error
+                finally:
+                    ImageFile.MAXBLOCK = usual
+
+    @staticmethod
+    def _saved(image: Image, setting: Setting) -> bytes:
         output = io.BytesIO()
         subsampling = "4:2:0" if setting.chroma == "420" else "4:4:4"
         pillow(image).save(
