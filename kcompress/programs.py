@@ -74,9 +74,11 @@ class Program:
 
 def _timeout() -> float:
     try:
-        return float(os.environ["KCOMPRESS_TIMEOUT"])
+        seconds = float(os.environ["KCOMPRESS_TIMEOUT"])
     except (KeyError, ValueError):
         return TIMEOUT_SECONDS
+    # Poll takes no more than 24 days, and nan is no number that could be waited for.
+    return min(seconds, 1e6) if seconds >= 0 else TIMEOUT_SECONDS
 
 
 @functools.cache

@@ -111,8 +111,11 @@ def test_arguments_arrive_as_they_are(tmp_path: Path, argument: str) -> None:
     assert program.run([argument, "end"]).decode() == f"{argument}|end|"
 
 
-def test_an_unreadable_timeout_is_no_timeout_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KCOMPRESS_TIMEOUT", "soon")
+@pytest.mark.parametrize("seconds", ["soon", "", "nan", "-1", "inf", "1e30"])
+def test_an_unreadable_timeout_is_no_timeout_of_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    monkeypatch.setenv("KCOMPRESS_TIMEOUT", seconds)
     assert fake(tmp_path, "echo fine").run([]) == b"fine\n"
 
 
