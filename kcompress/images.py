@@ -292,7 +292,8 @@ def check_size(width: int, height: int, name: str) -> None:
 
 def _select(file: Pil.Image, frame: int | None, name: str) -> None:
     # A phone's MPO and a HEIC hold one picture with companions (depth, a second view), not a sequence.
-    frames = 1 if file.format in ("MPO", "HEIF") else int(getattr(file, "n_frames", 1))
+    alone = file.format in ("MPO", "HEIF")
+    frames = 1 if alone else int(_guarded(lambda: getattr(file, "n_frames", 1), name, "has pages that cannot be read"))
     if frame is None and frames > 1:
         raise UnsupportedError(f"{name} holds {frames} pictures. Choose one with --frame 0..{frames - 1}.")
     if frame is not None:
@@ -311,6 +312,8 @@ def _decoded(data: bytes, file: Pil.Image, name: str) -> Image:
     # Not by ImageOps.exif_transpose: it writes the EXIF anew, and fails at what it cannot write.
     turn = _TURNS.get(orientation)
     upright: Pil.Image = file if turn is None else file.transpose(turn)
+    if file.format == "PNG" and data[25] == 4 and upright.mode == "RGBA":
+        upright = upright.convert("LA")  # grey with alpha, of which Pillow makes colour at 16 bits
     notes: list[str] = []
     if _bits(data, file) > 8:
         notes.append("its samples of more than 8 bits became 8 bits")
@@ -342,7 +345,11 @@ def _samples(file: Pil.Image) -> Pixels | None:
     if file.mode.startswith("I"):
         # 16-bit grey; full white must stay full white, so the range is scaled, not shifted.
         wide = np.asarray(file).astype(np.uint32)
-        return None if int(wide.max()) > 65535 else ((wide * 255 + 32767) // 65535).astype(np.uint8)
+        if int(wide.max()) > 65535:
+            return None
+        grey: Pixels = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+        clear = file.info.get("transparency")  # a PNG may name one level that is not seen
+        return grey if clear is None else np.dstack([grey, np.where(wide == clear, 0, 255).astype(np.uint8)])
     if file.mode == "F":
         return None
     if file.mode in ("LA", "La"):

@@ -39,14 +39,15 @@ def file_of(samples: Pixels, format: str, **options: Any) -> bytes:
     return saved(Pil.fromarray(samples), format, **options)
 
 
-def png(width: int, height: int, bits: int, kind: int, rows: bytes) -> bytes:
+def png(width: int, height: int, bits: int, kind: int, rows: bytes, clear: bytes = b"") -> bytes:
     """A PNG written by hand, for what Pillow does not write."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     head = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    body = chunk(b"IHDR", head) + (chunk(b"tRNS", clear) if clear else b"")
+    body += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -165,6 +166,23 @@ def test_16_bit_grey_is_scaled_with_a_note(format: str) -> None:
     assert image.pixels[0, :2, 0].tolist() == [0, 255]
 
 
+def test_16_bit_grey_with_alpha_stays_grey() -> None:
+    samples = np.dstack([WIDE, ALPHA.astype(np.uint16) * 257]).astype(">u2")
+    image = read(png(37, 23, 16, 4, b"".join(b"\0" + row.tobytes() for row in samples)))
+    assert image.grey
+    assert np.abs(image.pixels[:, :, 0] - WIDE / 257).max() <= 1
+    assert image.alpha is not None
+    assert np.array_equal(image.alpha, ALPHA)
+
+
+def test_16_bit_grey_with_one_clear_level() -> None:
+    rows = b"".join(b"\0" + row.tobytes() for row in WIDE.astype(">u2"))
+    image = read(png(37, 23, 16, 0, rows, struct.pack(">H", int(WIDE[3, 4]))))
+    assert image.grey
+    assert image.alpha is not None
+    assert np.argwhere(image.alpha == 0).tolist() == [[3, 4]]
+
+
 def test_16_bit_colour_has_a_note() -> None:
     samples = np.dstack([WIDE, WIDE[::-1], WIDE[:, ::-1]]).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in samples)
@@ -179,6 +197,15 @@ def test_ppm_with_comments() -> None:
     data = b"P6\n# one\n37 23\n# two\n255\n" + RGB.tobytes()
     assert np.array_equal(read(data).pixels, RGB)
     assert read(data).notes == ()
+
+
+def test_a_tiff_whose_next_page_is_broken() -> None:
+    data = saved(Pil.fromarray(RGB), "TIFF", save_all=True, append_images=[Pil.fromarray(RGB)])
+    second = struct.pack("<HHII", 256, 4, 1, 37)  # the width of a page, as TIFF writes it
+    place = data.rindex(second)
+    assert place != data.index(second)
+    with pytest.raises(InputError, match="whole copy"):
+        read(data[:place] + struct.pack("<H", 65000) + data[place + 2 :])
 
 
 def test_floats_have_no_8_bit_form() -> None:
