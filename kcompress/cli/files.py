@@ -53,9 +53,11 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
         force: whether existing files may be overwritten.
 
     Raises:
-        UsageError: several pictures and one output.
+        UsageError: several pictures and one output, or an empty name.
         InputError: nothing to do.
     """
+    if "" in (*sources, output):
+        raise UsageError("a file name is empty. Name a file or a folder.")
     found = [pair for source in sources for pair in _expanded(source, output, known)]
     if not found:
         places = ", ".join(map(name, sources))
@@ -147,7 +149,7 @@ def _target(source: str, below: Path | None, output: str | None, suffix: str, in
 
 def is_folder(path: str) -> bool:
     """Whether it is a folder that is there."""
-    return path != STREAM and stat.S_ISDIR(_mode(path))
+    return path not in ("", STREAM) and stat.S_ISDIR(_mode(path))
 
 
 def names_folder(path: str) -> bool:

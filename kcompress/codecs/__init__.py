@@ -7,6 +7,7 @@ from kcompress.codecs.containers.bpg import MAGIC as _BPG_MAGIC
 from kcompress.codecs.hevc import HEVC
 from kcompress.codecs.jpeg import JPEG
 from kcompress.codecs.webp import WEBP
+from kcompress.errors import UsageError
 from kcompress.images import Image, Metadata, keeping, read
 
 __all__ = ["CODECS", "Backend", "Codec", "Scale", "decode"]
@@ -21,9 +22,13 @@ def decode(data: bytes, name: str = "the picture", metadata: Metadata = "all", f
 
     Raises:
         InputError: corrupt, truncated, or no known format.
+        UsageError: a frame that cannot be chosen.
     """
-    if data.startswith(_BPG_MAGIC):
+    is_bpg, is_stream = data.startswith(_BPG_MAGIC), data.startswith((b"\0\0\0\1", b"\0\0\1"))
+    if frame and (is_bpg or is_stream):
+        raise UsageError(f"--frame {frame}: only the first picture of {name} can be decoded. Leave --frame out.")
+    if is_bpg:
         return keeping(bpg.decode(data, name), metadata, name)
-    if data.startswith((b"\0\0\0\1", b"\0\0\1")):
+    if is_stream:
         return hevc.decode_raw(data, name)
     return read(data, name=name, metadata=metadata, frame=frame)

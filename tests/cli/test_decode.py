@@ -89,3 +89,10 @@ def test_a_folder_is_no_file(run, album):
 
 def test_a_missing_file(run):
     assert "nothing.jpg does not exist" in run("decode", "nothing.jpg", expect=3).stderr
+
+
+@pytest.mark.parametrize("suffix", [".hevc", ".bpg"])
+def test_a_frame_of_what_has_only_one(run, small, folder, suffix):
+    run("encode", "small.png", "-o", f"packed{suffix}")
+    run("decode", f"packed{suffix}", "--frame", "0", "-o", "first.png")
+    assert "Leave --frame out." in run("decode", f"packed{suffix}", "--frame", "1", expect=2).stderr

@@ -51,6 +51,12 @@ def test_two_inputs_with_one_output(run, small, folder):
     assert (folder / "out" / "same.jpg").is_file()
 
 
+@pytest.mark.parametrize("arguments", [["encode", ""], ["encode", "small.png", "-o", ""], ["decode", ""]])
+def test_an_empty_name(run, small, folder, arguments):
+    assert "a file name is empty" in run(*arguments, expect=2).stderr
+    assert [path.name for path in folder.iterdir()] == ["small.png"]
+
+
 @pytest.mark.parametrize("target", ["file/x.jpg", "file/", "/proc/nothing/x.jpg", "n" * 300 + ".jpg"])
 def test_where_nothing_can_be_written(run, small, folder, target):
     (folder / "file").write_text("no folder")
