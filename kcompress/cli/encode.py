@@ -1,8 +1,9 @@
 """``kcompress encode``: parse, call, show."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from kcompress.encoding import Encoded
     from kcompress.networks import Preprocessor
     from kcompress.setting import Setting
+
+_AHEAD = 4
+"""Pictures a worker may be ahead of the one that is written next: one that takes long holds no whole folder in memory."""
 
 
 @reported
@@ -152,14 +156,22 @@ def _results(
     work: _Work, planned: Sequence[Job], jobs: int
 ) -> "Iterator[tuple[Job, tuple[Encoded, int] | KcompressError]]":
     """Results in the order of the jobs, a few pictures ahead."""
-    if min(jobs, len(planned)) == 1:
+    workers = min(jobs, len(planned))
+    if workers == 1:
         for job in planned:
             yield job, work.do(job)
         return
-    pool = ThreadPoolExecutor(min(jobs, len(planned)))
+    # Threads do: decoders, encoders, NumPy and ONNX Runtime all work outside Python's lock.
+    pool = ThreadPoolExecutor(workers)
+    ahead: deque[tuple[Job, Future[tuple[Encoded, int] | KcompressError]]] = deque()
     try:
-        # Threads do: decoders, encoders, NumPy and ONNX Runtime all work outside Python's lock.
-        yield from zip(planned, pool.map(work.do, planned), strict=True)
+        for job in planned:
+            ahead.append((job, pool.submit(work.do, job)))
+            if len(ahead) > _AHEAD * workers:
+                first, result = ahead.popleft()
+                yield first, result.result()
+        for first, result in ahead:
+            yield first, result.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

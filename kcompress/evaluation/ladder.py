@@ -8,6 +8,7 @@ import numpy as np
 
 from kcompress.codecs import CODECS, Codec, decode
 from kcompress.encoding import encode
+from kcompress.evaluation.sweep import one_thread
 from kcompress.images import read
 from kcompress.metrics import Scorer
 
@@ -27,6 +28,7 @@ def ladder(folder: Path, pictures: Sequence[str], codec_name: str) -> tuple[int,
     ]
     sample = [(image, Scorer(image.pixels, ("ssimulacra2",))) for image in images]
     codec = CODECS[codec_name]
+    one_thread()
 
     @cache  # both ends begin their search in the middle
     def score(quality: int) -> float:

@@ -63,7 +63,7 @@ def sweep(plan: Plan, pictures: Sequence[str], done: Iterable[Key], jobs: int) -
     known = frozenset(done)
     tasks = [(picture, codec) for picture in pictures for codec in plan.qualities]
     if jobs == 1:
-        _one_thread()
+        one_thread()
         for picture, codec in tasks:
             yield measure(plan, picture, codec, known)
         return
@@ -181,7 +181,7 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, _end_worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _one_thread()
+    one_thread()
 
 
 def _end_worker(number: int, frame: object) -> None:
@@ -198,7 +198,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """Let torch use one thread: sums are then the same on every machine, and workers do not get in each other's way."""
     import torch  # the metrics need it
 
     torch.set_num_threads(1)

@@ -77,7 +77,7 @@ def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], training:
             "loss": "MSE",
             "optimiser": "Adam",
         },
-        "data": f"{training} photographs of 787 to 1600 pixels, downscaled from larger ones",
+        "data": f"{training} photographs",
         "licence": "MIT",
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "gflop_at_1920x1080": 39.8,

@@ -22,7 +22,7 @@ class Recipe:
     """
 
     width: int = 8
-    steps: int = 24_000
+    steps: int = 20_000
     batch: int = 4
     learning_rate: float = 1e-4
     patch_width: int = 320

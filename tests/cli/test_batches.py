@@ -67,3 +67,20 @@ def test_a_folder_without_pictures(run, folder):
     (folder / "empty").mkdir()
     ended = run("encode", "empty", expect=3)
     assert "no picture was found in empty" in ended.stderr and ".png" in ended.stderr
+
+
+def test_work_is_only_a_few_pictures_ahead_of_what_is_written():
+    begun: list[Job] = []
+
+    class Work:
+        def do(self, job: Job) -> InputError:
+            begun.append(job)
+            return InputError(job.source)
+
+    jobs = [Job(str(number), "") for number in range(50)]
+    results = _results(Work(), jobs, 2)  # type: ignore[arg-type]
+    assert next(results)[0] is jobs[0]
+    time.sleep(0.2)
+    assert len(begun) <= 9
+    told = [(job, str(error)) for job, error in results]
+    assert told == [(job, job.source) for job in jobs[1:]]
