@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kcompress.setting import Setting
 
 _AHEAD = 4
-"""Pictures a worker may be ahead of the one that is written next: one that takes long holds no whole folder in memory."""
+"""Pictures a worker may be ahead of the next one to be written: behind a slow one, results do not pile up in memory."""
 
 
 @reported

@@ -1,5 +1,11 @@
 """Several pictures, folders, and one that fails among them."""
 
+import time
+
+from kcompress.cli.encode import _results
+from kcompress.cli.files import Job
+from kcompress.errors import InputError
+
 
 def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -78,7 +84,7 @@ def test_work_is_only_a_few_pictures_ahead_of_what_is_written():
             return InputError(job.source)
 
     jobs = [Job(str(number), "") for number in range(50)]
-    results = _results(Work(), jobs, 2)  # type: ignore[arg-type]
+    results = _results(Work(), jobs, 2)
     assert next(results)[0] is jobs[0]
     time.sleep(0.2)
     assert len(begun) <= 9
