@@ -1,4 +1,6 @@
 import io
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import ImageFile
 
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
-from kcompress.codecs.jpeg import quantisation_tables
+from kcompress.codecs.jpeg import _vips, quantisation_tables
 from kcompress.images import Image, read
 
 JPEG = CODECS["jpeg"]
@@ -95,6 +97,17 @@ def test_mozjpeg_is_smaller_at_the_same_quality(quality: int, lake: Image) -> No
     assert len(smaller) < len(encoded(lake, quality))
     with Pil.open(io.BytesIO(smaller)) as file:
         assert file.layer[0][1:3] == (2, 2)
+
+
+def test_a_libvips_without_mozjpeg_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = SimpleNamespace(jpegsave_buffer=lambda **_: b"the same")
+    vips = SimpleNamespace(__spec__="some", Image=SimpleNamespace(black=lambda *_: flat), version=lambda _: 8)
+    monkeypatch.setitem(sys.modules, "pyvips", vips)
+    _vips.cache_clear()
+    try:
+        assert MOZJPEG.version() is None
+    finally:
+        _vips.cache_clear()
 
 
 @pytest.mark.parametrize("length", [1, 500, 65519, 65520, 150_000])

@@ -1,5 +1,6 @@
 """JPEG: libjpeg-turbo's or mozjpeg's ``cjpeg``, Pillow, or mozjpeg inside libvips."""
 
+import functools
 import importlib.util
 import io
 import threading
@@ -138,14 +139,19 @@ class VipsMozjpeg:
         return jpeg
 
 
+@functools.cache
 def _vips() -> Any:
+    """The module pyvips, or None where it or its mozjpeg is missing."""
     if importlib.util.find_spec("pyvips") is None:
         return None
     try:
         import pyvips  # an extra, and slow to load
     except OSError:  # the package without the library
         return None
-    return pyvips
+    # A libvips that was built without mozjpeg takes the options too and ignores them: both tables are then the same.
+    flat = pyvips.Image.black(8, 8)
+    one, other = (flat.jpegsave_buffer(Q=50, quant_table=number) for number in (0, 3))
+    return None if one == other else pyvips
 
 
 JPEG = Codec(
