@@ -20,7 +20,7 @@ def doctor(as_json: options.Json = False) -> None:
 
     Exit code 0 if every codec can be written, by whichever encoder.
     """
-    findings = [*_encoders(), *_filters(), *_networks(), *_devices()]
+    findings = [*_encoders(), *_filters(), *_networks(), *_metrics(), *_devices()]
     if as_json:
         for finding in findings:
             output.line(finding)
@@ -77,6 +77,15 @@ def _described(weights: "Weights") -> str:
 
     forms = "safetensors + ONNX" if weights.onnx.is_file() else "safetensors only"
     return f"{card(weights).get('summary', 'no card')} [{forms}]"
+
+
+def _metrics() -> list[dict[str, object]]:
+    from kcompress.metrics import METRICS
+
+    return [
+        _finding("metric", metric.name, *((metric.about, "", "") if metric.available() else (None, "", metric.install)))
+        for metric in METRICS.values()
+    ]
 
 
 def _devices() -> list[dict[str, object]]:

@@ -1,5 +1,7 @@
 """``kcompress doctor``: what is here, what is not, how to get it."""
 
+from kcompress.metrics import METRICS
+
 ENCODERS = [
     "jpeg: cjpeg", "jpeg: pillow", "jpeg: mozjpeg", "webp: cwebp", "webp: pillow", "hevc: x265", "hevc: ffmpeg",
     "bpg: bpgenc", "bpg: x265", "bpg: ffmpeg",
@@ -12,6 +14,7 @@ def test_every_encoder_network_and_device_is_listed(run):
     named = {
         kind: [line["name"] for line in lines if line["type"] == kind] for kind in ("encoder", "network", "device")
     }
+    assert [line["name"] for line in lines if line["type"] == "metric"] == list(METRICS)
     assert named == {"encoder": ENCODERS, "network": ["none", "shrink", "kuchen"], "device": ["cpu", "cuda"]}
 
 
