@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kcompress.cli import options, output
+from kcompress.cli import files, options, output
 from kcompress.cli.reporting import reported
 from kcompress.errors import KcompressError, UsageError
 
@@ -48,8 +48,8 @@ def bench(
 
     Writes points.csv, summary.json, report.md and report.html.
     """
-    from kcompress.cli.files import write
     from kcompress.evaluation.bench import pictures, points_before, preprocessor_names, run, write_report
+    from kcompress.evaluation.ladder import ladder
     from kcompress.evaluation.sweep import Plan, check
     from kcompress.networks import NETWORKS
 
@@ -66,8 +66,12 @@ def bench(
     weights = _weights(networks)
     memory = target / "plan.json"
     ladders = _recalled(memory, weights, resume=resume)
-    plan = replace(plan, qualities=_ladders(dataset, names, qualities, ladders))
-    write(str(memory), json.dumps({"ladders": ladders, "weights": weights}).encode())
+    _remember(memory, ladders, weights)
+    for name in [name for name, listed in qualities.items() if not listed and name not in ladders]:
+        output.say(f"looking for a ladder of qualities for {name}")
+        ladders[name] = list(ladder(dataset, names, name))
+        _remember(memory, ladders, weights)
+    plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
     total = len(names) * len(preprocessors) * sum(map(len, plan.qualities.values()))
     with output.progress(total) as bar:
         task = bar.add_task("points", total=total)
@@ -142,16 +146,8 @@ def _recalled(path: Path, weights: dict[str, str], *, resume: bool) -> dict[str,
     return dict(kept["ladders"])
 
 
-def _ladders(
-    dataset: Path, names: list[str], qualities: dict[str, tuple[int, ...]], known: dict[str, list[int]]
-) -> dict[str, tuple[int, ...]]:
-    """Fill in the qualities that are to be found, and remember them in ``known``."""
-    from kcompress.evaluation.ladder import ladder
-
-    for name in [name for name, listed in qualities.items() if not listed and name not in known]:
-        output.say(f"looking for a ladder of qualities for {name}")
-        known[name] = list(ladder(dataset, names, name))
-    return {name: listed or tuple(known[name]) for name, listed in qualities.items()}
+def _remember(path: Path, ladders: dict[str, list[int]], weights: dict[str, str]) -> None:
+    files.write(str(path), json.dumps({"ladders": ladders, "weights": weights}).encode())
 
 
 def _weights(networks: list[str]) -> dict[str, str]:

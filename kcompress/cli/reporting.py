@@ -36,6 +36,9 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             # Nobody reads any more, and flushing on the way out would only complain again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             fail(OutputError("stdout was closed before everything was written. Check what reads the pipe."))
+        except OSError as error:
+            reason = f"{error.filename or 'a file'}: {error.strerror or error}"
+            fail(OutputError(f"{reason}. Check its rights and the space left on the disk."))
         except MemoryError:
             fail(KcompressError("there is not enough memory. Take smaller pictures or fewer --jobs."))
         except KeyboardInterrupt:

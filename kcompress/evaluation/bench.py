@@ -8,11 +8,11 @@ from pathlib import Path
 
 from kcompress.errors import InputError, OutputError
 from kcompress.evaluation import points as points_file
-from kcompress.evaluation.points import Point
+from kcompress.evaluation.points import Key, Point
 from kcompress.evaluation.report import markdown
 from kcompress.evaluation.report_page import report_page
 from kcompress.evaluation.summary import summarise
-from kcompress.evaluation.sweep import Measured, Plan, ordered, sweep
+from kcompress.evaluation.sweep import Measured, Plan, sweep
 from kcompress.images import SUFFIXES
 from kcompress.networks import NONE
 
@@ -35,7 +35,11 @@ def pictures(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder. Give a folder of pictures.")
-    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
     if not found:
         raise InputError(f"no picture was found in {folder}. Known are {' '.join(sorted(SUFFIXES))} files.")
     return found
@@ -74,10 +78,12 @@ def run(
     outcome = Outcome(list(before))
     points_file.write(path, outcome.points, plan.metrics)  # without a line that a kill cut short
     done = [point.key for point in outcome.points]
+    wanted: dict[tuple[str, str], tuple[Key, ...]] = {}
     journal = points_file.Journal(path, plan.metrics)
     try:
         with contextlib.closing(sweep(plan, names, done, jobs)) as results:  # closed, it ends its workers
             for measured in results:
+                wanted[measured.picture, measured.codec] = measured.keys
                 journal.append(measured.points)
                 outcome.points.extend(measured.points)
                 if measured.error is not None:
@@ -85,11 +91,12 @@ def run(
                 progress(len(plan.qualities[measured.codec]) * len(plan.preprocessors))
     finally:
         journal.close()
-    wanted = ordered(outcome.points, plan, names)
-    chosen = set(map(id, wanted))
+    by_key = {point.key: point for point in outcome.points}
+    chosen = {key: by_key[key] for name in names for codec in plan.qualities for key in wanted[name, codec]}
     # Points of earlier plans and encoders stay in the file, behind those that the report is about.
-    points_file.write(path, [*wanted, *(p for p in outcome.points if id(p) not in chosen)], plan.metrics)
-    outcome.points = wanted
+    others = [point for key, point in by_key.items() if key not in chosen]
+    outcome.points = list(chosen.values())
+    points_file.write(path, [*outcome.points, *others], plan.metrics)
     return outcome
 
 

@@ -1,5 +1,6 @@
 """``--quality auto``: a ladder of qualities that spans bad to very good on the data set at hand."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 
 from kcompress.codecs import CODECS, Codec, decode
 from kcompress.encoding import encode
-from kcompress.evaluation.sweep import one_thread
-from kcompress.images import read
+from kcompress.errors import InputError, KcompressError
+from kcompress.evaluation.sweep import one_thread, original
+from kcompress.images import Image
 from kcompress.metrics import Scorer
 
 LOWEST, HIGHEST = 30.0, 90.0
@@ -22,13 +24,9 @@ SAMPLE = 4
 
 def ladder(folder: Path, pictures: Sequence[str], codec_name: str) -> tuple[int, ...]:
     """Qualities of a codec, worst first, whose mean SSIMULACRA2 runs from about 30 to about 90."""
-    chosen = [pictures[i] for i in sorted({round(x) for x in np.linspace(0, len(pictures) - 1, SAMPLE)})]
-    images = [
-        read((folder / name).read_bytes(), name=name, metadata="none", background=(255, 255, 255)) for name in chosen
-    ]
-    sample = [(image, Scorer(image.pixels, ("ssimulacra2",))) for image in images]
-    codec = CODECS[codec_name]
     one_thread()
+    codec = CODECS[codec_name]
+    sample = _sample(folder, pictures, codec)
 
     @cache  # both ends begin their search in the middle
     def score(quality: int) -> float:
@@ -38,6 +36,25 @@ def ladder(folder: Path, pictures: Sequence[str], codec_name: str) -> tuple[int,
 
     worst, best = (_quality_for(target, codec, score) for target in (LOWEST, HIGHEST))
     return tuple(dict.fromkeys(round(float(q)) for q in np.linspace(worst, best, STEPS)))
+
+
+def _sample(folder: Path, pictures: Sequence[str], codec: Codec) -> list[tuple[Image, Scorer]]:
+    """Pictures spread over the data set, with others in place of those that cannot be used.
+
+    Raises:
+        InputError: none can be used.
+    """
+    spread = sorted({round(x) for x in np.linspace(0, len(pictures) - 1, SAMPLE)})
+    found: list[tuple[Image, Scorer]] = []
+    for name in [*(pictures[i] for i in spread), *(name for i, name in enumerate(pictures) if i not in spread)]:
+        if len(found) == SAMPLE:
+            break
+        with contextlib.suppress(KcompressError, OSError):  # the measuring itself reports it
+            image = codec.accepted(original((folder / name).read_bytes(), name))
+            found.append((image, Scorer(image.pixels, ("ssimulacra2",))))
+    if not found:
+        raise InputError(f"no picture in {folder} can be used for {codec.name}. Give --quality numbers to see why.")
+    return found
 
 
 def _quality_for(target: float, codec: Codec, score: Callable[[int], float]) -> int:

@@ -6,8 +6,21 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from kcompress.errors import InputError
+
+
+class Key(NamedTuple):
+    """What makes a point the same: a changed picture or encoder version is measured again."""
+
+    picture: str
+    sha256: str
+    codec: str
+    backend: str
+    version: str
+    preprocessor: str
+    quality: int
 
 
 @dataclass(frozen=True)
@@ -47,9 +60,9 @@ class Point:
     scores: dict[str, float]
 
     @property
-    def key(self) -> tuple[str, str, str, str, str, int]:
-        """What makes a point the same: a changed picture or encoder version is measured again."""
-        return self.sha256, self.codec, self.backend, self.version, self.preprocessor, self.quality
+    def key(self) -> Key:
+        """What makes a point the same."""
+        return Key(*(getattr(self, name) for name in Key._fields))
 
 
 _COLUMNS = {field.name: field.type for field in fields(Point) if field.name != "scores"}

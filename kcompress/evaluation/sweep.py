@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,15 +16,13 @@ from pathlib import Path
 from kcompress import networks
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
-from kcompress.errors import KcompressError
-from kcompress.evaluation.points import Point
+from kcompress.errors import KcompressError, ProgramError
+from kcompress.evaluation.points import Key, Point
 from kcompress.images import Image, read
 from kcompress.metrics import METRICS, Scorer
-from kcompress.networks import NONE, Preprocessor
+from kcompress.networks import Preprocessor
 from kcompress.pool import filter_named
 from kcompress.programs import stop_all
-
-Key = tuple[str, str, str, str, str, int]
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class Measured:
-    """One picture with one codec: its points, or why there are none."""
+    """One picture with one codec.
+
+    Attributes:
+        picture: path below the data set's folder.
+        codec: name.
+        keys: of all points that the plan wants, with the picture and the encoder as they are now, in order.
+        points: those that were not done before.
+        error: why there are none.
+    """
 
     picture: str
     codec: str
+    keys: tuple[Key, ...]
     points: tuple[Point, ...]
     error: str | None = None
 
@@ -72,6 +80,10 @@ def sweep(plan: Plan, pictures: Sequence[str], done: Iterable[Key], jobs: int) -
     try:
         for future in as_completed([pool.submit(measure, plan, *task, known) for task in tasks]):
             yield future.result()
+    except BrokenProcessPool as error:
+        raise ProgramError(
+            "a worker was killed, perhaps for want of memory. Give fewer --jobs, and --resume to go on."
+        ) from error
     except BaseException:
         for child in multiprocessing.active_children():
             child.terminate()
@@ -83,50 +95,48 @@ def sweep(plan: Plan, pictures: Sequence[str], done: Iterable[Key], jobs: int) -
 def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measured:
     """All points of one picture and one codec that are not done yet."""
     try:
-        return Measured(picture, codec, tuple(_points(plan, picture, codec, done)))
+        data = (plan.folder / picture).read_bytes()
+        image = CODECS[codec].accepted(original(data, picture))
+        encoder = CODECS[codec].backend("auto", image)
+        source = (picture, hashlib.sha256(data).hexdigest(), codec, encoder.name, encoder.version() or "")
+        keys = [
+            Key(*source, preprocessor, quality)
+            for preprocessor in plan.preprocessors
+            for quality in plan.qualities[codec]
+        ]
+        missing = [key for key in keys if key not in done]
+        return Measured(picture, codec, tuple(keys), tuple(_points(plan, data, image, missing)))
     except KcompressError as error:
-        return Measured(picture, codec, (), str(error))
+        return Measured(picture, codec, (), (), str(error))
+    except OSError as error:
+        return Measured(picture, codec, (), (), f"{picture} cannot be read: {error.strerror}")
 
 
-def _points(plan: Plan, picture: str, name: str, done: frozenset[Key]) -> Iterator[Point]:
-    data = (plan.folder / picture).read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    image = original(data, picture)
-    codec = CODECS[name]
-    image = codec.accepted(image)
-    encoder = codec.backend("auto", image)
-    version = encoder.version() or ""
-    scored = tuple(metric for metric in plan.metrics if min(image.width, image.height) >= METRICS[metric].smallest_side)
-    for preprocessor_name in plan.preprocessors:
-        prepared: Image | None = None
-        seconds = 0.0
-        for quality in plan.qualities[name]:
-            if (digest, name, encoder.name, version, preprocessor_name, quality) in done:
-                continue
-            setting = codec.setting(quality)
-            preprocessor = preprocessor_named(preprocessor_name, plan.device)
-            if prepared is None or (preprocessor is not None and preprocessor.conditioned):
-                start = time.perf_counter()
-                prepared = image if preprocessor is None else preprocessor(image, setting)
-                seconds = time.perf_counter() - start
-            encoded = encode(prepared, codec, setting, None, encoder.name)
-            decoded = decode(encoded.data, picture)
-            yield Point(
-                picture=picture,
-                sha256=digest,
-                codec=name,
-                backend=encoder.name,
-                version=version,
-                preprocessor=preprocessor_name,
-                quality=quality,
-                width=image.width,
-                height=image.height,
-                bytes=len(encoded.data),
-                bpp=encoded.bpp,
-                preprocess_seconds=round(seconds, 4),
-                encode_seconds=round(encoded.codec_seconds, 4),
-                scores=_scorer(data, picture, scored)(decoded.pixels),
-            )
+def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Iterator[Point]:
+    side = min(image.width, image.height)
+    metrics = tuple(metric for metric in plan.metrics if side >= METRICS[metric].smallest_side)
+    prepared: tuple[str, Image, float] | None = None
+    for key in keys:
+        codec = CODECS[key.codec]
+        setting = codec.setting(key.quality)
+        preprocessor = preprocessor_named(key.preprocessor, plan.device)
+        # What does not depend on the setting is prepared once for all qualities.
+        if prepared is None or prepared[0] != key.preprocessor or (preprocessor and preprocessor.conditioned):
+            start = time.perf_counter()
+            result = image if preprocessor is None else preprocessor(image, setting)
+            prepared = key.preprocessor, result, time.perf_counter() - start
+        encoded = encode(prepared[1], codec, setting, None, key.backend)
+        decoded = decode(encoded.data, key.picture)
+        yield Point(
+            **key._asdict(),
+            width=image.width,
+            height=image.height,
+            bytes=len(encoded.data),
+            bpp=encoded.bpp,
+            preprocess_seconds=round(prepared[2], 4),
+            encode_seconds=round(encoded.codec_seconds, 4),
+            scores=_scorer(data, key.picture, metrics)(decoded.pixels),
+        )
 
 
 @lru_cache(maxsize=1)
@@ -162,19 +172,6 @@ def check(plan: Plan) -> None:
         codec.backend("auto")
         for quality in qualities:
             codec.setting(quality)
-
-
-def ordered(points: Iterable[Point], plan: Plan, pictures: Sequence[str]) -> list[Point]:
-    """Points in the order of the data set, whatever order they were measured in; only those of the plan."""
-    places = {
-        (picture, codec, preprocessor, quality): None
-        for picture in pictures
-        for codec in plan.qualities
-        for preprocessor in (NONE, *(name for name in plan.preprocessors if name != NONE))
-        for quality in plan.qualities[codec]
-    }
-    found = {(point.picture, point.codec, point.preprocessor, point.quality): point for point in points}
-    return [found[place] for place in places if place in found]
 
 
 def _start_worker() -> None:

@@ -151,3 +151,29 @@ def test_a_broken_picture_does_not_stop_the_others(photos: Path, tmp_path: Path)
     assert ended.returncode == 1
     assert "failed (jpeg): z.png" in ended.stderr
     assert json.loads((tmp_path / "report" / "summary.json").read_text())["failed"][0]["picture"] == "z.png"
+
+
+def test_resumed_with_another_encoder_and_with_twins(photos: Path, tmp_path: Path) -> None:
+    """Points of an older encoder are kept, measured again, and never taken for today's; twins are two pictures."""
+    (photos / "twin.png").write_bytes((photos / "a.png").read_bytes())
+    options = ["photos", "--codec", "jpeg", "--network", "none", "--quality", "30,60", "--metric", "psnr", "-j", "1"]
+    assert kcompress(tmp_path, *options).returncode == 0
+    report = tmp_path / "report"
+    fresh = rows(report)
+    assert [row[0] for row in fresh[1:]] == ["a.png"] * 2 + ["below/b & c.png"] * 2 + ["twin.png"] * 2
+    text = (report / "points.csv").read_text()
+    version = fresh[1][4]
+    (report / "points.csv").write_text(text.replace(f",{version},", ",an older one,").rsplit("\n", 3)[0] + "\n")
+    for _ in range(2):
+        resumed = kcompress(tmp_path, *options, "--resume")
+        assert resumed.returncode == 0, resumed.stderr
+        assert rows(report)[:7] == fresh
+        assert {row[4] for row in rows(report)[7:]} == {"an older one"}
+        encoders = json.loads((report / "summary.json").read_text())["encoders"]
+        assert [encoder["version"] for encoder in encoders] == [version]
+
+
+def test_a_folder_with_the_name_of_a_picture(photos: Path, tmp_path: Path) -> None:
+    (photos / "x.png").mkdir()
+    few = ["--codec", "jpeg", "--network", "none", "--quality", "50", "--metric", "psnr", "-j", "1"]
+    assert kcompress(tmp_path, "photos", *few).returncode == 0

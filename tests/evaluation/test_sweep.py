@@ -12,7 +12,7 @@ from kcompress.encoding import encode
 from kcompress.errors import KcompressError
 from kcompress.evaluation.ladder import ladder
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.sweep import Plan, check, ordered, sweep
+from kcompress.evaluation.sweep import Plan, check, sweep
 from kcompress.images import Image, read
 from kcompress.metrics import Scorer
 from kcompress.networks import load
@@ -40,8 +40,9 @@ def timeless(point: Point) -> Point:
 
 
 def measured(plan: Plan, jobs: int) -> list[Point]:
-    points = [point for each in sweep(plan, NAMES, (), jobs) for point in each.points]
-    return [timeless(point) for point in ordered(points, plan, NAMES)]
+    results = sorted(sweep(plan, NAMES, (), jobs), key=lambda each: (each.picture, each.codec))
+    assert all(each.keys == tuple(point.key for point in each.points) for each in results)
+    return [timeless(point) for each in results for point in each.points]
 
 
 def test_every_combination_once_and_the_number_of_jobs_changes_nothing(folder: Path) -> None:
