@@ -154,6 +154,7 @@ def read(
     frame: int | None = None,
     metadata: Metadata = "icc",
     background: tuple[int, int, int] | None = None,
+    check_sides: Callable[[int, int], None] | None = None,
 ) -> Image:
     """Decode a picture file: PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, HEIC or AVIF.
 
@@ -165,6 +166,7 @@ def read(
         frame: which picture of an animation or of several pages, from 0; None refuses those.
         metadata: ``icc`` keeps the profile, ``all`` EXIF and XMP too, ``none`` converts to sRGB and keeps nothing.
         background: flatten transparency over this colour.
+        check_sides: called with width and height before any pixel is decoded; may raise.
 
     Raises:
         InputError: not a picture, corrupt, truncated, or more than ``MAX_PIXELS``.
@@ -175,6 +177,8 @@ def read(
         raise InputError(f"{name} is empty (0 bytes). Give a picture file.")
     with _open(data, name) as file:
         check_size(file.width, file.height, name)
+        if check_sides is not None:
+            check_sides(file.width, file.height)
         _select(file, frame, name)
         image = _decoded(data, file, name)
     image = keeping(image, metadata, name)

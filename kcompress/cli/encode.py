@@ -102,7 +102,7 @@ class _Work:
             encoded = compress(
                 read(
                     data, name=output.name(job.source), frame=self.frame, background=self.background,
-                    metadata=self.metadata,  # type: ignore[arg-type]
+                    check_sides=self.codec.check_sides, metadata=self.metadata,  # type: ignore[arg-type]
                 ),
                 self.codec, self.setting, self.preprocessor, self.backend,
             )  # fmt: skip
@@ -182,7 +182,8 @@ def _codec(name: "options.CodecName | None", target: str | None) -> "tuple[Codec
     from kcompress.images import SUFFIXES
 
     names_file = target is not None and target != STREAM and not files.names_folder(target)
-    suffix = Path(target or "").suffix.lower() if names_file else ""
+    # A name that is nothing but a suffix, .webp, says what it wants too.
+    suffix = Path("x" + Path(target or "").name).suffix.lower() if names_file else ""
     by_suffix = next(
         (codec for codec in CODECS.values() if suffix in (*codec.suffixes, *codec.raw_suffixes)), None
     )  # fmt: skip
@@ -209,10 +210,10 @@ def _colour(text: str | None) -> tuple[int, int, int] | None:
     from PIL import ImageColor
 
     try:
-        colour = ImageColor.getrgb(text)
-    except ValueError:
+        red, green, blue = ImageColor.getrgb(text)  # type: ignore[misc]
+    except ValueError:  # no colour, or one with an alpha of its own
         raise UsageError(f"--background {text} is no colour. Give a name (white), #rrggbb or rgb(r,g,b).") from None
-    return colour[0], colour[1], colour[2]
+    return red, green, blue
 
 
 def _report(job: Job, encoded: "Encoded", length: int) -> None:

@@ -133,7 +133,7 @@ def _expanded(source: str, output: str | None, known: frozenset[str]) -> list[tu
         folders[:] = sorted(entry for entry in folders if os.path.realpath(Path(folder, entry)) != results)
         for entry in sorted(files):
             path = Path(folder, entry)
-            if path.suffix.lower() in known:
+            if path.suffix.lower() in known and path.is_file():  # no pipe that nobody writes into
                 found.append((str(path), path.relative_to(source)))
     return found
 

@@ -119,11 +119,7 @@ class Codec:
         Raises:
             UnsupportedError: a side is too long, or there is transparency and the codec has none.
         """
-        if max(image.width, image.height) > self.max_side:
-            raise UnsupportedError(
-                f"{image.width}x{image.height} pixels: {self.name} takes sides of at most {self.max_side}. "
-                "Make the picture smaller or take another --codec."
-            )
+        self.check_sides(image.width, image.height)
         if image.alpha is not None and not self.alpha:
             raise UnsupportedError(
                 f"the picture is partly transparent and {self.name} has no alpha channel. "
@@ -132,6 +128,18 @@ class Codec:
         # Samples that become colour cannot keep a profile for grey ones.
         has_grey_profile = image.icc is not None and is_grey_profile(image.icc)
         return image.in_srgb() if has_grey_profile and not self.grey else image
+
+    def check_sides(self, width: int, height: int) -> None:
+        """Refuse a picture by its size alone, which is known before it is decoded.
+
+        Raises:
+            UnsupportedError: a side is too long.
+        """
+        if max(width, height) > self.max_side:
+            raise UnsupportedError(
+                f"{width}x{height} pixels: {self.name} takes sides of at most {self.max_side}. "
+                "Make the picture smaller or take another --codec."
+            )
 
     def finished(self, data: bytes, image: Image, setting: Setting) -> tuple[bytes, list[str]]:
         """A backend's file with the picture's metadata in it, and notes about what it cannot hold."""

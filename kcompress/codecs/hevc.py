@@ -48,13 +48,7 @@ def decode_raw(data: bytes, name: str) -> Image:
     """
     planes = x265.decode(data, name)
     sps = annexb.parse_sps(next(unit for unit in annexb.units(data) if annexb.kind(unit) == annexb.SPS))
-    unit_x = 2 if sps.chroma_format in (1, 2) else 1
-    unit_y = 2 if sps.chroma_format == 1 else 1
-    left, right, top, bottom = sps.crop
-    rgb = to_rgb(planes)
-    pixels = np.ascontiguousarray(
-        rgb[top * unit_y : sps.height - bottom * unit_y, left * unit_x : sps.width - right * unit_x]
-    )
+    pixels = np.ascontiguousarray(to_rgb(planes)[sps.shown])
     if not pixels.size:
         raise InputError(f"{name} is corrupt HEVC: its window is empty. Get a whole copy.")
     return Image(pixels, grey=planes.sampling == "400")

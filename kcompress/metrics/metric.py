@@ -72,7 +72,3 @@ class Metric:
     def score(self, original: Pixels, distorted: Pixels) -> float:
         """Score one distorted picture; raises what `judge` raises."""
         return self.judge(original)(distorted)
-
-    def better(self, one: float, other: float) -> bool:
-        """Whether the first of two scores is the better one."""
-        return one > other if self.direction == "higher" else one < other

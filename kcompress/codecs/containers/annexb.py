@@ -41,6 +41,18 @@ class Sps:
     full_range: bool
     matrix: int
 
+    @property
+    def chroma_unit(self) -> tuple[int, int]:
+        """Luma samples a chroma sample, vertically and horizontally: the unit of ``crop``."""
+        return (2 if self.chroma_format == 1 else 1), (2 if self.chroma_format in (1, 2) else 1)
+
+    @property
+    def shown(self) -> tuple[slice, slice]:
+        """Rows and columns of the coded picture that the window leaves."""
+        unit_y, unit_x = self.chroma_unit
+        left, right, top, bottom = self.crop
+        return slice(top * unit_y, self.height - bottom * unit_y), slice(left * unit_x, self.width - right * unit_x)
+
 
 @dataclass(frozen=True)
 class CodingTools:
@@ -217,8 +229,7 @@ def _vui(r: BitReader) -> tuple[bool, int]:
 def cropped(unit: bytes, width: int, height: int) -> bytes:
     """The parameter set with its picture cut to ``width`` x ``height``, rounded up to whole chroma samples."""
     sps = parse_sps(unit)
-    unit_x = 2 if sps.chroma_format in (1, 2) else 1
-    unit_y = 2 if sps.chroma_format == 1 else 1
+    unit_y, unit_x = sps.chroma_unit
     right, bottom = (sps.width - width) // unit_x, (sps.height - height) // unit_y
     source = BitReader(unescape(unit))
     w = BitWriter().u(source.u(sps.crop_bit), sps.crop_bit)

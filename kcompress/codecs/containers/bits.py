@@ -29,11 +29,6 @@ class BitReader:
             zeros += 1
         return (1 << zeros) - 1 + self.u(zeros)
 
-    def se(self) -> int:
-        """Signed Exp-Golomb code."""
-        code = self.ue()
-        return (code + 1) // 2 if code % 2 else -(code // 2)
-
 
 class BitWriter:
     """Writes bits from the most significant on."""

@@ -80,10 +80,8 @@ def _coded(stream: bytes, heif: Heif, further: list[bytes]) -> tuple[bytes, tupl
     if not annexb.is_picture(units):
         raise ProgramError("the HEVC encoder wrote no complete picture. Try another --backend.")
     sps = annexb.parse_sps(_unit(units, annexb.SPS))
-    unit_x = 2 if sps.chroma_format in (1, 2) else 1
-    unit_y = 2 if sps.chroma_format == 1 else 1
-    width = sps.width - unit_x * (sps.crop[0] + sps.crop[1])
-    height = sps.height - unit_y * (sps.crop[2] + sps.crop[3])
+    rows, columns = sps.shown
+    width, height = columns.stop - columns.start, rows.stop - rows.start
     planes = 1 if sps.chroma_format == 0 else 3
     properties = [
         (_box(b"hvcC", _configuration(units, sps)), True),
