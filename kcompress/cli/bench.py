@@ -78,7 +78,7 @@ def bench(
         outcome = run(
             plan, names, target, before, jobs=jobs or options.cores(), progress=lambda count: bar.advance(task, count)
         )
-    command = shlex.join(["kcompress", *sys.argv[1:]])
+    command = shlex.join(["kcompress", *(argument for argument in sys.argv[1:] if argument != "--resume")])
     write_report(plan, outcome, target, command)
     _finish(outcome, target)
 

@@ -68,6 +68,12 @@ def _line(axes: Any, curve: Sequence[tuple[float, float]], name: str) -> None:
 
 
 def _labelled(axes: Any, codec: str, metric: str) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axes.set_xscale("log")  # equal distances are equal ratios, as in BD-rate
+    axes.xaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("bits per pixel")
     axes.set_ylabel(metric)
     axes.set_title(codec, loc="left")

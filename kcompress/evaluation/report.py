@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kcompress.evaluation.comparison import score_text
+
 REFUSALS = (
     "A picture is refused where its curves overlap too little or do not rise. Those are the pictures a preprocessor "
     "changes most, so a mean with many refusals is milder than the truth."
@@ -58,7 +60,7 @@ def _bd_row(entry: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
 def _same_rows(entry: Mapping[str, Any], metrics: Sequence[str]) -> list[list[str]]:
     rows = []
     for row in entry["same_quality"]:
-        scores = [" -> ".join("-" if x is None else f"{x:.2f}" for x in row["scores"][metric]) for metric in metrics]
+        scores = [" -> ".join(map(score_text, row["scores"][metric])) for metric in metrics]
         size = f"{row['size_change_percent']:+.1f} %"
         rows.append([entry["codec"], entry["preprocessor"], str(row["quality"]), size, *scores])
     return rows

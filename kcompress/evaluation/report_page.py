@@ -8,6 +8,7 @@ import numpy as np
 
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
+from kcompress.evaluation.comparison import score_text
 from kcompress.evaluation.page import Shown, render, shown
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
@@ -15,7 +16,7 @@ from kcompress.evaluation.report import REFUSALS, bd_text
 from kcompress.evaluation.sweep import Plan, original, preprocessor_named
 from kcompress.images import Pixels
 
-_CROP = (420, 640)
+_CROP = (300, 460)
 """Rows and columns of the before/after pairs: whole pictures would make the file large."""
 
 
@@ -35,8 +36,9 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
         summary=summary,
         metrics=plan.metrics,
         bd_text=bd_text,
+        score_text=score_text,
         refusals=REFUSALS,
-        mean_figures=[mean_curves(points, codec, metric) for codec in plan.qualities for metric in plan.metrics],
+        mean_figures=[[mean_curves(points, codec, metric) for metric in plan.metrics] for codec in plan.qualities],
         picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in plan.qualities],
         pairs=list(_pairs(plan, summary)),
     )

@@ -58,8 +58,8 @@ def split(photos: Path, recipe: Recipe) -> tuple[list[Path], list[Path]]:
     return kept, held_out[: recipe.validation_pictures]
 
 
-def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], training: int, output: Path) -> dict[str, Any]:
-    """Write weights and card of a checkpoint; returns the card."""
+def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], data: str, output: Path) -> dict[str, Any]:
+    """Write weights and card of a checkpoint; ``data`` says what it was trained on. Returns the card."""
     module = Kuchen(recipe.width)
     module.load_state_dict(load_file(best.checkpoint))
     network = NETWORKS["kuchen"]
@@ -77,7 +77,7 @@ def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], training:
             "loss": "MSE",
             "optimiser": "Adam",
         },
-        "data": f"{training} photographs",
+        "data": data,
         "licence": "MIT",
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "gflop_at_1920x1080": 39.8,
@@ -92,7 +92,7 @@ def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], training:
         "arguments": json.dumps({"width": recipe.width}),
         "codec": "any",
         "recipe": json.dumps(card["recipe"]),
-        "data": str(card["data"]),
+        "data": data,
         "licence": "MIT",
     }
     weight_files.write(output, module, metadata, card)
@@ -103,6 +103,7 @@ def main(
     photos: Annotated[Path, typer.Argument(help="Folder of JPEG photographs.")],
     output: Annotated[Path, typer.Option("-o", help="Stem of the weights to write.")],
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = Recipe.steps,
+    data: Annotated[str, typer.Option(help="What the photographs are, for the card.")] = "",
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints"),
 ) -> None:
     """Train, keep the checkpoint with the smallest error on the held-out pictures, and export it."""
@@ -112,6 +113,7 @@ def main(
         kept, held_out = split(photos, recipe)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    description = f"{len(kept)} photographs{', ' * bool(data)}{data}"
     console.print(f"filtering {len(kept)} pictures to train on and {len(held_out)} to validate with")
     torch.manual_seed(recipe.seed)
     best: Validation | None = None
@@ -122,7 +124,7 @@ def main(
         )
         best = state if best is None or state.error < best.error else best
     if best is not None:
-        console.print_json(data=export(best, recipe, held_out, len(kept), output))
+        console.print_json(data=export(best, recipe, held_out, description, output))
 
 
 if __name__ == "__main__":
