@@ -321,6 +321,8 @@ def _decoded(data: bytes, file: Pil.Image, name: str) -> Image:
     notes: list[str] = []
     if _bits(data, file) > 8:
         notes.append("its samples of more than 8 bits became 8 bits")
+        if upright.mode == "RGB" and upright.info.pop("transparency", None) is not None:
+            notes.append("its transparent colour cannot be told from others in 8 bits, and was ignored")
     if upright.mode in ("CMYK", "LAB"):
         upright, note = _guarded(
             lambda: _from_print(upright, icc), name, "has a colour profile that cannot be used", "Convert it to RGB."

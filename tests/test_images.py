@@ -551,3 +551,17 @@ def test_luma_of_grey_is_grey() -> None:
     levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
     assert np.array_equal(luma(levels), levels[:, :, 0])
     assert in_grey(Image(RGB)).with_pixels(RGB).pixels.tolist() == in_grey(Image(RGB)).pixels.tolist()
+
+
+def test_a_transparent_colour_of_16_bits_is_ignored_with_a_note() -> None:
+    """Pillow keeps the high bytes alone, among which the colour cannot be found."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    row = b"\0" + struct.pack(">6H", 1000, 2000, 3000, 60000, 50000, 40000)
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"tRNS", struct.pack(">3H", 1000, 2000, 3000))
+    image = read(png + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b""))
+    assert image.alpha is None
+    assert any("transparent colour" in note for note in image.notes)

@@ -54,10 +54,10 @@ def bench(
     from kcompress.networks import NETWORKS
 
     names = pictures(dataset)
-    codecs = _chosen(codec, "--codec", [*options.CodecName])
-    metrics = _metrics(metric)
-    networks = _chosen(network, "--network", [*NETWORKS])
-    preprocessors = preprocessor_names(networks, _list(filters))
+    codecs = options.chosen(codec, "--codec", [*options.CodecName])
+    metrics = options.metrics(metric)
+    networks = options.chosen(network, "--network", [*NETWORKS])
+    preprocessors = preprocessor_names(networks, options.listed(filters))
     qualities = _qualities(quality or [AUTO], codecs)
     plan = Plan(dataset, qualities, preprocessors, metrics, device)
     check(plan)
@@ -91,30 +91,6 @@ def _finish(outcome: "Outcome", target: Path) -> None:
         raise typer.Exit(KcompressError.exit_code)
 
 
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _chosen(text: str, option: str, known: list[str]) -> list[str]:
-    chosen = list(dict.fromkeys(_list(text)))
-    unknown = [name for name in chosen if name not in known]
-    if unknown or not chosen:
-        raise UsageError(
-            f"{option} {text}: {', '.join(unknown) or 'nothing'} is not known. Allowed: {', '.join(known)}."
-        )
-    return chosen
-
-
-def _metrics(text: str) -> tuple[str, ...]:
-    from kcompress.metrics import METRICS
-
-    chosen = _chosen(text, "--metric", list(METRICS))
-    missing = [name for name in chosen if not METRICS[name].available()]
-    if missing:
-        raise UsageError(f"--metric {', '.join(missing)} needs a program that is not installed. Leave it out.")
-    return tuple(chosen)
-
-
 def _qualities(given: list[str], codecs: list[str]) -> dict[str, tuple[int, ...]]:
     """Qualities by codec; empty ones are to be found."""
     found: dict[str, tuple[int, ...]] = dict.fromkeys(codecs, ())
@@ -125,7 +101,7 @@ def _qualities(given: list[str], codecs: list[str]) -> dict[str, tuple[int, ...]
         if listed == AUTO:
             continue
         try:
-            numbers = tuple(int(part) for part in _list(listed))
+            numbers = tuple(int(part) for part in options.listed(listed))
         except ValueError:
             raise UsageError(
                 f"--quality {text} is no list of numbers. Give auto, 40,60,80,90 or jpeg=40,60,80,90."

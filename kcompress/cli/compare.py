@@ -43,9 +43,7 @@ def compare(
 
     sources = [original, *others]
     target = None if page is None else _target(page, sources, force=force)
-    metrics = None if metric is None else [name.strip() for name in metric.split(",") if name.strip()]
-    if metrics == []:
-        raise UsageError("--metric names no metric. Leave it out for all that are installed.")
+    metrics = None if metric is None else options.metrics(metric)
     before, *after = (comparison.opened(files.read(source), output.name(source)) for source in sources)
     compared = comparison.compare(before, after, metrics)
     if as_json:

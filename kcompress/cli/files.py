@@ -97,7 +97,7 @@ def write(target: str, data: bytes) -> None:
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    path = Path(target)
+    path = Path(os.path.realpath(target))  # what a link names is written, the link stays
     temporary = ""
     try:
         if _is_device(target):

@@ -1,11 +1,14 @@
 """Options that several commands share: each spelled and explained once. Nothing heavy is imported here."""
 
 import os
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from kcompress.errors import MissingProgramError, UsageError
 
 
 class CodecName(StrEnum):
@@ -70,6 +73,41 @@ WeightsFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
+
+
+def listed(text: str) -> list[str]:
+    """Names with commas between."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def chosen(text: str, option: str, known: Iterable[str]) -> list[str]:
+    """Names with commas between, each once, all of them known.
+
+    Raises:
+        UsageError: one is not, or there is none.
+    """
+    names = list(dict.fromkeys(listed(text)))
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        which = ", ".join(unknown) or "nothing"
+        raise UsageError(f"{option} {text}: {which} is not known. Allowed: {', '.join(known)}.")
+    return names
+
+
+def metrics(text: str) -> tuple[str, ...]:
+    """Metrics with commas between, all of them installed.
+
+    Raises:
+        UsageError: one is not known.
+        MissingProgramError: one needs what is not installed.
+    """
+    from kcompress.metrics import METRICS
+
+    names = chosen(text, "--metric", METRICS)
+    for name in names:
+        if not METRICS[name].available():
+            raise MissingProgramError(f"--metric {name} is not installed. {METRICS[name].install}")
+    return tuple(names)
 
 
 def cores() -> int:

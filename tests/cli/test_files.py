@@ -140,3 +140,11 @@ def test_a_named_pipe(run, start, small, folder):
     with subprocess.Popen(["cat", "pipe.jpg"], cwd=folder, stdout=subprocess.PIPE) as reader:
         run("encode", "small.png", "-o", "pipe.jpg")
         assert reader.communicate()[0].startswith(b"\xff\xd8\xff")
+
+
+def test_force_writes_what_a_link_names(run, small, folder):
+    (folder / "real.jpg").write_bytes(b"old")
+    (folder / "link.jpg").symlink_to("real.jpg")
+    run("encode", "small.png", "-o", "link.jpg", "--force")
+    assert (folder / "link.jpg").is_symlink()
+    assert (folder / "real.jpg").read_bytes().startswith(b"\xff\xd8")
