@@ -48,7 +48,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     scratch.mkdir()
     odd = ("KCOMPRESS_", "FORCE_COLOR", "TTY_", "COLUMNS", "LINES", "PYTHONWARNINGS")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(odd)}
-    return {**kept, "TMPDIR": str(scratch), "PYTHONPATH": str(TESTS.parent)}
+    # No byte code: under a limit on the size of files, Python leaves cut ones behind for all that follow.
+    return {**kept, "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture
