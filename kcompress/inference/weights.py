@@ -125,6 +125,8 @@ def write(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Ma
     if program is None:
         raise WeightsError(f"{stem}: the ONNX export gave nothing. Check the versions of torch and onnxscript.")
     graph = program.model_proto
+    for part in (graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.input, *graph.graph.output):
+        del part.metadata_props[:]  # stack traces of the export, with paths of the machine it ran on
     onnx.helper.set_model_props(graph, {**complete, "safetensors_sha256": weights.digest()})
     onnx.save(graph, weights.onnx)
     stem.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")

@@ -100,3 +100,9 @@ def test_shipped_weights_have_cards_with_their_recipe() -> None:
 def test_devices() -> None:
     assert resolve_device("cpu") == "cpu"
     assert resolve_device("auto") in ("cpu", "cuda:0")
+
+
+def test_shipped_graphs_name_no_path_of_the_machine_they_were_made_on() -> None:
+    for weights in weight_files.shipped():
+        content = weights.onnx.read_bytes()
+        assert b".py" not in content and b"stack_trace" not in content
