@@ -53,8 +53,10 @@ class Program:
         path = self.find()
         return None if path is None else _version(path, self.probe, self.version_pattern)
 
-    def run(self, arguments: Sequence[str], stdin: bytes | memoryview = b"") -> bytes:
+    def run(self, arguments: Sequence[str], stdin: bytes | memoryview = b"", seconds: float | None = None) -> bytes:
         """Run the program without a shell and return what it wrote to stdout.
+
+        ``seconds`` is the limit of this run; without it the general one holds.
 
         Raises:
             MissingProgramError: it is not installed.
@@ -64,7 +66,7 @@ class Program:
         path = self.find()
         if path is None:
             raise MissingProgramError(f"{self.name} is not installed. {self.install}")
-        status, output, complaint = _run([path, *arguments], stdin, _timeout(), self.name)
+        status, output, complaint = _run([path, *arguments], stdin, _timeout() if seconds is None else seconds, self.name)
         if status != 0:
             how = f"was ended by signal {signal.Signals(-status).name}" if status < 0 else f"failed with code {status}"
             last = " / ".join(complaint.decode(errors="replace").strip().splitlines()[-3:]) or "it gave no reason"

@@ -1,0 +1,100 @@
+"""Guetzli as a filter: perceptually guided JPEG, decoded again (Alakuijala et al., arXiv 1703.04421)."""
+
+import hashlib
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kcompress.images import Image, Pixels, read, write
+from kcompress.programs import GUETZLI, scratch_folder
+
+LOWEST_QUALITY = 84
+"""Guetzli refuses less."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What Guetzli may take: it is slow and hungry.
+
+    Attributes:
+        seconds: for one picture.
+        megabytes: of memory for one picture; it wants about 300 a megapixel.
+        jobs: pictures at a time on one machine, whatever the number of workers.
+        cache: folder that keeps its results from run to run; None for none.
+    """
+
+    seconds: float = 600
+    megabytes: int = 6000
+    jobs: int = 1
+    cache: Path | None = None
+
+
+def guetzli(pixels: Pixels, limits: Limits, quality: float = 95) -> Pixels:
+    """Encode with Guetzli and decode again.
+
+    Args:
+        pixels: (H, W, 3) RGB, 0..255.
+        limits: of time, memory and number.
+        quality: Guetzli's, 84..100.
+
+    Returns:
+        (H, W, 3) RGB, 0..255.
+
+    Raises:
+        MissingProgramError: the program is not installed.
+        ProgramTimeoutError: it took too long.
+        ProgramError: it failed; so it does where the memory is too little.
+    """
+    kept = limits.cache and limits.cache / f"{_key(pixels, quality)}.jpg"
+    if kept and kept.is_file():
+        return read(kept.read_bytes(), name=str(kept)).pixels
+    with scratch_folder() as folder, _turn(limits.jobs):
+        source, target = folder / "picture.png", folder / "picture.jpg"
+        source.write_bytes(write(Image(pixels), "PNG"))
+        GUETZLI.run(
+            ["--quality", f"{quality:g}", "--memlimit", str(limits.megabytes), str(source), str(target)],
+            seconds=limits.seconds,
+        )
+        data = target.read_bytes()
+    if kept:
+        _keep(kept, data)
+    return read(data, name="Guetzli's output").pixels
+
+
+def _key(pixels: Pixels, quality: float) -> str:
+    digest = hashlib.sha256(repr((pixels.shape, quality, GUETZLI.version())).encode())
+    digest.update(pixels)
+    return f"guetzli-{digest.hexdigest()[:40]}"
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Wholly or not at all; several workers may do the same picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).replace(path)
+
+
+@contextmanager
+def _turn(jobs: int) -> Iterator[None]:
+    """One of ``jobs`` places on this machine, waited for; a worker that is killed leaves its place."""
+    user = os.getuid() if hasattr(os, "getuid") else "all"
+    folder = Path(tempfile.gettempdir()) / f"kcompress-guetzli-{user}"
+    folder.mkdir(exist_ok=True)
+    for number in itertools.cycle(range(jobs)):
+        lock = FileLock(folder / f"{number}.lock")
+        try:
+            lock.acquire(timeout=0.2 / jobs)
+        except Timeout:
+            continue
+        try:
+            yield
+        finally:
+            lock.release()
+        return

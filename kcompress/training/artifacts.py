@@ -1,0 +1,289 @@
+"""Training of the pool's artifact removal (``ar``), which the Kuchen paper takes from ByteDance (section 4.2).
+
+``python -m kcompress.training.artifacts PHOTOS -o weights/ar`` repeats the weights that ship: real JPEG,
+WebP and HEVC, once and twice, in; the photograph out.
+"""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from kcompress.images import Pixels, read
+from kcompress.inference import weights as weight_files
+from kcompress.metrics.psnr import psnr
+from kcompress.pool.artifacts_network import ArtifactRemoval
+from kcompress.training.data import is_held_out, tensor
+from kcompress.training.distortions import Distortion, Random, compression, random_compression
+
+MARGIN = 16
+"""Pixels around a patch that are compressed with it and cut away: no codec sees an edge there."""
+
+JUDGED = (
+    *(compression("jpeg", quality) for quality in (10, 20, 50, 75, 90)),
+    compression("webp", 40),
+    compression("hevc", 36),
+)
+"""What is looked at in a validation."""
+
+
+@dataclass(frozen=True)
+class ArtifactRecipe:
+    """How the network is trained.
+
+    Attributes:
+        width: channels at half resolution.
+        steps: optimiser steps.
+        batch: patches a step.
+        side: of a patch, pixels, a multiple of 8.
+        learning_rate: of Adam at its highest, after ``warmup`` steps; it falls along a cosine to nothing.
+        warmup: steps.
+        clean: share of patches that are not compressed at all, and must be left alone.
+        twice: share of patches that are compressed twice, the second time by any of the codecs.
+        shifted: share of patches whose grid of blocks does not begin at their corner.
+        hevc_regions: regions of 288x288 pixels compressed by HEVC beforehand.
+        floor: mean squared error (grey levels squared) below which it hardly counts any more.
+        averaging: of the weights, exponential, per step; the average is what is kept.
+        exact_from: share of the steps after which the arithmetic is float32 instead of bfloat16.
+        validate_every: steps between validations.
+        held_out: share of the pictures kept for validation, drawn by their sha256.
+        seed: of weights, patches and distortions.
+    """
+
+    width: int = 32
+    steps: int = 12_000
+    batch: int = 8
+    side: int = 128
+    learning_rate: float = 5e-4
+    warmup: int = 200
+    clean: float = 0.06
+    twice: float = 0.2
+    shifted: float = 0.25
+    hevc_regions: int = 1_000
+    floor: float = 0.25
+    averaging: float = 0.998
+    exact_from: float = 0.85
+    validate_every: int = 1_000
+    held_out: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A region before and after compression, (H, W, 3) uint8."""
+
+    clean: Pixels
+    compressed: Pixels
+
+
+def region(pictures: Sequence[Pixels], side: int, random: Random) -> Pixels:
+    """A random square of a random picture; large pictures come as often as small ones."""
+    picture = pictures[int(random.integers(len(pictures)))]
+    top, left = (int(random.integers(length - side + 1)) for length in picture.shape[:2])
+    square = picture[top : top + side, left : left + side]
+    if random.random() < 0.5:
+        square = square[:, ::-1]
+    return np.ascontiguousarray(square)
+
+
+def hevc_bank(pictures: Sequence[Pixels], recipe: ArtifactRecipe) -> list[Pair]:
+    """Regions through HEVC, which is too slow to be run for every patch."""
+
+    def pair(number: int) -> Pair:
+        random = np.random.default_rng([recipe.seed, 1, number])
+        clean = region(pictures, 288, random)
+        return Pair(clean, random_compression(random, "hevc").apply(clean))
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(pair, range(recipe.hevc_regions)))
+
+
+def patch(pictures: Sequence[Pixels], bank: Sequence[Pair], recipe: ArtifactRecipe, random: Random) -> Pair:
+    """One patch as the network sees it."""
+    side = recipe.side + 2 * MARGIN
+    if random.random() < 0.2:
+        pair = bank[int(random.integers(len(bank)))]
+        # Even places, and mostly multiples of 8: where HEVC's blocks are.
+        top, left = (8 * int(random.integers((288 - side) // 8 + 1)) for _ in range(2))
+        clean, compressed = (whole[top : top + side, left : left + side] for whole in (pair.clean, pair.compressed))
+    else:
+        clean = region(pictures, side, random)
+        compressed = clean
+        if random.random() >= recipe.clean:
+            compressed = random_compression(random, "jpeg" if random.random() < 0.75 else "webp").apply(clean)
+    if random.random() < recipe.twice:
+        compressed = random_compression(random, "jpeg" if random.random() < 0.75 else "webp").apply(compressed)
+    top, left = (MARGIN, MARGIN) if random.random() >= recipe.shifted else map(int, random.integers(2 * MARGIN, size=2))
+    place = slice(top, top + recipe.side), slice(left, left + recipe.side)
+    return Pair(clean[place], compressed[place])
+
+
+def batches(pictures: Sequence[Pixels], bank: Sequence[Pair], recipe: ArtifactRecipe) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless batches (compressed, clean), (N, 3, side, side), 0..1; the next ones are made while one is used."""
+
+    def batch(number: int) -> tuple[Tensor, Tensor]:
+        random = np.random.default_rng([recipe.seed, 2, number])
+        pairs = [patch(pictures, bank, recipe, random) for _ in range(recipe.batch)]
+        return tensor([pair.compressed for pair in pairs]), tensor([pair.clean for pair in pairs])
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(batch, number) for number in range(4)]
+        number = len(waiting)
+        while True:
+            yield waiting.pop(0).result()
+            waiting.append(pool.submit(batch, number))
+            number += 1
+
+
+def objective(restored: Tensor, clean: Tensor, floor: float) -> Tensor:
+    """Mean over the patches of their error in dB: every quality counts alike, not the worst ones most."""
+    error = (restored - clean).square().mean(dim=(1, 2, 3)) * 255**2
+    return 10 * torch.log10(error + floor).mean()
+
+
+def rate(step: int, recipe: ArtifactRecipe) -> float:
+    """Learning rate of a step: warm-up, then a cosine."""
+    if step < recipe.warmup:
+        return recipe.learning_rate * (step + 1) / recipe.warmup
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup) / (recipe.steps - recipe.warmup)))
+
+
+@torch.inference_mode()
+def restored(model: nn.Module, pixels: Pixels) -> Pixels:
+    """A whole picture (sides multiples of 8) through the module."""
+    output = model(tensor([pixels]))[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)
+    return output.to(torch.uint8).numpy()
+
+
+def gains(model: nn.Module, pictures: Sequence[Pixels], judged: Sequence[Distortion]) -> dict[str, float]:
+    """Mean gain in dB of PSNR against the compressed picture, by distortion."""
+    found = {}
+    for distortion in judged:
+        each = []
+        for clean in pictures:
+            compressed = distortion.apply(clean)
+            each.append(psnr(clean, restored(model, compressed)) - psnr(clean, compressed))
+        found[distortion.name] = round(float(np.mean(each)), 3)
+    return found
+
+
+def train(
+    recipe: ArtifactRecipe, pictures: Sequence[Pixels], held_out: Sequence[Pixels], checkpoints: Path, console: Console
+) -> tuple[ArtifactRemoval, dict[str, float]]:
+    """Train; returns the averaged network and its gains on the held-out pictures."""
+    torch.manual_seed(recipe.seed)
+    model = ArtifactRemoval(recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(model)
+    optimiser = torch.optim.Adam(model.parameters(), recipe.learning_rate)
+    console.print("compressing regions by HEVC")
+    stream = batches(pictures, hevc_bank(pictures, recipe), recipe)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    start, found, losses = time.perf_counter(), {}, []
+    for step in range(recipe.steps):
+        compressed, clean = next(stream)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step, recipe)
+        with torch.autocast("cpu", torch.bfloat16, enabled=step < recipe.exact_from * recipe.steps):
+            result = model(compressed)
+        loss = objective(result.float(), clean, recipe.floor)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+        losses.append(loss.item() - objective(compressed, clean, recipe.floor).item())
+        keep = min(recipe.averaging, step / (step + 10))
+        with torch.no_grad():
+            for old, new in zip(average.parameters(), model.parameters(), strict=True):
+                old.lerp_(new, 1 - keep)
+        if (step + 1) % recipe.validate_every == 0 or step + 1 == recipe.steps:
+            found = gains(average, held_out, JUDGED)
+            save_file({name: value.contiguous() for name, value in average.state_dict().items()},
+                      checkpoints / f"step-{step + 1:06d}.safetensors")  # fmt: skip
+            minutes = (time.perf_counter() - start) / 60
+            console.print(f"{minutes:.1f} min, step {step + 1}: {np.mean(losses):.3f} dB on patches; gains {found}")
+            losses.clear()
+    return average, found
+
+
+def load(photos: Path, recipe: ArtifactRecipe) -> tuple[list[Pixels], list[Pixels]]:
+    """The photographs to train on, and the middle 512x512 pixels of those to validate with.
+
+    Raises:
+        ValueError: one of the two would be empty.
+    """
+    every = sorted(photos.glob("*.jpg"))
+    with ThreadPoolExecutor() as pool:
+        pixels = list(pool.map(lambda path: read(path.read_bytes(), name=str(path)).pixels, every))
+    held_out = [is_held_out(path, recipe.held_out) for path in every]
+    kept = [picture for picture, out in zip(pixels, held_out, strict=True) if not out and min(picture.shape[:2]) >= 288]
+    middles = [picture[:512, :512] for picture, out in zip(pixels, held_out, strict=True) if out]
+    middles = [picture[: picture.shape[0] // 8 * 8, : picture.shape[1] // 8 * 8] for picture in middles]
+    if not kept or not middles:
+        raise ValueError(f"{photos} holds {len(every)} JPEG pictures, too few for a training and a validation part")
+    return kept, middles
+
+
+def export(model: ArtifactRemoval, recipe: ArtifactRecipe, card: dict[str, Any], output: Path) -> None:
+    """Write the weights, the graph and the card."""
+    complete = {
+        "summary": "removes the artefacts of JPEG, WebP and HEVC; blind to codec and quality",
+        "network": "ar",
+        "recipe": {**asdict(recipe), "loss": "mean of 10 log10(squared error + floor) over patches", "optimiser": "Adam"},
+        "licence": "MIT",
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "gflop_at_1920x1080": 129 * (recipe.width / 32) ** 2,
+        **card,
+    }
+    metadata = {
+        "network": "ar",
+        "arguments": json.dumps({"width": recipe.width}),
+        "codec": "any",
+        "recipe": json.dumps(complete["recipe"]),
+        "data": str(card["data"]),
+        "licence": "MIT",
+    }
+    weight_files.write(output, model, metadata, complete)
+
+
+def main(
+    photos: Annotated[Path, typer.Argument(help="Folder of JPEG photographs.")],
+    output: Annotated[Path, typer.Option("-o", help="Stem of the weights to write.")],
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = ArtifactRecipe.steps,
+    data: Annotated[str, typer.Option(help="What the photographs are, for the card.")] = "",
+    threads: Annotated[int, typer.Option(help="Of torch.")] = 1,
+    checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-ar"),
+) -> None:
+    """Train on a folder of photographs and write weights, graph and card."""
+    torch.set_num_threads(threads)
+    recipe = replace(ArtifactRecipe(), steps=steps)
+    try:
+        kept, held_out = load(photos, recipe)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    start = time.perf_counter()
+    model, found = train(recipe, kept, held_out, checkpoints, Console(stderr=True, width=200))
+    card = {
+        "data": f"{len(kept)} photographs{', ' * bool(data)}{data}",
+        "psnr_gain_db_on_held_out_photographs": found,
+        "held_out_pictures": len(held_out),
+        "training_minutes": round((time.perf_counter() - start) / 60),
+    }
+    export(model, recipe, card, output)
+
+
+if __name__ == "__main__":
+    typer.run(main)

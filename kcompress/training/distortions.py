@@ -1,0 +1,119 @@
+"""What happens to pictures on their way: compression, noise, blur, sharpening and the pool's own filters.
+
+Every distortion takes and gives pixels (H, W, 3) uint8 and is described by a short text, for example
+``jpeg q=35 420``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image as Pil
+from PIL import ImageFilter
+
+from kcompress.codecs import CODECS, decode
+from kcompress.encoding import encode
+from kcompress.images import Image, Pixels
+from kcompress.pool import filter_named
+
+Random = np.random.Generator
+EMBEDDED = {"jpeg": "pillow", "webp": "pillow", "hevc": "ffmpeg"}
+"""Backends that are everywhere: what is trained does not depend on what is installed."""
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """One step, ready to be applied.
+
+    Attributes:
+        name: with its strength.
+        apply: to pixels (H, W, 3).
+    """
+
+    name: str
+    apply: Callable[[Pixels], Pixels]
+
+
+def compression(codec: str, quality: int, chroma: str | None = None) -> Distortion:
+    """There and back through a real codec, with its embedded encoder."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        setting = CODECS[codec].setting(quality, chroma)
+        return decode(encode(Image(pixels), CODECS[codec], setting, None, EMBEDDED[codec]).data).pixels
+
+    return Distortion(" ".join(part for part in (codec, f"q={quality}", chroma) if part), apply)
+
+
+def noise(sigma: float, grain: float, seed: int) -> Distortion:
+    """Normal noise of ``sigma`` grey levels, ``grain`` pixels coarse (0: white), half of it alike in all channels."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        random = np.random.default_rng(seed)
+        height, width = pixels.shape[:2]
+        field = 0.7 * random.standard_normal((height, width, 1)) + 0.7 * random.standard_normal((height, width, 3))
+        if grain:
+            import cv2
+
+            field = cv2.GaussianBlur(field, (0, 0), grain)
+            field /= field.std()
+        return np.clip(np.rint(pixels + sigma * field), 0, 255).astype(np.uint8)
+
+    return Distortion(f"noise sigma={sigma:.1f} grain={grain:.1f}", apply)
+
+
+def blur(sigma: float) -> Distortion:
+    """Gaussian blur, ``sigma`` in pixels."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        import cv2
+
+        return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), dtype=np.uint8)
+
+    return Distortion(f"blur sigma={sigma:.2f}", apply)
+
+
+def resampling(factor: float) -> Distortion:
+    """Made smaller by ``factor`` and large again, as pictures on the web are."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        picture = Pil.fromarray(pixels)
+        small = (max(8, round(picture.width / factor)), max(8, round(picture.height / factor)))
+        back = picture.resize(small, Pil.Resampling.BICUBIC).resize(picture.size, Pil.Resampling.BICUBIC)
+        return np.asarray(back, dtype=np.uint8)
+
+    return Distortion(f"resampling by {factor:.2f}", apply)
+
+
+def sharpening(percent: int, radius: float) -> Distortion:
+    """Unsharp mask."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        mask = ImageFilter.UnsharpMask(radius, percent, 0)
+        return np.asarray(Pil.fromarray(pixels).filter(mask), dtype=np.uint8)
+
+    return Distortion(f"sharpening {percent} % radius {radius:.1f}", apply)
+
+
+def filtering(name: str) -> Distortion:
+    """A filter of the pool, as the user would type it."""
+    chosen = filter_named(name)
+    setting = CODECS["jpeg"].setting()  # no filter looks at it
+    return Distortion(name, lambda pixels: chosen(Image(pixels), setting).pixels)
+
+
+def random_compression(random: Random, codec: str | None = None) -> Distortion:
+    """JPEG (mostly), WebP or HEVC over nearly the whole range of qualities."""
+    codec = codec or str(random.choice(["jpeg", "webp", "hevc"], p=[0.5, 0.25, 0.25]))
+    if codec == "hevc":
+        return compression(codec, int(random.integers(12, 50)))
+    chroma = str(random.choice(["420", "444"], p=[0.75, 0.25])) if codec == "jpeg" else None
+    return compression(codec, int(random.integers(5, 98)), chroma)
+
+
+def through(pixels: Pixels, steps: list[Distortion]) -> Pixels:
+    """One step after the other."""
+    for step in steps:
+        pixels = step.apply(pixels)
+    return pixels
+
+

@@ -1,0 +1,143 @@
+"""Pictures of every quality, with what a full-reference metric says about them: what VQscore learns from."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import exp
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.images import Pixels, read
+from kcompress.metrics import METRICS
+from kcompress.training.distortions import (
+    Distortion, Random, blur, compression, filtering, noise, random_compression, resampling, sharpening, through,
+)  # fmt: skip
+
+SIDE = 288
+"""Of a region, pixels: SSIMULACRA2 wants its six scales."""
+
+KNEE = 20.0
+"""SSIMULACRA2 below which targets are pressed together, towards 0."""
+
+
+def target(ssimulacra2: float) -> float:
+    """SSIMULACRA2 (100 down to minus hundreds) on a scale 0..100: the same above 20, exponential below, smooth."""
+    return ssimulacra2 if ssimulacra2 >= KNEE else KNEE * exp(ssimulacra2 / KNEE - 1)
+
+
+def _filter(random: Random) -> Distortion:
+    return filtering(str(random.choice(["detail", f"nlm:h={random.uniform(2, 8):.1f}", f"nlm:h={random.uniform(3, 20):.1f}"])))
+
+
+def _camera(random: Random) -> Distortion:
+    """What happens before any codec: noise, blur, resampling, sharpening."""
+    kinds: list[Callable[[], Distortion]] = [
+        lambda: noise(float(np.exp(random.uniform(0.3, 3.4))), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31))),
+        lambda: blur(float(random.uniform(0.4, 3))),
+        lambda: resampling(float(random.uniform(1.2, 4))),
+        lambda: sharpening(int(random.integers(30, 300)), float(random.uniform(0.6, 2.5))),
+    ]
+    return kinds[int(random.integers(len(kinds)))]()
+
+
+def _twice(random: Random) -> list[Distortion]:
+    return [random_compression(random), random_compression(random)]
+
+
+def _mixture(random: Random) -> list[Distortion]:
+    steps = [_camera(random) if random.random() < 0.6 else _filter(random)]
+    steps.append(random_compression(random))
+    if random.random() < 0.3:
+        steps.append(_filter(random))
+    return steps
+
+
+KINDS: dict[str, Callable[[Random], list[Distortion]]] = {
+    "clean": lambda random: [],
+    "jpeg 1": lambda random: [compression("jpeg", int(random.integers(5, 40)))],
+    "jpeg 2": lambda random: [compression("jpeg", int(random.integers(40, 75)))],
+    "jpeg 3": lambda random: [compression("jpeg", int(random.integers(75, 98)))],
+    "jpeg 4": lambda random: [random_compression(random, "jpeg")],
+    "webp": lambda random: [random_compression(random, "webp")],
+    "hevc": lambda random: [random_compression(random, "hevc")],
+    "twice": _twice,
+    "filter": lambda random: [_filter(random)],
+    "camera": lambda random: [_camera(random)],
+    "mixture 1": _mixture,
+    "mixture 2": _mixture,
+    "restored": lambda random: [random_compression(random), filtering("ar")],
+    "filtered": lambda random: [filtering("ar"), _filter(random), random_compression(random)],
+}
+"""What is done to each region, once; a number that the filters know is drawn anew every time."""
+
+
+@dataclass(frozen=True)
+class QualityData:
+    """Distorted regions on disk.
+
+    Attributes:
+        pixels: (regions, kinds, SIDE, SIDE, 3) uint8.
+        scores: (regions, kinds) SSIMULACRA2; NaN where a region is not made yet.
+        pictures: (regions,) index of the photograph each comes from.
+    """
+
+    pixels: NDArray[np.uint8]
+    scores: NDArray[np.float64]
+    pictures: NDArray[np.int64]
+
+
+def prepare(
+    photos: Sequence[Path], folder: Path, regions: int, seed: int, kinds: Sequence[str] = tuple(KINDS)
+) -> Iterator[tuple[int, QualityData]]:
+    """Make what is missing of the data, region by region; yields the number of regions that are done.
+
+    Args:
+        photos: to cut from, ``regions`` times from each.
+        folder: to keep it in; an interrupted preparation goes on there.
+        regions: a photograph.
+        seed: of places and distortions.
+        kinds: of distortions to make now; others are made another time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (len(photos) * regions, len(KINDS))
+    data = QualityData(
+        _array(folder / "pixels.npy", np.uint8, (*shape, SIDE, SIDE, 3)),
+        _array(folder / "scores.npy", np.float64, shape),
+        np.repeat(np.arange(len(photos)), regions),
+    )
+    columns = [[*KINDS].index(kind) for kind in kinds]
+    for number, photo in enumerate(photos):
+        own = range(number * regions, (number + 1) * regions)
+        if not np.isnan(data.scores[own.start : own.stop, columns]).any():
+            continue
+        picture = read(photo.read_bytes(), name=str(photo)).pixels
+        for region in own:
+            random = np.random.default_rng([seed, region])
+            top, left = (8 * int(random.integers((length - SIDE) // 8 + 1)) for length in picture.shape[:2])
+            clean = np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE])
+            for kind, pixels, score in distorted(clean, [seed, region], kinds):
+                column = [*KINDS].index(kind)
+                data.pixels[region, column] = pixels
+                data.scores[region, column] = score
+        yield own.stop, data
+    yield shape[0], data
+
+
+def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """An array in a file; a new one is full of NaN, or of black."""
+    if path.exists():
+        return np.lib.format.open_memmap(path, "r+")
+    array = np.lib.format.open_memmap(path, "w+", kind, shape)
+    if kind is np.float64:
+        array[:] = np.nan
+    return array
+
+
+def distorted(clean: Pixels, seed: Sequence[int], kinds: Sequence[str]) -> Iterator[tuple[str, Pixels, float]]:
+    """A region in several ways: (kind, pixels, SSIMULACRA2); the seed and the kind alone decide."""
+    judge = METRICS["ssimulacra2"].judge(clean)
+    for kind in kinds:
+        random = np.random.default_rng([*seed, [*KINDS].index(kind)])
+        pixels = through(clean, KINDS[kind](random))
+        yield kind, pixels, judge(pixels)
