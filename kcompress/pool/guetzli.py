@@ -68,7 +68,7 @@ def guetzli(pixels: Pixels, limits: Limits, quality: float = 95) -> Pixels:
 
 
 def _key(pixels: Pixels, quality: float) -> str:
-    digest = hashlib.sha256(repr((pixels.shape, quality, GUETZLI.version())).encode())
+    digest = hashlib.sha256(repr((pixels.shape, float(quality), GUETZLI.version())).encode())
     digest.update(pixels)
     return f"guetzli-{digest.hexdigest()[:40]}"
 

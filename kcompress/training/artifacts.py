@@ -66,16 +66,16 @@ class ArtifactRecipe:
     steps: int = 12_000
     batch: int = 8
     side: int = 128
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     warmup: int = 200
-    clean: float = 0.06
+    clean: float = 0.03
     twice: float = 0.2
     shifted: float = 0.25
     hevc_regions: int = 1_000
-    floor: float = 0.25
-    averaging: float = 0.998
+    floor: float = 1.0
+    averaging: float = 0.995
     exact_from: float = 0.85
-    validate_every: int = 1_000
+    validate_every: int = 500
     held_out: float = 0.05
     seed: int = 0
 

@@ -1,0 +1,82 @@
+"""A data set: a folder of pictures, or anything that fsspec reads by its URL."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kcompress.errors import InputError, MissingProgramError
+from kcompress.images import SUFFIXES
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Where pictures are.
+
+    Attributes:
+        location: a folder, or a URL with ``://`` (needs ``kcompress[cluster]``).
+    """
+
+    location: str
+
+    @property
+    def is_url(self) -> bool:
+        """Whether fsspec has to read it."""
+        return "://" in self.location
+
+    def names(self) -> list[str]:
+        """Pictures below the location, as paths relative to it, in order.
+
+        Raises:
+            InputError: no such place, or no picture in it.
+            MissingProgramError: a URL, and fsspec is not installed.
+        """
+        found = sorted(name for name in self._files() if Path(name).suffix.lower() in SUFFIXES)
+        if not found:
+            raise InputError(f"no picture was found in {self.location}. Known are {' '.join(sorted(SUFFIXES))} files.")
+        return found
+
+    def read(self, name: str) -> bytes:
+        """A picture's file.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            if self.is_url:
+                files, root = self._remote()
+                return bytes(files.cat_file(f"{root}/{name}"))
+            return (Path(self.location) / name).read_bytes()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"{name} cannot be read: {reason}. Check the path and its rights.") from error
+
+    def _files(self) -> list[str]:
+        if self.is_url:
+            files, root = self._remote()
+            try:
+                return [name[len(root) :].lstrip("/") for name in files.find(root)]
+            except OSError as error:
+                raise InputError(f"{self.location} cannot be listed: {error}. Check the URL and its rights.") from error
+        folder = Path(self.location)
+        if not folder.is_dir():
+            raise InputError(f"{self.location} is no folder. Give a folder of pictures.")
+        return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+
+    def _remote(self) -> tuple[Any, str]:
+        try:
+            import fsspec
+        except ImportError:
+            raise MissingProgramError(
+                f"{self.location} needs fsspec, which is not installed. pip install 'kcompress[cluster]'."
+            ) from None
+        try:
+            files, root = fsspec.core.url_to_fs(self.location)
+        except (ValueError, ImportError) as error:
+            raise InputError(f"{self.location} cannot be opened: {error}. Check the URL.") from error
+        return files, str(root).rstrip("/")
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of a picture's file, by which it is known again wherever it lies."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,122 @@
+"""CSV files of dataclass rows, written as the work goes on, readable after any interruption.
+
+A row class has plain fields (str, int, float) and one mapping ``scores``, whose names become the last columns.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from kcompress.errors import InputError
+
+
+class Scored(Protocol):
+    """A row: any dataclass with a mapping of scores."""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """By name of the metric."""
+        ...
+
+
+RowT = TypeVar("RowT", bound=Scored)
+_KINDS = {"str": str, "int": int, "float": float}
+
+
+class Rows(Generic[RowT]):
+    """Header, reader and writer of files of one row class and some metrics."""
+
+    def __init__(self, kind: type[RowT], metrics: Sequence[str]) -> None:
+        """Describe a file.
+
+        Args:
+            kind: the dataclass; its annotations are ``str``, ``int``, ``float``, ``float | None``.
+            metrics: names, a column each, in order.
+        """
+        self._kind = kind
+        self._fields = {field.name: _annotation(field.type) for field in fields(kind) if field.name != "scores"}  # type: ignore[arg-type]
+        self._metrics = tuple(metrics)
+
+    @property
+    def header(self) -> list[str]:
+        """Column names: those of the class, then one a metric."""
+        return [*self._fields, *self._metrics]
+
+    def write(self, path: Path, rows: Iterable[RowT]) -> None:
+        """Write all rows at once, in their order: wholly or not at all."""
+        temporary = path.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)
+        journal = Journal(self, temporary)
+        try:
+            journal.append(rows)
+        finally:
+            journal.close()
+        temporary.replace(path)
+
+    def read(self, path: Path) -> list[RowT]:
+        """Read a file; a last line that a kill cut short is left out.
+
+        Raises:
+            InputError: it was written for other metrics, or is no such file.
+        """
+        text = path.read_bytes().decode(errors="surrogateescape")
+        lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+        found = next(lines, [])
+        if found != self.header:
+            metrics = ", ".join(found[len(self._fields) :]) or "none"
+            raise InputError(
+                f"{path} has other columns than this run ({metrics} are its metrics). "
+                "Give the same --metric as before, or another -o."
+            )
+        rows = []
+        for number, line in enumerate(lines, start=2):
+            try:
+                rows.append(self._parsed(dict(zip(found, line, strict=True))))
+            except ValueError as error:
+                raise InputError(f"{path}, line {number}, cannot be read ({error}). Remove the line.") from error
+        return rows
+
+    def cells(self, row: RowT) -> dict[str, object]:
+        """A row as it is written; None becomes an empty cell."""
+        return {**{name: getattr(row, name) for name in self._fields}, **row.scores}
+
+    def _parsed(self, cells: dict[str, str]) -> RowT:
+        fixed: dict[str, Any] = {}
+        for name, (kind, optional) in self._fields.items():
+            cell = cells.pop(name)
+            fixed[name] = None if optional and not cell else kind(cell)
+        return self._kind(**fixed, scores={name: float(value) for name, value in cells.items() if value})
+
+
+class Journal(Generic[RowT]):
+    """Appends rows to a file and to the disk."""
+
+    def __init__(self, rows: Rows[RowT], path: Path) -> None:
+        self._rows = rows
+        is_new = not path.exists()
+        self._stream = path.open("a", newline="", encoding="utf-8", errors="surrogateescape")
+        self._writer = csv.DictWriter(self._stream, rows.header, lineterminator="\n")
+        if is_new:
+            self._writer.writeheader()
+
+    def append(self, rows: Iterable[RowT]) -> None:
+        """Write rows that survive a kill from here on."""
+        for row in rows:
+            self._writer.writerow(self._rows.cells(row))
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """End the file."""
+        self._stream.close()
+
+
+def _annotation(annotation: object) -> tuple[type, bool]:
+    """Class of a field's cells, and whether they may be empty."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    name, _, rest = text.partition(" | ")
+    return _KINDS[name], rest == "None"

@@ -1,0 +1,282 @@
+"""Training of VQscore (Kuchen paper, section 4.1): a score without reference, taught by one with reference.
+
+``python -m kcompress.training.vqscore PHOTOS -o weights/vqscore`` repeats the weights that ship.
+"""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kcompress.inference import weights as weight_files
+from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
+from kcompress.training.data import is_held_out, tensor
+from kcompress.training.quality_data import KINDS, SIDE, QualityData, prepare, target
+
+
+@dataclass(frozen=True)
+class QualityRecipe:
+    """How the network is trained.
+
+    Attributes:
+        regions: cut from each photograph.
+        steps: optimiser steps.
+        contents: different regions in a batch.
+        versions: of each region in a batch: the ranking pairs come from them.
+        side: of the crops that the network sees, pixels, a multiple of 32.
+        learning_rate: of AdamW at its highest, after ``warmup`` steps; it falls along a cosine to nothing.
+        weight_decay: of AdamW.
+        warmup: steps.
+        ranking: weight of the ranking loss beside the error.
+        margin: of the ranking loss: the difference of the targets, at most this many points.
+        averaging: of the weights, exponential, per step; the average is what is kept.
+        exact_from: share of the steps after which the arithmetic is float32 instead of bfloat16.
+        validate_every: steps between validations.
+        held_out: share of the pictures kept for validation, drawn by their sha256.
+        seed: of regions, distortions, weights and batches.
+    """
+
+    regions: int = 4
+    steps: int = 3_000
+    contents: int = 8
+    versions: int = 4
+    side: int = 224
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warmup: int = 100
+    ranking: float = 0.5
+    margin: float = 10.0
+    averaging: float = 0.995
+    exact_from: float = 0.9
+    validate_every: int = 250
+    held_out: float = 0.06
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops and what they should score.
+
+    Attributes:
+        pictures: (contents * versions, 3, side, side), 0..1; versions of one region follow each other.
+        targets: (contents, versions), 0..100.
+    """
+
+    pictures: Tensor
+    targets: Tensor
+
+
+def batches(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe) -> Iterator[Batch]:
+    """Endless batches; all versions of a region are cut at the same place."""
+    targets = np.vectorize(target)(data.scores)
+
+    def batch(number: int) -> Batch:
+        random = np.random.default_rng([recipe.seed, 3, number])
+        crops, wanted = [], np.empty((recipe.contents, recipe.versions), np.float32)
+        for row, region in enumerate(random.choice(regions, recipe.contents, replace=False)):
+            top, left = random.integers(SIDE - recipe.side + 1, size=2)
+            mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)
+            kinds = random.choice(len(KINDS), recipe.versions, replace=False)
+            wanted[row] = targets[region, kinds]
+            crops += [
+                data.pixels[region, kind, top : top + recipe.side, left : left + recipe.side][:, mirrored]
+                for kind in kinds
+            ]
+        return Batch(tensor(crops), torch.from_numpy(wanted))
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(batch, number) for number in range(3)]
+        number = len(waiting)
+        while True:
+            yield waiting.pop(0).result()
+            waiting.append(pool.submit(batch, number))
+            number += 1
+
+
+def objective(scores: Tensor, targets: Tensor, recipe: QualityRecipe) -> Tensor:
+    """Error of the scores, and of the order of every pair of versions of one region.
+
+    Both tensors are (contents, versions), 0..100.
+    """
+    error = F.smooth_l1_loss(scores / 10, targets / 10, beta=0.5)
+    apart = targets[:, :, None] - targets[:, None, :]
+    scored = scores[:, :, None] - scores[:, None, :]
+    margin = apart.clamp(max=recipe.margin)
+    ranking = (F.relu(margin - scored) * (apart > 0)).sum() / (apart > 0).sum().clamp(min=1) / 10
+    return error + recipe.ranking * ranking
+
+
+@torch.inference_mode()
+def scores(model: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> NDArray[np.float64]:
+    """Scores of the middles of whole regions, (regions, kinds)."""
+    margin = (SIDE - side) // 2
+    found = np.full((len(regions), len(KINDS)), np.nan)
+    for row, region in enumerate(regions):
+        crops = [pixels[margin : margin + side, margin : margin + side] for pixels in data.pixels[region]]
+        found[row] = model(tensor(crops))[:, 0].numpy()
+    return found
+
+
+def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Spearman's, of two arrays of one size."""
+    ranks = [np.argsort(np.argsort(values, axis=None)) for values in (first, second)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def validated(model: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
+    """How well the network orders held-out regions: Spearman overall and by kind, and its mean error in points."""
+    found = scores(model, data, regions, side)
+    wanted = np.vectorize(target)(data.scores[regions])
+    by_kind = {
+        kind: round(correlation(found[:, column], wanted[:, column]), 3)
+        for column, kind in enumerate(KINDS)
+        if np.ptp(wanted[:, column]) > 0
+    }
+    within = float(np.mean([correlation(row, other) for row, other in zip(found, wanted, strict=True)]))
+    return {
+        "spearman": round(correlation(found, wanted), 4),
+        "spearman_within_a_region": round(within, 4),
+        "mean_error": round(float(np.abs(found - wanted).mean()), 2),
+        **by_kind,
+    }
+
+
+def rate(step: int, recipe: QualityRecipe) -> float:
+    """Learning rate of a step: warm-up, then a cosine."""
+    if step < recipe.warmup:
+        return recipe.learning_rate * (step + 1) / recipe.warmup
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup) / (recipe.steps - recipe.warmup)))
+
+
+def train(
+    recipe: QualityRecipe, data: QualityData, held_out: Sequence[int], checkpoints: Path, console: Console,
+    start: Path | None = None,
+) -> tuple[VQscoreNetwork, dict[str, float]]:  # fmt: skip
+    """Train; returns the averaged network and how it did on the held-out regions."""
+    torch.manual_seed(recipe.seed)
+    model = VQscoreNetwork()
+    if start is not None:
+        model.load_state_dict(load_file(start))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(model).eval()
+    optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    regions = np.setdiff1d(np.flatnonzero(~np.isnan(data.scores).any(axis=1)), held_out)
+    stream = batches(data, regions, recipe)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    began, found, losses = time.perf_counter(), {}, []
+    for step in range(recipe.steps):
+        batch = next(stream)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step, recipe)
+        with torch.autocast("cpu", torch.bfloat16, enabled=step < recipe.exact_from * recipe.steps):
+            result = model(batch.pictures)
+        loss = objective(result.view_as(batch.targets), batch.targets, recipe)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+        losses.append(loss.item())
+        keep = min(recipe.averaging, step / (step + 10))
+        with torch.no_grad():
+            for name, old in average.state_dict().items():
+                new = model.state_dict()[name]
+                if old.is_floating_point():
+                    old.lerp_(new, 1 - keep)
+                else:
+                    old.copy_(new)  # batch norm counts its batches
+        if (step + 1) % recipe.validate_every == 0 or step + 1 == recipe.steps:
+            found = validated(average, data, held_out, recipe.side)
+            save_file({name: value.contiguous() for name, value in average.state_dict().items()},
+                      checkpoints / f"step-{step + 1:06d}.safetensors")  # fmt: skip
+            minutes = (time.perf_counter() - began) / 60
+            console.print(f"{minutes:.1f} min, step {step + 1}: loss {np.mean(losses):.4f}; {found}")
+            losses.clear()
+    return average, found
+
+
+def export(model: VQscoreNetwork, recipe: QualityRecipe, card: dict[str, Any], output: Path) -> None:
+    """Write the weights, the graph and the card."""
+    complete = {
+        "summary": "quality of a picture without its original, 0..100, on the scale of SSIMULACRA2",
+        "network": "vqscore",
+        "paper": "Zhang, Deng and Li, A Unified Image Preprocessing Framework For Image Compression, section 4.1",
+        "recipe": {
+            **asdict(recipe),
+            "target": "SSIMULACRA2 against the clean region; below 20, 20 exp(score / 20 - 1)",
+            "loss": "smooth L1 and margin ranking of the versions of one region",
+            "optimiser": "AdamW",
+            "distortions": list(KINDS),
+        },
+        "licence": "MIT",
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "gflop_at_1920x1080": 58,
+        "cannot_judge": [
+            "whether a picture is beautiful, well exposed or sharp where it was meant to be",
+            "what a filter has taken away without leaving a trace: smooth surfaces may have had texture",
+            "noise that is meant to be there, such as film grain: it counts as damage",
+            "drawings, text and screen content: it has seen photographs alone",
+            "colours, white balance and geometry",
+        ],
+        **card,
+    }
+    metadata = {
+        "network": "vqscore",
+        "arguments": "{}",
+        "codec": "any",
+        "recipe": json.dumps(complete["recipe"]),
+        "data": str(card["data"]),
+        "licence": "MIT",
+    }
+    weight_files.write(output, model, metadata, complete, multiple=MULTIPLE)
+
+
+def main(
+    photos: Annotated[Path, typer.Argument(help="Folder of JPEG photographs.")],
+    output: Annotated[Path, typer.Option("-o", help="Stem of the weights to write.")],
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = QualityRecipe.steps,
+    data: Annotated[str, typer.Option(help="What the photographs are, for the card.")] = "",
+    threads: Annotated[int, typer.Option(help="Of torch.")] = 1,
+    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 7 GB.")] = Path("quality-data"),
+    checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),
+    start: Annotated[Path | None, typer.Option(help="A checkpoint to begin with.")] = None,
+) -> None:
+    """Distort a folder of photographs, train on them, and write weights, graph and card."""
+    torch.set_num_threads(threads)
+    console = Console(stderr=True, width=240)
+    recipe = replace(QualityRecipe(), steps=steps)
+    pictures = sorted(photos.glob("*.jpg"))
+    held_out = [is_held_out(path, recipe.held_out) for path in pictures]
+    if not any(held_out) or all(held_out):
+        raise typer.BadParameter(f"{photos} holds {len(pictures)} JPEG pictures, too few to train and to validate")
+    for done, made in prepare(pictures, prepared, recipe.regions, recipe.seed):
+        if done % (40 * recipe.regions) == 0:
+            console.print(f"{done} regions of {len(made.scores)}")
+    regions = [int(region) for region, photo in enumerate(made.pictures) if held_out[photo]]
+    began = time.perf_counter()
+    model, found = train(recipe, made, regions, checkpoints, console, start)
+    card = {
+        "data": f"{len(pictures) - sum(held_out)} photographs{', ' * bool(data)}{data}",
+        "held_out_photographs": {"pictures": sum(held_out), "regions": len(regions), **found},
+        "training_minutes": round((time.perf_counter() - began) / 60),
+    }
+    export(model, recipe, card, output)
+
+
+if __name__ == "__main__":
+    typer.run(main)
