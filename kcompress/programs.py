@@ -66,7 +66,9 @@ class Program:
         path = self.find()
         if path is None:
             raise MissingProgramError(f"{self.name} is not installed. {self.install}")
-        status, output, complaint = _run([path, *arguments], stdin, _timeout() if seconds is None else seconds, self.name)
+        status, output, complaint = _run(
+            [path, *arguments], stdin, _timeout() if seconds is None else seconds, self.name
+        )
         if status != 0:
             how = f"was ended by signal {signal.Signals(-status).name}" if status < 0 else f"failed with code {status}"
             last = " / ".join(complaint.decode(errors="replace").strip().splitlines()[-3:]) or "it gave no reason"

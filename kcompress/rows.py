@@ -6,7 +6,7 @@ A row class has plain fields (str, int, float) and one mapping ``scores``, whose
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -37,7 +37,7 @@ class Rows(Generic[RowT]):
             kind: the dataclass; its annotations are ``str``, ``int``, ``float``, ``float | None``.
             metrics: names, a column each, in order.
         """
-        self._kind = kind
+        self._row: Callable[..., RowT] = kind
         self._fields = {field.name: _annotation(field.type) for field in fields(kind) if field.name != "scores"}  # type: ignore[arg-type]
         self._metrics = tuple(metrics)
 
@@ -64,6 +64,8 @@ class Rows(Generic[RowT]):
             InputError: it was written for other metrics, or is no such file.
         """
         text = path.read_bytes().decode(errors="surrogateescape")
+        if ",".join(self.header).startswith(text):
+            return []  # killed before the first row
         lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
         found = next(lines, [])
         if found != self.header:
@@ -89,7 +91,7 @@ class Rows(Generic[RowT]):
         for name, (kind, optional) in self._fields.items():
             cell = cells.pop(name)
             fixed[name] = None if optional and not cell else kind(cell)
-        return self._kind(**fixed, scores={name: float(value) for name, value in cells.items() if value})
+        return self._row(**fixed, scores={name: float(value) for name, value in cells.items() if value})
 
 
 class Journal(Generic[RowT]):
@@ -97,10 +99,9 @@ class Journal(Generic[RowT]):
 
     def __init__(self, rows: Rows[RowT], path: Path) -> None:
         self._rows = rows
-        is_new = not path.exists()
         self._stream = path.open("a", newline="", encoding="utf-8", errors="surrogateescape")
         self._writer = csv.DictWriter(self._stream, rows.header, lineterminator="\n")
-        if is_new:
+        if self._stream.tell() == 0:
             self._writer.writeheader()
 
     def append(self, rows: Iterable[RowT]) -> None:
@@ -117,6 +118,6 @@ class Journal(Generic[RowT]):
 
 def _annotation(annotation: object) -> tuple[type, bool]:
     """Class of a field's cells, and whether they may be empty."""
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     name, _, rest = text.partition(" | ")
     return _KINDS[name], rest == "None"

@@ -11,7 +11,8 @@ import kcompress
 PACKAGE = Path(kcompress.__file__).parent
 # Each layer may import those before it in its own room and every layer below. Siblings share a number.
 LAYERS = {
-    "errors": 0, "programs": 1, "setting": 1, "images": 1, "planes": 1, "labels": 1,
+    "errors": 0, "storage": 1, "programs": 1, "setting": 1, "images": 1, "planes": 1, "labels": 1,
+    "rows": 1, "workers": 1, "dataset": 1,
     "inference": 2,
     "codecs": 3, "networks": 3, "pool": 3, "metrics": 3,
     "encoding": 4, "labeling": 4,
@@ -71,7 +72,9 @@ def test_every_module_has_a_layer(path: Path) -> None:
     assert room == "" or room in LAYERS
 
 
-@pytest.mark.parametrize("room", ["cli", "codecs", "images", "programs", "encoding", "networks", "inference"])
+@pytest.mark.parametrize(
+    "room", ["cli", "codecs", "images", "programs", "encoding", "networks", "inference", "workers"]
+)
 def test_nothing_heavy_is_imported_on_the_way_to_an_encode(room: str) -> None:
     for path in MODULES:
         # The torch module is the one file that is nothing but torch; its import sits inside a function.

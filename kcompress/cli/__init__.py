@@ -10,6 +10,7 @@ from kcompress.cli.compare import compare
 from kcompress.cli.decode import decode
 from kcompress.cli.doctor import doctor
 from kcompress.cli.encode import encode
+from kcompress.cli.label import label
 
 app = typer.Typer(
     name="kcompress",
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(encode)
 app.command()(decode)
 app.command()(compare)
+app.command()(label)
 app.command()(bench)
 app.command()(doctor)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kcompress.cli import files, options, output
+from kcompress import storage
+from kcompress.cli import options, output
 from kcompress.cli.reporting import reported
 from kcompress.errors import KcompressError, UsageError
 
@@ -48,18 +49,20 @@ def bench(
 
     Writes points.csv, summary.json, report.md and report.html.
     """
-    from kcompress.evaluation.bench import pictures, points_before, preprocessor_names, run, write_report
+    from kcompress.dataset import DataSet
+    from kcompress.evaluation.bench import points_before, preprocessor_names, run, write_report
     from kcompress.evaluation.ladder import ladder
     from kcompress.evaluation.sweep import Plan, check
     from kcompress.networks import NETWORKS
 
-    names = pictures(dataset)
+    pictures = DataSet(str(dataset))
+    names = pictures.names()
     codecs = options.chosen(codec, "--codec", [*options.CodecName])
     metrics = options.metrics(metric)
     networks = options.chosen(network, "--network", [*NETWORKS])
     preprocessors = preprocessor_names(networks, options.listed(filters))
     qualities = _qualities(quality or [AUTO], codecs)
-    plan = Plan(dataset, qualities, preprocessors, metrics, device)
+    plan = Plan(pictures, qualities, preprocessors, metrics, device)
     check(plan)
     # What a resumed run must share with the one before, beside the points themselves.
     before = points_before(target, metrics, resume=resume)
@@ -69,7 +72,7 @@ def bench(
     _remember(memory, ladders, weights)
     for name in [name for name, listed in qualities.items() if not listed and name not in ladders]:
         output.say(f"looking for a ladder of qualities for {name}")
-        ladders[name] = list(ladder(dataset, names, name))
+        ladders[name] = list(ladder(pictures, names, name))
         _remember(memory, ladders, weights)
     plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
     total = len(names) * len(preprocessors) * sum(map(len, plan.qualities.values()))
@@ -123,7 +126,7 @@ def _recalled(path: Path, weights: dict[str, str], *, resume: bool) -> dict[str,
 
 
 def _remember(path: Path, ladders: dict[str, list[int]], weights: dict[str, str]) -> None:
-    files.write(str(path), json.dumps({"ladders": ladders, "weights": weights}).encode())
+    storage.write(str(path), json.dumps({"ladders": ladders, "weights": weights}).encode())
 
 
 def _weights(networks: list[str]) -> dict[str, str]:

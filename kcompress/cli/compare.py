@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kcompress import storage
 from kcompress.cli import files, options, output
 from kcompress.cli.files import STREAM
 from kcompress.cli.reporting import reported
@@ -54,7 +55,7 @@ def compare(
     if target is not None:
         from kcompress.evaluation.page import compare_page
 
-        files.write(target, compare_page(compared).encode())
+        storage.write(target, compare_page(compared).encode())
 
 
 def _target(page: str, sources: list[str], *, force: bool) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kcompress import storage
 from kcompress.cli import files, options, output
 from kcompress.cli.files import STREAM
 from kcompress.cli.reporting import reported
@@ -56,4 +57,4 @@ def decode(
         with output.guarded_stdout() as stdout:
             stdout.write(decoded())
     else:
-        files.write(planned.target, decoded())
+        storage.write(planned.target, decoded())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kcompress import storage
 from kcompress.cli import files, options, output
 from kcompress.cli.files import STREAM, Job
 from kcompress.cli.reporting import reported
@@ -132,7 +133,7 @@ def _to_files(work: _Work, planned: list[Job], jobs: int, as_json: bool) -> None
         for job, result in _results(work, planned, jobs):
             if not isinstance(result, KcompressError):
                 try:
-                    files.write(job.target, result[0].data)
+                    storage.write(job.target, result[0].data)
                 except KcompressError as error:
                     result = error
             if isinstance(result, KcompressError):

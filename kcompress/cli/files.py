@@ -1,15 +1,13 @@
-"""Which file becomes which, and writing it so that nothing is ever half-written or lost."""
+"""Which file becomes which."""
 
-import contextlib
-import errno
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kcompress import storage
 from kcompress.cli.output import name
 from kcompress.errors import InputError, KcompressError, OutputError, UsageError
 
@@ -67,7 +65,7 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
     several = len(found) > 1 or any(map(is_folder, sources))
     into_folder = output is not None and output != STREAM and (several or names_folder(output))
     if into_folder and output is not None and not is_folder(output) and (
-        _mode(output) or (Path(output).suffix and not names_folder(output))
+        storage.mode(output) or (Path(output).suffix and not names_folder(output))
     ):  # fmt: skip
         raise UsageError(f"-o {name(output)} names a file and a folder is needed: end its name in /.")
     jobs: list[Job] = []
@@ -84,39 +82,11 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
                 refusal = OutputError(f"{name(target)} is also an input and would be lost. Give another -o.")
             elif real in taken:
                 refusal = OutputError(f"{name(target)} is already the output of {name(taken[real])}. Give another -o.")
-            elif os.path.lexists(target) and not force and not _is_device(target):
+            elif os.path.lexists(target) and not force and not storage.is_device(target):
                 refusal = OutputError(f"{name(target)} exists. Give --force to overwrite it, or another -o.")
             taken.setdefault(real, source)
         jobs.append(Job(source, target, refusal))
     return jobs
-
-
-def write(target: str, data: bytes) -> None:
-    """Write a file wholly or not at all: to a temporary file beside it, then renamed; a device or pipe directly.
-
-    Raises:
-        OutputError: the folder cannot be written, or the disk is full.
-    """
-    path = Path(os.path.realpath(target))  # what a link names is written, the link stays
-    temporary = ""
-    try:
-        if _is_device(target):
-            path.write_bytes(data)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".kcompress-", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-        if isinstance(error, OSError):
-            advice = "Free some space." if error.errno == errno.ENOSPC else "Check the folder's rights, or give -o."
-            raise OutputError(f"{name(target)} cannot be written: {error.strerror}. {advice}") from error
-        raise
 
 
 def _expanded(source: str, output: str | None, known: frozenset[str]) -> list[tuple[str, Path | None]]:
@@ -149,26 +119,12 @@ def _target(source: str, below: Path | None, output: str | None, suffix: str, in
 
 def is_folder(path: str) -> bool:
     """Whether it is a folder that is there."""
-    return path not in ("", STREAM) and stat.S_ISDIR(_mode(path))
+    return path not in ("", STREAM) and stat.S_ISDIR(storage.mode(path))
 
 
 def names_folder(path: str) -> bool:
     """Whether it means a folder: one that is there, or a new one by its last letter."""
     return path.endswith(("/", os.sep)) or is_folder(path)
-
-
-def _is_device(path: str) -> bool:
-    """Whether it is there and no file: /dev/null, a named pipe. Renaming a file over it would destroy it."""
-    mode = _mode(path)
-    return bool(mode) and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-def _mode(path: str) -> int:
-    """Kind and rights, 0 where there is nothing that can be looked at."""
-    try:
-        return Path(path).stat().st_mode
-    except OSError:
-        return 0
 
 
 def _identity(path: str) -> tuple[int, int] | str:
@@ -178,9 +134,3 @@ def _identity(path: str) -> tuple[int, int] | str:
     except OSError:
         return os.path.realpath(path)
     return status.st_dev, status.st_ino
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -4,11 +4,23 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
+from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
 
 from kcompress.errors import UsageError
 
@@ -47,13 +59,37 @@ def line(fields: Mapping[str, object]) -> None:
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Progress]:
-    """A bar for batches, on terminals only; lines that are said meanwhile go above it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+def progress(total: int, unit: str | None = None) -> Iterator[Progress]:
+    """A bar for batches, on terminals only; lines that are said meanwhile go above it.
+
+    With a unit it also shows how many of them are done in a minute.
+    """
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    if unit is not None:
+        columns.append(_PerMinute(unit))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     shown = total > 1 and console.is_terminal
     with Progress(*columns, *times, console=console, disable=not shown, transient=True) as bar:
         yield bar
+
+
+class _PerMinute(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{60 * (task.speed or 0):.1f} {self._unit}s/min")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], heading: str) -> None:
+    """A table for people; the first column is names."""
+    shown = Table(title=visible(heading), title_justify="left", box=box.SIMPLE_HEAD)
+    for number, column in enumerate(header):
+        shown.add_column(visible(column), justify="right" if number else "left")
+    for row in rows:
+        shown.add_row(*map(visible, row))
+    console.print(shown)
 
 
 @contextlib.contextmanager

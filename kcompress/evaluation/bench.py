@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kcompress.errors import InputError, OutputError
-from kcompress.evaluation import points as points_file
+from kcompress.errors import OutputError
 from kcompress.evaluation.points import Key, Point
 from kcompress.evaluation.report import markdown
 from kcompress.evaluation.report_page import report_page
 from kcompress.evaluation.summary import summarise
 from kcompress.evaluation.sweep import Measured, Plan, sweep
-from kcompress.images import SUFFIXES
 from kcompress.networks import NONE
+from kcompress.rows import Journal, Rows
 
 POINTS = "points.csv"
 
@@ -25,24 +24,6 @@ class Outcome:
 
     points: list[Point] = field(default_factory=list)
     failures: list[Measured] = field(default_factory=list)
-
-
-def pictures(folder: Path) -> list[str]:
-    """Pictures below a folder, as paths relative to it, in order.
-
-    Raises:
-        InputError: no folder, or no picture in it.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder. Give a folder of pictures.")
-    found = sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
-    if not found:
-        raise InputError(f"no picture was found in {folder}. Known are {' '.join(sorted(SUFFIXES))} files.")
-    return found
 
 
 def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list[Point]:
@@ -57,7 +38,7 @@ def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list
         return []
     if not resume:
         raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
-    return points_file.read(path, metrics)
+    return Rows(Point, metrics).read(path)
 
 
 def run(
@@ -75,11 +56,12 @@ def run(
     """
     output.mkdir(parents=True, exist_ok=True)
     path = output / POINTS
+    rows = Rows(Point, plan.metrics)
     outcome = Outcome(list(before))
-    points_file.write(path, outcome.points, plan.metrics)  # without a line that a kill cut short
+    rows.write(path, outcome.points)  # without a line that a kill cut short
     done = [point.key for point in outcome.points]
     wanted: dict[tuple[str, str], tuple[Key, ...]] = {}
-    journal = points_file.Journal(path, plan.metrics)
+    journal = Journal(rows, path)
     try:
         with contextlib.closing(sweep(plan, names, done, jobs)) as results:  # closed, it ends its workers
             for measured in results:
@@ -96,7 +78,7 @@ def run(
     # Points of earlier plans and encoders stay in the file, behind those that the report is about.
     others = [point for key, point in by_key.items() if key not in chosen]
     outcome.points = list(chosen.values())
-    points_file.write(path, [*outcome.points, *others], plan.metrics)
+    rows.write(path, [*outcome.points, *others])
     return outcome
 
 

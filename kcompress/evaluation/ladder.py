@@ -3,16 +3,17 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from kcompress.codecs import CODECS, Codec, decode
+from kcompress.dataset import DataSet
 from kcompress.encoding import encode
 from kcompress.errors import InputError, KcompressError
-from kcompress.evaluation.sweep import one_thread, original
+from kcompress.evaluation.sweep import original
 from kcompress.images import Image
 from kcompress.metrics import Scorer
+from kcompress.workers import one_thread
 
 LOWEST, HIGHEST = 30.0, 90.0
 """SSIMULACRA2 of the ends: from low quality to visually lossless."""
@@ -22,11 +23,11 @@ SAMPLE = 4
 """Pictures looked at, evenly spread over the data set."""
 
 
-def ladder(folder: Path, pictures: Sequence[str], codec_name: str) -> tuple[int, ...]:
+def ladder(dataset: DataSet, pictures: Sequence[str], codec_name: str) -> tuple[int, ...]:
     """Qualities of a codec, worst first, whose mean SSIMULACRA2 runs from about 30 to about 90."""
     one_thread()
     codec = CODECS[codec_name]
-    sample = _sample(folder, pictures, codec)
+    sample = _sample(dataset, pictures, codec)
 
     @cache  # both ends begin their search in the middle
     def score(quality: int) -> float:
@@ -38,7 +39,7 @@ def ladder(folder: Path, pictures: Sequence[str], codec_name: str) -> tuple[int,
     return tuple(dict.fromkeys(round(float(q)) for q in np.linspace(worst, best, STEPS)))
 
 
-def _sample(folder: Path, pictures: Sequence[str], codec: Codec) -> list[tuple[Image, Scorer]]:
+def _sample(dataset: DataSet, pictures: Sequence[str], codec: Codec) -> list[tuple[Image, Scorer]]:
     """Pictures spread over the data set, with others in place of those that cannot be used.
 
     Raises:
@@ -49,11 +50,13 @@ def _sample(folder: Path, pictures: Sequence[str], codec: Codec) -> list[tuple[I
     for name in [*(pictures[i] for i in spread), *(name for i, name in enumerate(pictures) if i not in spread)]:
         if len(found) == SAMPLE:
             break
-        with contextlib.suppress(KcompressError, OSError):  # the measuring itself reports it
-            image = codec.accepted(original((folder / name).read_bytes(), name))
+        with contextlib.suppress(KcompressError):  # the measuring itself reports it
+            image = codec.accepted(original(dataset.read(name), name))
             found.append((image, Scorer(image.pixels, ("ssimulacra2",))))
     if not found:
-        raise InputError(f"no picture in {folder} can be used for {codec.name}. Give --quality numbers to see why.")
+        raise InputError(
+            f"no picture in {dataset.location} can be used for {codec.name}. Give --quality numbers to see why."
+        )
     return found
 
 

@@ -54,7 +54,7 @@ def _pairs(plan: Plan, summary: Mapping[str, Any]) -> Iterator[_Pair]:
 
 def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> _Pair:
     """Encode one picture again without and with a preprocessor, at the middle quality."""
-    image = original((plan.folder / picture).read_bytes(), picture)
+    image = original(plan.dataset.read(picture), picture)
     codec = CODECS[codec_name]
     qualities = plan.qualities[codec_name]
     setting = codec.setting(qualities[len(qualities) // 2])

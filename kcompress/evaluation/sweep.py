@@ -1,28 +1,21 @@
 """The measuring itself: pictures x codecs x preprocessors x qualities -> points."""
 
-import hashlib
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 from kcompress import networks
 from kcompress.codecs import CODECS, decode
+from kcompress.dataset import DataSet, digest
 from kcompress.encoding import encode
-from kcompress.errors import KcompressError, ProgramError
+from kcompress.errors import KcompressError
 from kcompress.evaluation.points import Key, Point
 from kcompress.images import Image, read
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
 from kcompress.pool import filter_named
-from kcompress.programs import stop_all
+from kcompress.workers import completed, workers
 
 
 @dataclass(frozen=True)
@@ -30,14 +23,14 @@ class Plan:
     """What is measured.
 
     Attributes:
-        folder: of the data set.
+        dataset: where the pictures are.
         qualities: by name of the codec, in order.
         preprocessors: networks and filters by name; ``none`` is among them, to compare with.
         metrics: names.
         device: for networks.
     """
 
-    folder: Path
+    dataset: DataSet
     qualities: Mapping[str, tuple[int, ...]]
     preprocessors: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -49,7 +42,7 @@ class Measured:
     """One picture with one codec.
 
     Attributes:
-        picture: path below the data set's folder.
+        picture: name in the data set.
         codec: name.
         keys: of all points that the plan wants, with the picture and the encoder as they are now, in order.
         points: those that were not done before.
@@ -69,36 +62,20 @@ def sweep(plan: Plan, pictures: Sequence[str], done: Iterable[Key], jobs: int) -
     The numbers do not depend on ``jobs``: each worker computes a picture alone, on one thread.
     """
     known = frozenset(done)
-    tasks = [(picture, codec) for picture in pictures for codec in plan.qualities]
-    if jobs == 1:
-        one_thread()
-        for picture, codec in tasks:
-            yield measure(plan, picture, codec, known)
-        return
-    context = multiprocessing.get_context("spawn")  # threads of torch and ONNX Runtime do not survive a fork
-    pool = ProcessPoolExecutor(jobs, context, _start_worker)
-    try:
-        for future in as_completed([pool.submit(measure, plan, *task, known) for task in tasks]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise ProgramError(
-            "a worker was killed, perhaps for want of memory. Give fewer --jobs, and --resume to go on."
-        ) from error
-    except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    tasks = [(plan, picture, codec, known) for picture in pictures for codec in plan.qualities]
+    # Alone, each result is kept before the next is begun; others have their next task at hand.
+    ahead = 1 if jobs == 1 else 2 * jobs
+    with workers(jobs) as executor:
+        yield from completed(executor, measure, tasks, ahead)
 
 
 def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measured:
     """All points of one picture and one codec that are not done yet."""
     try:
-        data = (plan.folder / picture).read_bytes()
+        data = plan.dataset.read(picture)
         image = CODECS[codec].accepted(original(data, picture))
         encoder = CODECS[codec].backend("auto", image)
-        source = (picture, hashlib.sha256(data).hexdigest(), codec, encoder.name, encoder.version() or "")
+        source = (picture, digest(data), codec, encoder.name, encoder.version() or "")
         keys = [
             Key(*source, preprocessor, quality)
             for preprocessor in plan.preprocessors
@@ -108,8 +85,6 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
         return Measured(picture, codec, tuple(keys), tuple(_points(plan, data, image, missing)))
     except KcompressError as error:
         return Measured(picture, codec, (), (), str(error))
-    except OSError as error:
-        return Measured(picture, codec, (), (), f"{picture} cannot be read: {error.strerror}")
 
 
 def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Iterator[Point]:
@@ -172,31 +147,3 @@ def check(plan: Plan) -> None:
         codec.backend("auto")
         for quality in qualities:
             codec.setting(quality)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGTERM, _end_worker)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    one_thread()
-
-
-def _end_worker(number: int, frame: object) -> None:
-    stop_all()
-    os._exit(1)
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its workers; they notice."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        stop_all()
-        os._exit(1)
-
-
-def one_thread() -> None:
-    """Let torch use one thread: sums are then the same on every machine, and workers do not get in each other's way."""
-    import torch  # the metrics need it
-
-    torch.set_num_threads(1)

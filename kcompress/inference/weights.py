@@ -104,10 +104,12 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
     return Weights(tensors, metadata)
 
 
-def write(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any]) -> Weights:
+def write(
+    stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any], multiple: int = 8
+) -> Weights:
     """Write the three files of a trained network, ``stem`` without suffix; needs ``kcompress[train]``.
 
-    The ONNX graph takes (1, 3, H, W) float32 with H and W multiples of 8.
+    The ONNX graph takes (1, 3, H, W) float32 with H and W multiples of ``multiple``.
     """
     import onnx
     import torch
@@ -118,10 +120,12 @@ def write(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Ma
     module = module.cpu().eval()
     save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path, complete)
     weights = Weights(path, complete)
-    sizes = {2: 8 * torch.export.Dim("rows", min=1, max=8192), 3: 8 * torch.export.Dim("columns", min=1, max=8192)}
-    program = torch.onnx.export(
-        module, (torch.rand(1, 3, 64, 72),), dynamo=True, dynamic_shapes=(sizes,), optimize=True, verbose=False
-    )
+    sizes = {
+        axis: multiple * torch.export.Dim(name, min=1, max=65536 // multiple)
+        for axis, name in ((2, "rows"), (3, "columns"))
+    }
+    example = torch.rand(1, 3, 8 * multiple, 9 * multiple)
+    program = torch.onnx.export(module, (example,), dynamo=True, dynamic_shapes=(sizes,), optimize=True, verbose=False)
     if program is None:
         raise WeightsError(f"{stem}: the ONNX export gave nothing. Check the versions of torch and onnxscript.")
     graph = program.model_proto

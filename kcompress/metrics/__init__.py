@@ -18,6 +18,12 @@ def _ms_ssim(original: Pixels) -> Judge:
     return ms_ssim.prepare(original)
 
 
+def _vqscore(original: Pixels) -> Judge:
+    from kcompress.metrics.vqscore import vqscore
+
+    return vqscore  # without reference: the original does not count
+
+
 def _ssimulacra2(original: Pixels) -> Judge:
     from kcompress.metrics import ssimulacra2
 
@@ -86,6 +92,15 @@ METRICS: dict[str, Metric] = {
             prepare=butteraugli.prepare,
             available=lambda: BUTTERAUGLI.find() is not None,
             install=BUTTERAUGLI.install,
+        ),
+        Metric(
+            name="vqscore",
+            about="quality without a look at the original, by a network; 100 is without visible traces",
+            direction="higher",
+            range=(0, 100),
+            reference=False,
+            smallest_side=64,
+            prepare=_vqscore,
         ),
     )
 }

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kcompress.errors import UsageError, WeightsError
+from kcompress.errors import UsageError
 from kcompress.inference import weights as weight_files
-from kcompress.inference.engine import Engine, OnnxEngine, TorchEngine, resolve_device
-from kcompress.inference.weights import Weights
+from kcompress.inference.engine import resolve_device
+from kcompress.inference.models import engine
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.shrink import Shrink
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["DEFAULT", "NETWORKS", "NONE", "Network", "Preprocessor", "load"]
 
@@ -73,22 +77,11 @@ def load(name: str, *, device: str = "auto", strength: float = 1.0, weights: Pat
     if not network.learned:
         return Shrink(strength)
     found = weight_files.open_weights(weights or weight_files.folder() / f"{name}.safetensors", name)
-    engine = _engine(found, place)
-    return NetworkPreprocessor(found.name, engine, strength=strength, halo=network.halo, multiple=network.multiple)
+    ready = engine(found, place, _module)
+    return NetworkPreprocessor(found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple)
 
 
-def _engine(weights: Weights, device: str) -> Engine:
-    if device == "cpu" and weights.onnx.is_file():
-        engine = OnnxEngine(weights.onnx)
-        if engine.metadata.get("safetensors_sha256") != weights.digest():
-            raise WeightsError(f"{weights.onnx} belongs to other weights than {weights.path.name}. Export it again.")
-        return engine
+def _module() -> "type[nn.Module]":
     from kcompress.networks.kuchen import Kuchen  # imports torch
 
-    try:
-        module = Kuchen(**weights.arguments)
-        module.load_state_dict(weights.tensors())
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise WeightsError(f"{weights.path} does not fit the network kuchen ({reason}). Give other weights.") from error
-    return TorchEngine(module, device)
+    return Kuchen

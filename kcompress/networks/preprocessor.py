@@ -7,14 +7,8 @@ from numpy.typing import NDArray
 
 from kcompress.images import Image, Pixels
 from kcompress.inference.engine import Engine
-from kcompress.inference.tiling import tiles
+from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, tiled
 from kcompress.setting import Setting
-
-WHOLE_PIXELS = 1 << 21
-"""Pictures up to this many pixels (a little over 1920x1080) go through the network in one piece."""
-
-TILE_SIDE = 768
-"""Of larger pictures' tiles: with the halo, a quarter more work than in one piece, and 0.4 GB of memory."""
 
 
 class Preprocessor(Protocol):
@@ -62,17 +56,10 @@ class NetworkPreprocessor:
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         result = np.empty_like(image.pixels)
-        whole = image.width * image.height <= self._whole_pixels
-        side = -(-max(image.width, image.height) // self._multiple) * self._multiple if whole else self._tile_side
-        for tile in tiles(image.height, image.width, side=side, halo=self._halo, multiple=self._multiple):
-            seen = image.pixels[tile.outer]
-            result[tile.inner] = blended(seen[tile.within], self._run(seen)[tile.within], self._strength)
+        pieces = tiled(
+            self._engine, image.pixels, halo=self._halo, multiple=self._multiple,
+            whole_pixels=self._whole_pixels, tile_side=self._tile_side,
+        )  # fmt: skip
+        for tile, changed in pieces:
+            result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
         return image.with_pixels(result)
-
-    def _run(self, pixels: Pixels) -> NDArray[np.float32]:
-        """(H, W, 3) 0..255 through the network, unrounded; the picture's last row and column fill it up."""
-        height, width = pixels.shape[:2]
-        filled = np.pad(pixels, [(0, -height % self._multiple), (0, -width % self._multiple), (0, 0)], mode="edge")
-        batch = np.ascontiguousarray(filled.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
-        output: NDArray[np.float32] = self._engine(batch)[0].transpose(1, 2, 0)[:height, :width]
-        return output * np.float32(255)

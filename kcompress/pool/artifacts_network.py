@@ -1,6 +1,5 @@
 """The artifact removal network as a torch module: a residual U-Net on 2x2 blocks of pixels."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

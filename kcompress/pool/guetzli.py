@@ -69,7 +69,7 @@ def guetzli(pixels: Pixels, limits: Limits, quality: float = 95) -> Pixels:
 
 def _key(pixels: Pixels, quality: float) -> str:
     digest = hashlib.sha256(repr((pixels.shape, float(quality), GUETZLI.version())).encode())
-    digest.update(pixels)
+    digest.update(pixels.tobytes())
     return f"guetzli-{digest.hexdigest()[:40]}"
 
 

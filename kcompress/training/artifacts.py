@@ -26,7 +26,8 @@ from kcompress.inference import weights as weight_files
 from kcompress.metrics.psnr import psnr
 from kcompress.pool.artifacts_network import ArtifactRemoval
 from kcompress.training.data import is_held_out, tensor
-from kcompress.training.distortions import Distortion, Random, compression, random_compression
+from kcompress.training.distortions import Distortion, Random, compression, random_compression, through
+from kcompress.training.schedule import cosine
 
 MARGIN = 16
 """Pixels around a patch that are compressed with it and cut away: no codec sees an edge there."""
@@ -46,12 +47,13 @@ class ArtifactRecipe:
     Attributes:
         width: channels at half resolution.
         steps: optimiser steps.
-        batch: patches a step.
+        alike: patches in a batch that share codec and quality, as those of a picture do.
+        kinds: codecs and qualities in a batch.
         side: of a patch, pixels, a multiple of 8.
         learning_rate: of Adam at its highest, after ``warmup`` steps; it falls along a cosine to nothing.
         warmup: steps.
-        clean: share of patches that are not compressed at all, and must be left alone.
-        twice: share of patches that are compressed twice, the second time by any of the codecs.
+        clean: share of kinds that are not compressed at all, and must be left alone.
+        twice: share of kinds that are compressed twice, the second time by any of the codecs.
         shifted: share of patches whose grid of blocks does not begin at their corner.
         hevc_regions: regions of 288x288 pixels compressed by HEVC beforehand.
         floor: mean squared error (grey levels squared) below which it hardly counts any more.
@@ -64,7 +66,8 @@ class ArtifactRecipe:
 
     width: int = 32
     steps: int = 12_000
-    batch: int = 8
+    alike: int = 4
+    kinds: int = 2
     side: int = 128
     learning_rate: float = 1e-3
     warmup: int = 200
@@ -98,44 +101,59 @@ def region(pictures: Sequence[Pixels], side: int, random: Random) -> Pixels:
     return np.ascontiguousarray(square)
 
 
-def hevc_bank(pictures: Sequence[Pixels], recipe: ArtifactRecipe) -> list[Pair]:
-    """Regions through HEVC, which is too slow to be run for every patch."""
+def hevc_bank(pictures: Sequence[Pixels], recipe: ArtifactRecipe) -> list[list[Pair]]:
+    """Regions through HEVC, which is too slow to be run for every patch; some at each quality."""
 
-    def pair(number: int) -> Pair:
+    def alike(number: int) -> list[Pair]:
         random = np.random.default_rng([recipe.seed, 1, number])
-        clean = region(pictures, 288, random)
-        return Pair(clean, random_compression(random, "hevc").apply(clean))
+        step = random_compression(random, "hevc")
+        cleans = [region(pictures, 288, random) for _ in range(recipe.alike)]
+        return [Pair(clean, step.apply(clean)) for clean in cleans]
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(pair, range(recipe.hevc_regions)))
+        return list(pool.map(alike, range(recipe.hevc_regions // recipe.alike)))
 
 
-def patch(pictures: Sequence[Pixels], bank: Sequence[Pair], recipe: ArtifactRecipe, random: Random) -> Pair:
-    """One patch as the network sees it."""
+def alike(
+    pictures: Sequence[Pixels], bank: Sequence[Sequence[Pair]], recipe: ArtifactRecipe, random: Random
+) -> list[Pair]:
+    """Patches of one codec and quality, as the network sees them."""
     side = recipe.side + 2 * MARGIN
+    steps: list[Distortion] = []
     if random.random() < 0.2:
-        pair = bank[int(random.integers(len(bank)))]
-        # Even places, and mostly multiples of 8: where HEVC's blocks are.
-        top, left = (8 * int(random.integers((288 - side) // 8 + 1)) for _ in range(2))
-        clean, compressed = (whole[top : top + side, left : left + side] for whole in (pair.clean, pair.compressed))
+        wholes: Sequence[Pair] = bank[int(random.integers(len(bank)))]
+        # Multiples of 8: where HEVC's blocks are.
+        corners = [8 * random.integers((288 - side) // 8 + 1, size=2) for _ in wholes]
+        pairs = [
+            Pair(
+                pair.clean[top : top + side, left : left + side], pair.compressed[top : top + side, left : left + side]
+            )
+            for pair, (top, left) in zip(wholes, corners, strict=True)
+        ]
     else:
-        clean = region(pictures, side, random)
-        compressed = clean
+        cleans = [region(pictures, side, random) for _ in range(recipe.alike)]
+        pairs = [Pair(clean, clean) for clean in cleans]
         if random.random() >= recipe.clean:
-            compressed = random_compression(random, "jpeg" if random.random() < 0.75 else "webp").apply(clean)
+            steps.append(random_compression(random, "jpeg" if random.random() < 0.75 else "webp"))
     if random.random() < recipe.twice:
-        compressed = random_compression(random, "jpeg" if random.random() < 0.75 else "webp").apply(compressed)
-    top, left = (MARGIN, MARGIN) if random.random() >= recipe.shifted else map(int, random.integers(2 * MARGIN, size=2))
+        steps.append(random_compression(random, "jpeg" if random.random() < 0.75 else "webp"))
+    shifted = random.random() < recipe.shifted
+    top, left = map(int, random.integers(2 * MARGIN, size=2)) if shifted else (MARGIN, MARGIN)
     place = slice(top, top + recipe.side), slice(left, left + recipe.side)
-    return Pair(clean[place], compressed[place])
+    return [Pair(pair.clean[place], through(pair.compressed, steps)[place]) for pair in pairs]
 
 
-def batches(pictures: Sequence[Pixels], bank: Sequence[Pair], recipe: ArtifactRecipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches (compressed, clean), (N, 3, side, side), 0..1; the next ones are made while one is used."""
+def batches(
+    pictures: Sequence[Pixels], bank: Sequence[Sequence[Pair]], recipe: ArtifactRecipe
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless batches (compressed, clean), (N, 3, side, side), 0..1; the next ones are made while one is used.
+
+    Patches that are alike follow each other.
+    """
 
     def batch(number: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng([recipe.seed, 2, number])
-        pairs = [patch(pictures, bank, recipe, random) for _ in range(recipe.batch)]
+        pairs = [pair for _ in range(recipe.kinds) for pair in alike(pictures, bank, recipe, random)]
         return tensor([pair.compressed for pair in pairs]), tensor([pair.clean for pair in pairs])
 
     with ThreadPoolExecutor(1) as pool:
@@ -147,24 +165,20 @@ def batches(pictures: Sequence[Pixels], bank: Sequence[Pair], recipe: ArtifactRe
             number += 1
 
 
-def objective(restored: Tensor, clean: Tensor, floor: float) -> Tensor:
-    """Mean over the patches of their error in dB: every quality counts alike, not the worst ones most."""
-    error = (restored - clean).square().mean(dim=(1, 2, 3)) * 255**2
-    return 10 * torch.log10(error + floor).mean()
+def objective(restored: Tensor, clean: Tensor, recipe: ArtifactRecipe) -> Tensor:
+    """Mean error in dB: every quality counts alike, and within one the patches with much to restore count most.
 
-
-def rate(step: int, recipe: ArtifactRecipe) -> float:
-    """Learning rate of a step: warm-up, then a cosine."""
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup) / (recipe.steps - recipe.warmup)))
+    The mean squared error is taken over all patches that are alike, as PSNR takes it over a picture.
+    """
+    error = (restored - clean).square().reshape(recipe.kinds, -1).mean(dim=1) * 255**2
+    return 10 * torch.log10(error + recipe.floor).mean()
 
 
 @torch.inference_mode()
 def restored(model: nn.Module, pixels: Pixels) -> Pixels:
     """A whole picture (sides multiples of 8) through the module."""
     output = model(tensor([pixels]))[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)
-    return output.to(torch.uint8).numpy()
+    return np.asarray(output.to(torch.uint8).numpy())
 
 
 def gains(model: nn.Module, pictures: Sequence[Pixels], judged: Sequence[Distortion]) -> dict[str, float]:
@@ -194,17 +208,17 @@ def train(
     for step in range(recipe.steps):
         compressed, clean = next(stream)
         for group in optimiser.param_groups:
-            group["lr"] = rate(step, recipe)
+            group["lr"] = cosine(step, steps=recipe.steps, highest=recipe.learning_rate, warmup=recipe.warmup)
         with torch.autocast("cpu", torch.bfloat16, enabled=step < recipe.exact_from * recipe.steps):
             result = model(compressed)
-        loss = objective(result.float(), clean, recipe.floor)
+        loss = objective(result.float(), clean, recipe)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         if not math.isfinite(loss.item()):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
-        losses.append(loss.item() - objective(compressed, clean, recipe.floor).item())
+        losses.append(loss.item() - objective(compressed, clean, recipe).item())
         keep = min(recipe.averaging, step / (step + 10))
         with torch.no_grad():
             for old, new in zip(average.parameters(), model.parameters(), strict=True):
@@ -242,7 +256,7 @@ def export(model: ArtifactRemoval, recipe: ArtifactRecipe, card: dict[str, Any],
     complete = {
         "summary": "removes the artefacts of JPEG, WebP and HEVC; blind to codec and quality",
         "network": "ar",
-        "recipe": {**asdict(recipe), "loss": "mean of 10 log10(squared error + floor) over patches", "optimiser": "Adam"},
+        "recipe": {**asdict(recipe), "loss": "mean over kinds of 10 log10(squared error + floor)", "optimiser": "Adam"},
         "licence": "MIT",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "gflop_at_1920x1080": 129 * (recipe.width / 32) ** 2,

@@ -54,7 +54,7 @@ def noise(sigma: float, grain: float, seed: int) -> Distortion:
         if grain:
             import cv2
 
-            field = cv2.GaussianBlur(field, (0, 0), grain)
+            field = np.asarray(cv2.GaussianBlur(field, (0, 0), grain), dtype=np.float64)
             field /= field.std()
         return np.clip(np.rint(pixels + sigma * field), 0, 255).astype(np.uint8)
 
@@ -115,5 +115,3 @@ def through(pixels: Pixels, steps: list[Distortion]) -> Pixels:
     for step in steps:
         pixels = step.apply(pixels)
     return pixels
-
-

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,16 @@ from numpy.typing import NDArray
 from kcompress.images import Pixels, read
 from kcompress.metrics import METRICS
 from kcompress.training.distortions import (
-    Distortion, Random, blur, compression, filtering, noise, random_compression, resampling, sharpening, through,
+    Distortion,
+    Random,
+    blur,
+    compression,
+    filtering,
+    noise,
+    random_compression,
+    resampling,
+    sharpening,
+    through,
 )  # fmt: skip
 
 SIDE = 288
@@ -27,13 +37,17 @@ def target(ssimulacra2: float) -> float:
 
 
 def _filter(random: Random) -> Distortion:
-    return filtering(str(random.choice(["detail", f"nlm:h={random.uniform(2, 8):.1f}", f"nlm:h={random.uniform(3, 20):.1f}"])))
+    return filtering(
+        str(random.choice(["detail", f"nlm:h={random.uniform(2, 8):.1f}", f"nlm:h={random.uniform(3, 20):.1f}"]))
+    )
 
 
 def _camera(random: Random) -> Distortion:
     """What happens before any codec: noise, blur, resampling, sharpening."""
     kinds: list[Callable[[], Distortion]] = [
-        lambda: noise(float(np.exp(random.uniform(0.3, 3.4))), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31))),
+        lambda: noise(
+            float(np.exp(random.uniform(0.3, 3.4))), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31))
+        ),
         lambda: blur(float(random.uniform(0.4, 3))),
         lambda: resampling(float(random.uniform(1.2, 4))),
         lambda: sharpening(int(random.integers(30, 300)), float(random.uniform(0.6, 2.5))),
@@ -124,7 +138,7 @@ def prepare(
     yield shape[0], data
 
 
-def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[np.generic]:
+def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
     """An array in a file; a new one is full of NaN, or of black."""
     if path.exists():
         return np.lib.format.open_memmap(path, "r+")

@@ -26,6 +26,7 @@ from kcompress.inference import weights as weight_files
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
 from kcompress.training.data import is_held_out, tensor
 from kcompress.training.quality_data import KINDS, SIDE, QualityData, prepare, target
+from kcompress.training.schedule import cosine
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def scores(model: nn.Module, data: QualityData, regions: Sequence[int], side: in
 def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Spearman's, of two arrays of one size."""
     ranks = [np.argsort(np.argsort(values, axis=None)) for values in (first, second)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def validated(model: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
@@ -153,13 +154,6 @@ def validated(model: nn.Module, data: QualityData, regions: Sequence[int], side:
         "mean_error": round(float(np.abs(found - wanted).mean()), 2),
         **by_kind,
     }
-
-
-def rate(step: int, recipe: QualityRecipe) -> float:
-    """Learning rate of a step: warm-up, then a cosine."""
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup) / (recipe.steps - recipe.warmup)))
 
 
 def train(
@@ -181,7 +175,7 @@ def train(
     for step in range(recipe.steps):
         batch = next(stream)
         for group in optimiser.param_groups:
-            group["lr"] = rate(step, recipe)
+            group["lr"] = cosine(step, steps=recipe.steps, highest=recipe.learning_rate, warmup=recipe.warmup)
         with torch.autocast("cpu", torch.bfloat16, enabled=step < recipe.exact_from * recipe.steps):
             result = model(batch.pictures)
         loss = objective(result.view_as(batch.targets), batch.targets, recipe)

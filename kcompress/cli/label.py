@@ -1,0 +1,221 @@
+"""``kcompress label``: the best filters of every picture of a data set, as training labels."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kcompress import storage
+from kcompress.cli import options, output
+from kcompress.cli.reporting import reported
+from kcompress.errors import KcompressError, MissingProgramError, UsageError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from kcompress.labeling.plan import Patches, Plan
+    from kcompress.labeling.run import Outcome
+    from kcompress.labeling.summary import Line
+    from kcompress.pool import Means
+
+POOL = "guetzli,ar,nlm,detail"
+
+
+@reported
+def label(
+    dataset: Annotated[str, typer.Argument(help="Folder of pictures, searched through; or a URL for fsspec.")],
+    target: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for labels.csv, pictures/ and the summary.")
+    ] = Path("labels"),
+    codec: Annotated[
+        options.CodecName, typer.Option("--codec", "-c", help="Codec to label for.")
+    ] = options.CodecName.jpeg,
+    quality: options.Quality = None,
+    backend: options.Backend = "auto",
+    pool: Annotated[
+        str,
+        typer.Option(
+            help="Filters, with commas: guetzli, ar, nlm, detail; with numbers: guetzli:q=90, nlm:h=5. "
+            "In this order they are applied."
+        ),
+    ] = POOL,
+    max_group: Annotated[int, typer.Option("--max-group", "-k", help="Filters in series, at most (K).")] = 2,
+    ordered: Annotated[bool, typer.Option("--ordered", help="Try every order of the same filters.")] = False,
+    metric: Annotated[
+        str, typer.Option(help="The first one decides, with commas; the others are written down beside it.")
+    ] = "vqscore,ssimulacra2",
+    plus: Annotated[
+        bool, typer.Option("--plus", help="Z(quality) + Z(bpp) as the paper prints it; it rewards large files.")
+    ] = False,
+    patch: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Label patches of this size, the paper's is 320x180.")
+    ] = None,
+    stride: Annotated[int | None, typer.Option(help="Pixels from patch to patch, both ways. [default: 160]")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Label whole pictures: the default.")] = False,
+    label_stage: Annotated[
+        str,
+        typer.Option(help="Pictures to keep: filtered, as the codec gets them, or decoded, as it gives them back."),
+    ] = "filtered",
+    device: options.Device = "auto",
+    jobs: options.Jobs = None,
+    guetzli_jobs: Annotated[int, typer.Option(min=1, help="Runs of guetzli at a time on one machine.")] = 1,
+    guetzli_seconds: Annotated[float, typer.Option(min=1, help="Limit of one run of guetzli.")] = 600,
+    guetzli_memory: Annotated[int, typer.Option(min=100, help="Limit of one run of guetzli, megabytes.")] = 6000,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps guetzli's results from run to run. [default: in the user's cache]"),
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a dask cluster, tcp://HOST:PORT, for --jobs.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run a pool of filters and a codec over a data set; keep the best of each picture as a label.
+
+    Score = Z(quality) - Z(bits per pixel) over the groups of a picture (Kuchen paper, Algorithm 1). Prints the path
+    of labels.csv; summary.md and summary.png lie beside it.
+    """
+    from kcompress.dataset import DataSet
+    from kcompress.inference.engine import resolve_device
+    from kcompress.labeling.plan import Plan
+    from kcompress.labeling.run import rows_before, run
+    from kcompress.pool import Limits, Means
+
+    means = Means(resolve_device(device), Limits(guetzli_seconds, guetzli_memory, guetzli_jobs, cache or _cache()))
+    plan = Plan(
+        dataset=DataSet(dataset),
+        codec=codec.value,
+        quality=_quality(codec.value, quality),
+        pool=_pool(pool, means),
+        longest=max_group,
+        ordered=ordered,
+        metrics=options.metrics(metric),
+        backend=backend,
+        patches=_patches(patch, stride, whole),
+        stage=label_stage,
+        plus=plus,
+        means=means,
+    )
+    plan.check()
+    names = plan.dataset.names()
+    before = rows_before(plan, target, resume=resume)
+    with (
+        _executor(jobs or options.cores(), cluster) as (executor, ahead),
+        output.progress(len(names), "picture") as bar,
+    ):
+        task = bar.add_task("labelling", total=len(names))
+        outcome = run(plan, names, target, before, executor, ahead=ahead, progress=lambda: bar.advance(task))
+    _report(plan, outcome, target, len(names), as_json=as_json)
+
+
+def _report(plan: "Plan", outcome: "Outcome", target: Path, pictures: int, *, as_json: bool) -> None:
+    from kcompress.labeling import plot, summary
+    from kcompress.labels import FILE
+
+    groups = [group.name for group in plan.groups]
+    lines = summary.summarise(outcome.rows, groups, plan.metrics)
+    encoder = plan.encoder()
+    heading = f"{plan.codec} {plan.quality} ({encoder.name} {encoder.version()}), {plan.metric} decides"
+    storage.write(str(target / "summary.md"), summary.markdown(lines, plan.metrics, heading).encode())
+    storage.write(str(target / "summary.png"), plot.plot(lines, plan.metrics, heading))
+    columns = [name.removesuffix(" everywhere") for name in summary.header(plan.metrics, ["everywhere"])]
+    output.table(columns, [summary.cells(line, plan.metrics, ["everywhere"]) for line in lines], heading)
+    labelled = pictures - len(outcome.failures)
+    output.say(f"{labelled} of {pictures} pictures labelled, {outcome.computed} rows computed: {target}/{FILE}")
+    for failure in outcome.failures:
+        output.say(f"failed: {failure.path}: {failure.error}", style="red")
+    if as_json:
+        output.line(_json(plan, outcome, lines, str(target / FILE)))
+    else:
+        print(target / FILE)
+    if outcome.failures:
+        raise typer.Exit(KcompressError.exit_code)
+
+
+def _json(plan: "Plan", outcome: "Outcome", lines: "list[Line]", file: str) -> dict[str, object]:
+    """The summary for programs: what the table shows, in numbers."""
+    return {
+        "labels": file,
+        "codec": plan.codec,
+        "quality": plan.quality,
+        "metric": plan.metric,
+        "computed": outcome.computed,
+        "groups": [asdict(line) for line in lines],
+        "failed": [{"path": failure.path, "error": failure.error} for failure in outcome.failures],
+    }
+
+
+def _quality(codec: str, quality: int | None) -> int:
+    from kcompress.codecs import CODECS
+
+    return CODECS[codec].setting(quality).quality
+
+
+def _pool(text: str, means: "Means") -> tuple[str, ...]:
+    """The filters that are installed; says which are not.
+
+    Raises:
+        UsageError: an unknown filter.
+        MissingProgramError: none of them is installed.
+    """
+    from kcompress.pool import filter_named
+
+    filters = [filter_named(name, means) for name in options.listed(text)]
+    missing = [found for found in filters if not found.kind.available()]
+    for found in missing:
+        output.say(f"going on without {found.name}: it is not installed. {found.kind.install}", style="yellow")
+    if missing and len(missing) == len(filters):
+        raise MissingProgramError(f"--pool {text}: none of these filters is installed. {missing[0].kind.install}")
+    return tuple(found.name for found in filters if found not in missing)
+
+
+def _patches(patch: str | None, stride: int | None, whole: bool) -> "Patches | None":
+    from kcompress.labeling.plan import Patches
+
+    if patch is None:
+        if stride is not None:
+            raise UsageError(f"--stride {stride} is for patches. Give --patch 320x180 too, or leave it out.")
+        return None
+    if whole:
+        raise UsageError(f"--whole and --patch {patch} exclude each other. Leave one out.")
+    sides = re.fullmatch(r"(\d{1,6})x(\d{1,6})", patch)
+    if sides is None:
+        raise UsageError(f"--patch {patch} is no size. Give width and height, such as 320x180.")
+    return Patches(int(sides[1]), int(sides[2]), Patches.stride if stride is None else stride)
+
+
+def _cache() -> Path:
+    """Where programs keep what they could compute again (XDG base directories)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kcompress"
+
+
+@contextlib.contextmanager
+def _executor(jobs: int, cluster: str | None) -> "Iterator[tuple[Executor, int]]":
+    """Who does the pictures, and how many are given out before they are done."""
+    if cluster is None:
+        from kcompress.workers import workers
+
+        with workers(jobs) as executor:
+            yield executor, 1 if jobs == 1 else 2 * jobs
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise MissingProgramError("--cluster needs dask. pip install 'kcompress[cluster]'.") from None
+    try:
+        client: Any = Client(cluster, timeout=10)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"--cluster {cluster} does not answer ({error}). Start dask scheduler, or give tcp://HOST:PORT."
+        ) from error
+    with client, client.get_executor() as executor:
+        threads = sum(client.nthreads().values())
+        if not threads:
+            raise UsageError(f"--cluster {cluster} has no workers. Start dask worker {cluster}.")
+        yield executor, 2 * threads

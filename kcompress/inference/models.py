@@ -1,0 +1,50 @@
+"""Shipped weights as engines: ONNX Runtime on the CPU, torch on CUDA."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from kcompress.errors import WeightsError
+from kcompress.inference.engine import Engine, OnnxEngine, TorchEngine
+from kcompress.inference.weights import Weights, folder, open_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def engine(weights: Weights, device: str, module: "Callable[[], type[nn.Module]]", threads: int = 0) -> Engine:
+    """A network that is ready to run.
+
+    Args:
+        weights: of the network.
+        device: ``cpu`` or ``cuda:N``.
+        module: gives the torch class; called only where torch is needed, for it imports torch.
+        threads: of ONNX Runtime; 0 takes one a core.
+
+    Raises:
+        WeightsError: the graph belongs to other weights, or the weights do not fit the module.
+    """
+    if device == "cpu" and weights.onnx.is_file():
+        found = OnnxEngine(weights.onnx, threads)
+        if found.metadata.get("safetensors_sha256") != weights.digest():
+            raise WeightsError(f"{weights.onnx} belongs to other weights than {weights.path.name}. Export it again.")
+        return found
+    try:
+        built = module()(**weights.arguments)
+        built.load_state_dict(weights.tensors())
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        network = weights.metadata["network"]
+        raise WeightsError(
+            f"{weights.path} does not fit the network {network} ({reason}). Give other weights."
+        ) from error
+    return TorchEngine(built, device)
+
+
+@lru_cache(maxsize=8)
+def shipped_engine(name: str, device: str, module: "Callable[[], type[nn.Module]]") -> Engine:
+    """The engine of weights that came along, kept for the next call; one thread on the CPU.
+
+    One thread: pictures run in parallel, and the numbers are then the same on every machine.
+    """
+    return engine(open_weights(folder() / f"{name}.safetensors", name), device, module, threads=1)

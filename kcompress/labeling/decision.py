@@ -1,0 +1,56 @@
+"""Which group wins: the score of the Kuchen paper (section 3.2, equations 2 to 6) and its maximum."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import fsum, sqrt
+
+from kcompress.labels import Row
+
+_LARGEST = 1e4
+"""In place of infinity, which PSNR gives for equal pictures."""
+
+
+def standardised(values: Sequence[float]) -> list[float]:
+    """Z of every value: its distance from the mean in population standard deviations (equations 3 to 6).
+
+    A zero standard deviation gives zeros. The order of the values changes nothing, not even the last bit.
+    """
+    finite = [max(-_LARGEST, min(_LARGEST, value)) for value in values]
+    if not finite or min(finite) == max(finite):
+        return [0.0] * len(finite)
+    mean = fsum(finite) / len(finite)
+    deviation = sqrt(fsum((value - mean) ** 2 for value in finite) / len(finite))
+    return [(value - mean) / deviation for value in finite]
+
+
+def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, plus: bool = False) -> list[Row]:
+    """The rows of one place with their z-scores, and the best one chosen.
+
+    The paper prints Score = Z(VQscore) + Z(BPP) (equation 2), whose maximum would reward large files;
+    its text wants "the lowest bit rate without sacrificing subjective perception", so that the score here
+    is the difference. Among equal scores the smaller file wins, then the shorter group.
+
+    Args:
+        rows: all groups of one picture or patch; those that failed take no part.
+        metric: whose scores decide.
+        higher_is_better: of that metric.
+        plus: add instead of subtract, as printed.
+    """
+    sound = [row for row in rows if row.bpp is not None and metric in row.scores]
+    sign = 1 if higher_is_better else -1
+    qualities = standardised([sign * row.scores[metric] for row in sound])
+    rates = standardised([row.bpp or 0.0 for row in sound])
+    judged = {
+        row.group: replace(
+            row, z_quality=quality, z_bpp=rate, score=quality + rate if plus else quality - rate, chosen=0
+        )
+        for row, quality, rate in zip(sound, qualities, rates, strict=True)
+    }
+    best = max(judged.values(), key=_preference, default=None)
+    if best is not None:
+        judged[best.group] = replace(best, chosen=1)
+    return [judged.get(row.group, replace(row, z_quality=None, z_bpp=None, score=None, chosen=0)) for row in rows]
+
+
+def _preference(row: Row) -> tuple[float, int, int, str]:
+    return row.score or 0.0, -(row.bytes or 0), -row.group.count("+"), row.group

@@ -1,0 +1,122 @@
+"""What is labelled, and how: everything a worker has to know."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from kcompress.codecs import CODECS, Backend, Codec
+from kcompress.dataset import DataSet
+from kcompress.errors import UsageError
+from kcompress.metrics import METRICS
+from kcompress.pool import Group, Means, filter_named, groups
+from kcompress.setting import Setting
+
+STAGES = ("filtered", "decoded")
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Pictures cut into pieces of one size (paper, section 4.2).
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        stride: pixels between the corners of neighbouring patches, both ways.
+    """
+
+    width: int = 320
+    height: int = 180
+    stride: int = 160
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    def corners(self, width: int, height: int) -> list[tuple[int, int]]:
+        """Left upper corners (left, top) of all patches that lie wholly inside a picture of this size."""
+        return [
+            (left, top)
+            for top in range(0, height - self.height + 1, self.stride)
+            for left in range(0, width - self.width + 1, self.stride)
+        ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run.
+
+    Attributes:
+        dataset: where the pictures are.
+        codec: name.
+        quality: on the codec's own scale.
+        pool: filters as the user typed them.
+        longest: filters in a group, at most.
+        ordered: whether the order of filters makes another group.
+        metrics: names; the first one decides, the others are written down.
+        backend: encoder, or ``auto``.
+        patches: to cut pictures into, or None for whole pictures.
+        stage: which picture is the label: ``filtered``, as the codec gets it, or ``decoded``, as it gives it back.
+        plus: the score as the paper prints it.
+        means: of the filters.
+    """
+
+    dataset: DataSet
+    codec: str
+    quality: int
+    pool: tuple[str, ...]
+    longest: int = 2
+    ordered: bool = False
+    metrics: tuple[str, ...] = ("vqscore", "ssimulacra2")
+    backend: str = "auto"
+    patches: Patches | None = None
+    stage: str = "filtered"
+    plus: bool = False
+    means: Means = field(default_factory=Means)
+
+    @property
+    def groups(self) -> list[Group]:
+        """All candidates, the identity first."""
+        return _groups(self.pool, self.longest, self.ordered, self.means)
+
+    @property
+    def chosen_codec(self) -> Codec:
+        """The codec itself."""
+        return CODECS[self.codec]
+
+    @property
+    def setting(self) -> Setting:
+        """What the codec is asked for."""
+        return self.chosen_codec.setting(self.quality)
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that decides."""
+        return self.metrics[0]
+
+    def encoder(self) -> Backend:
+        """The backend that takes ordinary pictures."""
+        return self.chosen_codec.backend(self.backend)
+
+    def check(self) -> None:
+        """Refuse what cannot run, before the first picture.
+
+        Raises:
+            KcompressError: a codec, quality, filter, metric or patch that is not possible.
+        """
+        self.encoder()
+        assert self.setting and self.groups  # both check what they are made of
+        if self.stage not in STAGES:
+            raise UsageError(f"--label-stage {self.stage} is not known. Allowed: {', '.join(STAGES)}.")
+        if self.patches is None:
+            return
+        if min(self.patches.width, self.patches.height, self.patches.stride) < 1:
+            raise UsageError(f"--patch {self.patches} --stride {self.patches.stride}: allowed are 1 pixel and more.")
+        for metric in self.metrics:
+            smallest = METRICS[metric].smallest_side
+            if min(self.patches.width, self.patches.height) < smallest:
+                raise UsageError(
+                    f"--patch {self.patches}: {metric} needs {smallest} pixels a side. Take larger patches."
+                )
+
+
+@lru_cache(maxsize=4)
+def _groups(pool: tuple[str, ...], longest: int, ordered: bool, means: Means) -> list[Group]:
+    return groups([filter_named(name, means) for name in pool], longest, ordered=ordered)

@@ -1,0 +1,171 @@
+"""The whole of a labelling: resume, distribute, and keep every result on disk as it comes."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kcompress import labels, storage
+from kcompress.dataset import digest
+from kcompress.errors import InputError, KcompressError, OutputError, UsageError
+from kcompress.inference.weights import folder, open_weights
+from kcompress.labeling.picture import Labelled, label_picture, settled
+from kcompress.labeling.plan import Plan
+from kcompress.labels import Key, Row
+from kcompress.rows import Journal
+from kcompress.workers import completed
+
+MEMORY = "plan.json"
+"""What a resumed run must share with the one before, beside labels.csv."""
+
+
+@dataclass
+class Outcome:
+    """What a labelling leaves.
+
+    Attributes:
+        rows: in the order of the data set, those of this plan alone.
+        failures: pictures without a label, in the order of the data set.
+        computed: number of rows that were not known before.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    failures: list[Labelled] = field(default_factory=list)
+    computed: int = 0
+
+
+def rows_before(plan: Plan, output: Path, *, resume: bool) -> list[Row]:
+    """What an interrupted run left in its folder; rows that failed are left out, to be tried again.
+
+    Raises:
+        OutputError: the folder holds labels already and ``resume`` is not asked for.
+        InputError: the labels that are there belong to other metrics, or cannot be read.
+        UsageError: they were made with other weights, or are of another kind.
+    """
+    path = output / labels.FILE
+    if not path.exists():
+        return []
+    if not resume:
+        raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
+    memory = output / MEMORY
+    if memory.is_file():
+        try:
+            kept = json.loads(memory.read_text())["same"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{memory} is no plan of a labelling. Remove it, or give another -o.") from None
+        for name, value in _same(plan).items():
+            if kept.get(name, value) != value:
+                raise UsageError(f"--resume: {name} was {kept[name]} before and is {value} now. Give another -o.")
+    return [row for row in labels.file(plan.metrics).read(path) if not row.error]
+
+
+def run(
+    plan: Plan,
+    names: Sequence[str],
+    output: Path,
+    before: Sequence[Row],
+    executor: Executor,
+    *,
+    ahead: int,
+    progress: Callable[[], None],
+) -> Outcome:
+    """Label every picture; labels.csv and the chosen pictures are in the folder when it ends, however it ends.
+
+    Args:
+        plan: what to do.
+        names: pictures of the data set, in order.
+        output: folder for labels.csv and pictures/.
+        before: rows that need not be computed again.
+        executor: does the pictures; it gets no open file and no path of this machine but the data set's.
+        ahead: pictures given to the executor before it has done them.
+        progress: called after every picture.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        ProgramError: a worker was killed.
+    """
+    file = labels.file(plan.metrics)
+    path = output / labels.FILE
+    memory = {"dataset": _absolute(plan), "same": _same(plan), "metric": plan.metric, "groups": _names(plan)}
+    storage.write(str(output / MEMORY), json.dumps(memory, indent=1).encode())
+    done: dict[str, Labelled] = {}
+    try:
+        file.write(path, before)  # without a line that a kill cut short
+        journal = Journal(file, path)
+        try:
+            for labelled in _results(plan, names, output, before, executor, ahead):
+                for name, png in labelled.pictures:
+                    storage.write(str(output / name), png)
+                if labelled.computed:
+                    journal.append(labelled.rows)
+                done[labelled.path] = labelled
+                progress()
+        finally:
+            journal.close()
+        outcome = _ordered(names, done)
+        current = {row.key for row in outcome.rows}
+        # Rows of earlier plans and encoders stay in the file, behind; they choose nothing.
+        others = {row.key: row for row in before if row.key not in current}
+        file.write(path, [*outcome.rows, *map(_retired, others.values())])
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}. Free space, or give another -o.") from error
+    return outcome
+
+
+def _results(
+    plan: Plan, names: Sequence[str], output: Path, before: Sequence[Row], executor: Executor, ahead: int
+) -> Iterator[Labelled]:
+    """First what is done already, without the executor, then the rest as it comes."""
+    known: dict[str, dict[Key, Row]] = {}
+    for row in before:
+        known.setdefault(row.sha256, {})[row.key] = row
+    rest: list[tuple[Plan, str, tuple[Row, ...]]] = []
+    for name in names:
+        mine: dict[Key, Row] = {}
+        if known:
+            try:
+                data = plan.dataset.read(name)
+                mine = known.get(digest(data), {})
+                found = settled(plan, name, data, mine) if mine else None
+            except KcompressError as error:
+                found = Labelled(name, error=str(error))
+            if found is not None and all((output / row.label).is_file() for row in found.rows if row.chosen):
+                yield found
+                continue
+        rest.append((plan, name, tuple(mine.values())))
+    yield from completed(executor, label_picture, rest, ahead)
+
+
+def _ordered(names: Sequence[str], done: dict[str, Labelled]) -> Outcome:
+    outcome = Outcome()
+    for name in names:
+        outcome.rows += done[name].rows
+        outcome.computed += done[name].computed
+        if done[name].error:
+            outcome.failures.append(done[name])
+    return outcome
+
+
+def _retired(row: Row) -> Row:
+    return replace(row, z_quality=None, z_bpp=None, score=None, chosen=0, label="")
+
+
+def _names(plan: Plan) -> list[str]:
+    return [group.name for group in plan.groups]
+
+
+def _absolute(plan: Plan) -> str:
+    return plan.dataset.location if plan.dataset.is_url else str(Path(plan.dataset.location).absolute())
+
+
+def _same(plan: Plan) -> dict[str, str]:
+    """What would mix results of two kinds in one file."""
+    learned = ("ar", "vqscore")
+    used = {name.partition(":")[0] for name in (*plan.pool, *plan.metrics)}
+    weights = {
+        f"weights of {name}": open_weights(folder() / f"{name}.safetensors", name).digest()[:16]
+        for name in learned
+        if name in used
+    }
+    return {"--label-stage": plan.stage, "--plus": str(plan.plus), **weights}

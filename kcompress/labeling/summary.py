@@ -1,0 +1,124 @@
+"""What came out: how often each group wins, what it saves, and what it does to the scores."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcompress.labels import Row
+from kcompress.pool import IDENTITY
+
+LABELS = "labels"
+"""Name of the line of all chosen pictures together."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Means over pictures or patches, each against the same picture without a filter, same codec, same quality.
+
+    Attributes:
+        count: of pictures or patches.
+        size: percent of the bytes; negative is smaller.
+        scores: points of each metric, by name.
+    """
+
+    count: int
+    size: float | None
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One group, or the chosen ones together.
+
+    Attributes:
+        group: its name.
+        wins: how often it was chosen.
+        share: of all places, 0..1.
+        where_chosen: its change there.
+        everywhere: its change over all places where it could be applied.
+        errors: how often it could not.
+    """
+
+    group: str
+    wins: int
+    share: float
+    where_chosen: Change
+    everywhere: Change
+    errors: int
+
+
+def summarise(rows: Sequence[Row], groups: Sequence[str], metrics: Sequence[str]) -> list[Line]:
+    """A line a group, most wins first, and one for the labels.
+
+    Args:
+        rows: of one plan, all groups of every place.
+        groups: names, in the order of the plan.
+        metrics: names.
+    """
+    plain = {row.place: row for row in rows if row.group == IDENTITY and row.bytes}
+    places = len({row.place for row in rows})
+
+    def line(name: str, own: Iterable[Row], chosen: Iterable[Row]) -> Line:
+        own, chosen = list(own), list(chosen)
+        errors = sum(bool(row.error) for row in own)
+        wins = len(chosen)
+        return Line(
+            name, wins, wins / places if places else 0.0, _change(chosen, plain, metrics), _change(own, plain, metrics),
+            errors,
+        )  # fmt: skip
+
+    by_group: dict[str, list[Row]] = {name: [] for name in groups}
+    for row in rows:
+        by_group[row.group].append(row)
+    lines = [line(name, own, (row for row in own if row.chosen)) for name, own in by_group.items()]
+    winners = [row for row in rows if row.chosen]
+    return [*sorted(lines, key=lambda each: -each.wins), line(LABELS, winners, winners)]
+
+
+def _change(rows: Iterable[Row], plain: Mapping[tuple[str, int, int], Row], metrics: Sequence[str]) -> Change:
+    pairs = [(row, plain[row.place]) for row in rows if row.bytes and row.place in plain]
+    if not pairs:
+        return Change(0, None, {})
+    sizes = [100 * ((row.bytes or 0) / (other.bytes or 1) - 1) for row, other in pairs]
+    scores = {
+        metric: float(np.mean([row.scores[metric] - other.scores[metric] for row, other in pairs]))
+        for metric in metrics
+        if all(np.isfinite(each.scores.get(metric, np.nan)) for pair in pairs for each in pair)
+    }
+    return Change(len(pairs), float(np.mean(sizes)), scores)
+
+
+WHERE = ("there", "everywhere")
+"""Over which pictures a change is meant: those where the group was chosen, or all."""
+
+
+def header(metrics: Sequence[str], where: Sequence[str] = WHERE) -> list[str]:
+    """Names of the columns of `cells`."""
+    return ["group", "wins", "share", *(f"{what} {place}" for place in where for what in ("size", *metrics)), "errors"]
+
+
+def cells(line: Line, metrics: Sequence[str], where: Sequence[str] = WHERE) -> list[str]:
+    """A line as text: shares and sizes in percent, scores in points."""
+    changes = [
+        text for place in where for text in _texts(line.where_chosen if place == "there" else line.everywhere, metrics)
+    ]
+    return [line.group, str(line.wins), f"{100 * line.share:.0f}%", *changes, str(line.errors or "")]
+
+
+def _texts(change: Change, metrics: Sequence[str]) -> list[str]:
+    size = "" if change.size is None else f"{change.size:+.1f}%"
+    return [size, *(f"{change.scores[metric]:+.2f}" if metric in change.scores else "" for metric in metrics)]
+
+
+def markdown(lines: Sequence[Line], metrics: Sequence[str], heading: str) -> str:
+    """The table as Markdown, with a line that says how to read it."""
+    columns = header(metrics)
+    rows = [columns, ["---"] * len(columns), *(cells(line, metrics) for line in lines)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return (
+        f"# {heading}\n\n{table}\n\n"
+        "Every change is against the same picture without a filter, through the same codec at the same quality: "
+        '"there" over the pictures where the group was chosen, "everywhere" over all pictures; the last line is what '
+        "was chosen for each.\n"
+    )

@@ -1,0 +1,91 @@
+"""labels.csv: one row a picture (or patch) and group; what labelling writes and training reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kcompress.rows import Rows
+
+FILE = "labels.csv"
+
+
+class Key(NamedTuple):
+    """What makes a row the same: a changed picture or encoder version is computed again."""
+
+    sha256: str
+    patch: str
+    left: int
+    top: int
+    group: str
+    codec: str
+    backend: str
+    version: str
+    quality: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group of filters on one picture, or on one patch of it.
+
+    Attributes:
+        path: of the picture below the data set.
+        sha256: of the picture's file.
+        patch: size of the patches, ``320x180``; empty for whole pictures.
+        left: of the patch in the picture, pixels.
+        top: of the patch in the picture, pixels.
+        group: filters in the order in which they are applied, with ``+`` between; or ``identity``.
+        codec: name.
+        backend: that encoded it.
+        version: of the encoder.
+        quality: on the codec's own scale.
+        width: of what was encoded, pixels.
+        height: of what was encoded, pixels.
+        bytes: of the compressed file; None where the row failed, as in all the numbers below.
+        bpp: bits per pixel.
+        z_quality: the deciding score, standardised over the groups of the picture (equation 3), higher is better.
+        z_bpp: bits per pixel, standardised likewise (equation 4).
+        score: what the label maximises: ``z_quality - z_bpp``.
+        chosen: 1 for the picture's best group, otherwise 0.
+        label: file of the chosen picture, below the folder of labels.csv; empty in other rows.
+        seconds: that the row took, without what it shares with rows before.
+        error: why it failed; empty where it did not.
+        scores: by name of the metric; the first one decides. Empty where the row failed.
+    """
+
+    path: str
+    sha256: str
+    patch: str
+    left: int
+    top: int
+    group: str
+    codec: str
+    backend: str
+    version: str
+    quality: int
+    width: int
+    height: int
+    bytes: int | None
+    bpp: float | None
+    z_quality: float | None
+    z_bpp: float | None
+    score: float | None
+    chosen: int
+    label: str
+    seconds: float
+    error: str
+    scores: dict[str, float]
+
+    @property
+    def key(self) -> Key:
+        """What makes a row the same."""
+        return Key(*(getattr(self, name) for name in Key._fields))
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """The picture and the patch's corner: rows of one place compete."""
+        return self.path, self.left, self.top
+
+
+def file(metrics: Sequence[str]) -> Rows[Row]:
+    """Header, reader and writer of a labels.csv with these metrics, the deciding one first."""
+    return Rows(Row, metrics)

@@ -1,0 +1,65 @@
+"""VQscore: a score without reference (Kuchen paper, section 4.1), by a network of our own.
+
+100 is a picture without a visible trace of codec, noise or filter, on the scale of SSIMULACRA2 from which
+it learned; ByteDance's weights, which the paper uses, are not public, so the numbers are not the paper's.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kcompress.images import Pixels
+from kcompress.inference.models import shipped_engine
+from kcompress.inference.tiling import batch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SMALLEST_SIDE = 64
+"""Two tokens; it was trained on 224."""
+
+_MULTIPLE = 32
+_WINDOW = 320
+
+
+def vqscore(pixels: Pixels) -> float:
+    """Score a picture alone.
+
+    Args:
+        pixels: (H, W, 3) sRGB, each side at least 64.
+
+    Returns:
+        0..100, higher is better: the mean over windows that together cover the picture.
+
+    Raises:
+        WeightsError: the weights ``vqscore`` are missing.
+    """
+    engine = shipped_engine("vqscore", "cpu", _module)
+    return float(np.mean([engine(batch(window))[0, 0] for window in windows(pixels)]))
+
+
+def windows(pixels: Pixels) -> Iterator[Pixels]:
+    """Windows of one size (multiples of 32, at most 320) that cover a picture evenly, overlapping where they must.
+
+    Their corners are multiples of 8, as the blocks of most codecs are. A rest of less than 32 pixels
+    at the right or lower edge is left out only where the picture has less than two windows that way.
+    """
+    height, width = pixels.shape[:2]
+    rows, columns = _spans(height), _spans(width)
+    for row in rows:
+        for column in columns:
+            yield pixels[row, column]
+
+
+def _spans(length: int) -> list[slice]:
+    count = -(-length // _WINDOW)
+    side = min(-(-length // (count * _MULTIPLE)), length // _MULTIPLE) * _MULTIPLE
+    starts = np.linspace(0, length - side, count).astype(int) // 8 * 8
+    return [slice(int(start), int(start) + side) for start in starts]
+
+
+def _module() -> "type[nn.Module]":
+    from kcompress.metrics.vqscore_network import VQscoreNetwork  # imports torch
+
+    return VQscoreNetwork

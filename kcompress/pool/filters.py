@@ -1,0 +1,145 @@
+"""What a filter of the pool is, and the table of them (Kuchen paper, section 4.2)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kcompress.errors import ProgramError, UsageError
+from kcompress.images import Image, Pixels
+from kcompress.pool.guetzli import LOWEST_QUALITY, Limits
+from kcompress.programs import GUETZLI
+from kcompress.setting import Setting
+
+
+@dataclass(frozen=True)
+class Means:
+    """What filters may use.
+
+    Attributes:
+        device: ``cpu`` or ``cuda:N``, for filters that are networks.
+        guetzli: limits of its time, memory and number, and its cache.
+    """
+
+    device: str = "cpu"
+    guetzli: Limits = field(default_factory=Limits)
+
+
+Work = Callable[..., Pixels]
+"""The function behind a filter: pixels (H, W, 3) RGB 0..255, means and numbers by name -> pixels."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A filter before its numbers are chosen.
+
+    Attributes:
+        name: as the user types it.
+        about: one line for people.
+        work: the function; imports what is heavy itself.
+        numbers: its parameters with the least and the largest value.
+        available: whether what it needs is installed.
+        install: how to get that.
+    """
+
+    name: str
+    about: str
+    work: Work
+    numbers: tuple[tuple[str, float, float], ...] = ()
+    available: Callable[[], bool] = lambda: True
+    install: str = ""
+
+
+def _guetzli(pixels: Pixels, means: Means, q: float = 95) -> Pixels:
+    from kcompress.pool.guetzli import guetzli
+
+    return guetzli(pixels, means.guetzli, q)
+
+
+def _ar(pixels: Pixels, means: Means) -> Pixels:
+    from kcompress.pool.artifacts import remove_artifacts
+
+    return remove_artifacts(pixels, means.device)
+
+
+def _nlm(pixels: Pixels, means: Means, h: float = 3) -> Pixels:
+    from kcompress.pool.nonlocal_means import nonlocal_means
+
+    return nonlocal_means(pixels, h)
+
+
+def _detail(pixels: Pixels, means: Means) -> Pixels:
+    from kcompress.pool.detail import detail
+
+    return detail(pixels)
+
+
+FILTERS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "guetzli", "perceptually guided JPEG, decoded again; q is its quality (95)", _guetzli,
+            (("q", LOWEST_QUALITY, 100),), lambda: GUETZLI.find() is not None, GUETZLI.install,
+        ),
+        Kind("ar", "a network that removes the artefacts of codecs", _ar),
+        Kind("nlm", "non-local means denoising; h is its strength (3)", _nlm, (("h", 0.1, 100),)),
+        Kind("detail", "a high-pass kernel that sharpens texture", _detail),
+    )
+}  # fmt: skip
+"""By name, in the order in which they are applied unless the user says otherwise."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter with its numbers; callable like a network.
+
+    Attributes:
+        name: as the user typed it, for example ``nlm:h=5``.
+        kind: of filter.
+        numbers: its parameters, where they are not the default.
+        means: what it may use.
+    """
+
+    name: str
+    kind: Kind
+    numbers: tuple[tuple[str, float], ...] = ()
+    means: Means = field(default_factory=Means)
+    conditioned: bool = False
+
+    def __call__(self, image: Image, setting: Setting) -> Image:
+        """Filter the pixels, whatever the setting."""
+        return image.with_pixels(self.apply(image.pixels))
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) RGB 0..255 -> the same.
+
+        Raises:
+            KcompressError: a program or the weights are missing, or the filter failed.
+        """
+        result = self.kind.work(pixels, self.means, **dict(self.numbers))
+        if result.shape != pixels.shape:
+            raise ProgramError(f"the filter {self.name} changed the size of the picture. Leave it out of --pool.")
+        return result
+
+
+def filter_named(text: str, means: Means | None = None) -> Filter:
+    """A filter as the user types it: ``detail``, ``nlm``, ``nlm:h=10``.
+
+    Raises:
+        UsageError: no such filter or parameter, or a number out of range.
+    """
+    name, *settings = text.split(":")
+    if name not in FILTERS:
+        raise UsageError(f"the filter {name} is not known. Allowed: {', '.join(FILTERS)}.")
+    kind = FILTERS[name]
+    numbers: dict[str, float] = {}
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not any(key == known and low <= number <= high for known, low, high in kind.numbers) or key in numbers:
+            allowed = ", ".join(f"{known}={low:g}..{high:g}" for known, low, high in kind.numbers) or "no parameter"
+            raise UsageError(f"the filter {text}: {setting or 'nothing'} is not understood. Allowed: {allowed}.")
+        numbers[key] = number
+    return Filter(text, kind, tuple(numbers.items()), means or Means())

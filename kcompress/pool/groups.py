@@ -1,0 +1,60 @@
+"""Groups: filters in series, the candidates of the labelling (Kuchen paper, section 3.2, equation 1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+
+from kcompress.errors import UsageError
+from kcompress.pool.filters import Filter
+
+IDENTITY = "identity"
+"""Name of the group without a filter."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Filters in the order in which they are applied.
+
+    Attributes:
+        filters: none for the identity.
+    """
+
+    filters: tuple[Filter, ...]
+
+    @property
+    def name(self) -> str:
+        """``identity``, ``ar``, ``ar+nlm:h=5``."""
+        return "+".join(filter.name for filter in self.filters) or IDENTITY
+
+    @property
+    def prefix(self) -> "Group":
+        """All but the last filter: what its result is made from."""
+        return Group(self.filters[:-1])
+
+
+def groups(filters: Sequence[Filter], longest: int, *, ordered: bool = False) -> list[Group]:
+    """All groups of a pool, the identity first, shorter ones before longer ones.
+
+    Args:
+        filters: the pool.
+        longest: filters in a group, at most ("K").
+        ordered: every order of the same filters is a group of its own (equation 1: k-permutations);
+            otherwise they stand in the order of the pool, for the paper "ignores the effects of the sequence".
+
+    Raises:
+        UsageError: ``longest`` is less than 1, no filter, or the same filter twice.
+    """
+    names = [filter.name for filter in filters]
+    if longest < 1:
+        raise UsageError(f"--max-group {longest} leaves no filter. Allowed: 1 and more.")
+    if not filters:
+        raise UsageError("--pool is empty. Name at least one filter.")
+    if len(set(names)) < len(names):
+        raise UsageError(f"--pool {','.join(names)} names a filter twice. Name each once, or with other numbers.")
+    arrangements = permutations if ordered else combinations
+    chosen = [
+        Group(members)
+        for length in range(1, min(longest, len(filters)) + 1)
+        for members in arrangements(filters, length)
+    ]
+    return [Group(()), *chosen]
