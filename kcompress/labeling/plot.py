@@ -45,7 +45,9 @@ def _changes(place: Any, lines: Sequence[Line], metric: str) -> None:
         point = (change.size, change.scores[metric])
         place.scatter(*point, s=90 if chosen else 22, marker="*" if chosen else "o", zorder=3,
                       color="#c44e52" if chosen else "0.3" if line.group == IDENTITY else "#4c72b0")  # fmt: skip
-        place.annotate(line.group, point, xytext=(4, 3), textcoords="offset points", fontsize=7)
+        # The identity lies on the crossing of the axes, where the labels may lie too.
+        below = line.group == IDENTITY
+        place.annotate(line.group, point, xytext=(4, -9 if below else 3), textcoords="offset points", fontsize=7)
     place.margins(0.15)
     place.set_xlabel("change of size, %")
     place.set_ylabel(f"change of {metric}")

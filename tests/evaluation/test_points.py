@@ -1,55 +1,31 @@
-"""points.csv: what is written is read; a kill at any byte leaves a readable file."""
+"""A point as a row of points.csv."""
 
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from kcompress.errors import InputError
-from kcompress.evaluation.points import Journal, Point, read, write
+from kcompress.evaluation.points import Key, Point
+from kcompress.rows import Rows
 
 POINT = Point(
     "a b/ü.png", "0" * 64, "jpeg", "pillow", "Pillow 1, turbo 2", "none", 75, 3, 5, 100, 8 * 100 / 15, 0.1, 0.2,
     {"psnr": 31.25, "ssimulacra2": 70.123456789012345},
 )  # fmt: skip
-METRICS = ("ssimulacra2", "psnr")
-NAMES = ["plain.png", 'quote",comma.png', "line\nfeed.png", "\udcff.png"]
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    points = [replace(POINT, picture=name, scores={"psnr": float("inf")}) for name in NAMES] + [POINT]
-    write(tmp_path / "points.csv", points, METRICS)
-    assert read(tmp_path / "points.csv", METRICS) == points
+    rows = Rows(Point, ("ssimulacra2", "psnr"))
+    points = [POINT, replace(POINT, preprocessor="nlm:h=10", scores={"psnr": float("inf")})]
+    rows.write(tmp_path / "points.csv", points)
+    assert rows.read(tmp_path / "points.csv") == points
 
 
-def test_a_journal_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "points.csv"
-    for quality in (10, 20):
-        journal = Journal(path, METRICS)
-        journal.append([replace(POINT, quality=quality)])
-        journal.close()
-    assert [point.quality for point in read(path, METRICS)] == [10, 20]
+def test_the_columns_are_those_that_older_files_have() -> None:
+    assert ",".join(Rows(Point, ("ssimulacra2", "psnr")).header) == (
+        "picture,sha256,codec,backend,version,preprocessor,quality,width,height,bytes,bpp,"
+        "preprocess_seconds,encode_seconds,ssimulacra2,psnr"
+    )
 
 
-def test_a_file_cut_anywhere_is_read_up_to_there(tmp_path: Path) -> None:
-    path = tmp_path / "points.csv"
-    write(path, [replace(POINT, quality=quality) for quality in range(3)], METRICS)
-    whole = path.read_bytes()
-    first = whole.index(b"\n") + 1
-    for length in range(first, len(whole) + 1):
-        path.write_bytes(whole[:length])
-        assert [point.quality for point in read(path, METRICS)] == list(range(whole[:length].count(b"\n") - 1))
-
-
-def test_other_metrics_are_refused(tmp_path: Path) -> None:
-    write(tmp_path / "points.csv", [POINT], METRICS)
-    with pytest.raises(InputError, match="other columns"):
-        read(tmp_path / "points.csv", ("psnr",))
-
-
-def test_a_broken_line_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "points.csv"
-    write(path, [POINT], METRICS)
-    path.write_text(path.read_text() + "nonsense,1\n")
-    with pytest.raises(InputError, match="line 3"):
-        read(path, METRICS)
+def test_the_key_is_what_was_encoded_and_how() -> None:
+    assert POINT.key == Key("a b/ü.png", "0" * 64, "jpeg", "pillow", "Pillow 1, turbo 2", "none", 75)
+    assert replace(POINT, bytes=1, scores={}).key == POINT.key

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image as Pil
 
 from kcompress.codecs import CODECS, decode
+from kcompress.dataset import DataSet
 from kcompress.encoding import encode
 from kcompress.errors import KcompressError
 from kcompress.evaluation.ladder import ladder
@@ -32,7 +33,9 @@ NAMES = ["0.png", "1.png", "2.png"]
 
 
 def plan(folder: Path) -> Plan:
-    return Plan(folder, {"jpeg": (30, 60), "webp": (40,)}, ("none", "shrink", "detail"), ("ssimulacra2", "psnr"))
+    return Plan(
+        DataSet(str(folder)), {"jpeg": (30, 60), "webp": (40,)}, ("none", "shrink", "detail"), ("ssimulacra2", "psnr")
+    )
 
 
 def timeless(point: Point) -> Point:
@@ -89,7 +92,7 @@ def test_a_plan_that_cannot_run_is_refused_at_once(folder: Path, change: dict) -
 
 @pytest.mark.slow
 def test_the_ladder_spans_the_scale(folder: Path) -> None:
-    qualities = ladder(folder, NAMES[1:], "jpeg")
+    qualities = ladder(DataSet(str(folder)), NAMES[1:], "jpeg")
     assert list(qualities) == sorted(set(qualities)) and 5 <= len(qualities) <= 7
     image: Image = read((folder / "1.png").read_bytes())
     scorer = Scorer(image.pixels, ["ssimulacra2"])
