@@ -81,9 +81,15 @@ class Batch:
     targets: Tensor
 
 
+def made(data: QualityData) -> NDArray[np.int64]:
+    """Columns of the kinds that were made of every region."""
+    return np.flatnonzero(~np.isnan(data.scores).any(axis=0))
+
+
 def batches(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe) -> Iterator[Batch]:
     """Endless batches; all versions of a region are cut at the same place."""
     targets = np.vectorize(target)(data.scores)
+    kinds = made(data)
 
     def batch(number: int) -> Batch:
         random = np.random.default_rng([recipe.seed, 3, number])
@@ -91,11 +97,11 @@ def batches(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe
         for row, region in enumerate(random.choice(regions, recipe.contents, replace=False)):
             top, left = random.integers(SIDE - recipe.side + 1, size=2)
             mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)
-            kinds = random.choice(len(KINDS), recipe.versions, replace=False)
-            wanted[row] = targets[region, kinds]
+            chosen = random.choice(kinds, recipe.versions, replace=False)
+            wanted[row] = targets[region, chosen]
             crops += [
                 data.pixels[region, kind, top : top + recipe.side, left : left + recipe.side][:, mirrored]
-                for kind in kinds
+                for kind in chosen
             ]
         return Batch(tensor(crops), torch.from_numpy(wanted))
 
@@ -123,13 +129,11 @@ def objective(scores: Tensor, targets: Tensor, recipe: QualityRecipe) -> Tensor:
 
 @torch.inference_mode()
 def scores(model: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> NDArray[np.float64]:
-    """Scores of the middles of whole regions, (regions, kinds)."""
+    """Scores of the middles of whole regions, (regions, kinds that were made)."""
     margin = (SIDE - side) // 2
-    found = np.full((len(regions), len(KINDS)), np.nan)
-    for row, region in enumerate(regions):
-        crops = [pixels[margin : margin + side, margin : margin + side] for pixels in data.pixels[region]]
-        found[row] = model(tensor(crops))[:, 0].numpy()
-    return found
+    middle = slice(margin, margin + side)
+    crops = (data.pixels[region][made(data), middle, middle] for region in regions)
+    return np.stack([model(tensor(list(crop)))[:, 0].numpy() for crop in crops]).astype(np.float64)
 
 
 def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -141,10 +145,10 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
 def validated(model: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
     """How well the network orders held-out regions: Spearman overall and by kind, and its mean error in points."""
     found = scores(model, data, regions, side)
-    wanted = np.vectorize(target)(data.scores[regions])
+    wanted = np.vectorize(target)(data.scores[regions][:, made(data)])
     by_kind = {
-        kind: round(correlation(found[:, column], wanted[:, column]), 3)
-        for column, kind in enumerate(KINDS)
+        [*KINDS][kind]: round(correlation(found[:, column], wanted[:, column]), 3)
+        for column, kind in enumerate(made(data))
         if np.ptp(wanted[:, column]) > 0
     }
     within = float(np.mean([correlation(row, other) for row, other in zip(found, wanted, strict=True)]))
@@ -168,7 +172,7 @@ def train(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).eval()
     optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    regions = np.setdiff1d(np.flatnonzero(~np.isnan(data.scores).any(axis=1)), held_out)
+    regions = np.setdiff1d(np.arange(len(data.scores)), held_out)
     stream = batches(data, regions, recipe)
     checkpoints.mkdir(parents=True, exist_ok=True)
     began, found, losses = time.perf_counter(), {}, []
@@ -244,6 +248,8 @@ def main(
     photos: Annotated[Path, typer.Argument(help="Folder of JPEG photographs.")],
     output: Annotated[Path, typer.Option("-o", help="Stem of the weights to write.")],
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = QualityRecipe.steps,
+    rate: Annotated[float, typer.Option(help="Learning rate at its highest.")] = QualityRecipe.learning_rate,
+    without: Annotated[str, typer.Option(help="Kinds of distortions to leave out for now, with commas.")] = "",
     data: Annotated[str, typer.Option(help="What the photographs are, for the card.")] = "",
     threads: Annotated[int, typer.Option(help="Of torch.")] = 1,
     prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 7 GB.")] = Path("quality-data"),
@@ -253,17 +259,18 @@ def main(
     """Distort a folder of photographs, train on them, and write weights, graph and card."""
     torch.set_num_threads(threads)
     console = Console(stderr=True, width=240)
-    recipe = replace(QualityRecipe(), steps=steps)
+    recipe = replace(QualityRecipe(), steps=steps, learning_rate=rate)
     pictures = sorted(photos.glob("*.jpg"))
     held_out = [is_held_out(path, recipe.held_out) for path in pictures]
     if not any(held_out) or all(held_out):
         raise typer.BadParameter(f"{photos} holds {len(pictures)} JPEG pictures, too few to train and to validate")
-    for done, made in prepare(pictures, prepared, recipe.regions, recipe.seed):
+    kinds = [kind for kind in KINDS if kind not in without.split(",")]
+    for done, quality_data in prepare(pictures, prepared, recipe.regions, recipe.seed, kinds):
         if done % (40 * recipe.regions) == 0:
-            console.print(f"{done} regions of {len(made.scores)}")
-    regions = [int(region) for region, photo in enumerate(made.pictures) if held_out[photo]]
+            console.print(f"{done} regions of {len(quality_data.scores)}")
+    regions = [int(region) for region, photo in enumerate(quality_data.pictures) if held_out[photo]]
     began = time.perf_counter()
-    model, found = train(recipe, made, regions, checkpoints, console, start)
+    model, found = train(recipe, quality_data, regions, checkpoints, console, start)
     card = {
         "data": f"{len(pictures) - sum(held_out)} photographs{', ' * bool(data)}{data}",
         "held_out_photographs": {"pictures": sum(held_out), "regions": len(regions), **found},

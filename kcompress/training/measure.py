@@ -1,0 +1,148 @@
+"""What the models that ship do on pictures they were not trained on; the figures go into their cards.
+
+``python -m kcompress.training.measure ar PICTURES`` and ``... vqscore PICTURES``.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from kcompress.images import Pixels, read
+from kcompress.inference import weights as weight_files
+from kcompress.metrics import METRICS
+from kcompress.metrics.psnr import psnr
+from kcompress.pool import filter_named
+from kcompress.training.distortions import Distortion, compression, through
+from kcompress.training.quality_data import KINDS, distorted
+from kcompress.training.vqscore import correlation
+from kcompress.workers import one_thread
+
+app = typer.Typer(add_completion=False)
+Pictures = Annotated[Path, typer.Argument(help="Folder of lossless pictures.")]
+About = Annotated[str, typer.Option("--data", help="What the pictures are, for the card.")]
+
+RESTORED: dict[str, tuple[Distortion, ...]] = {
+    **{f"jpeg q={quality}": (compression("jpeg", quality),) for quality in (10, 20, 30, 50, 75, 90, 95)},
+    **{f"webp q={quality}": (compression("webp", quality),) for quality in (40, 75)},
+    **{f"hevc q={quality}": (compression("hevc", quality),) for quality in (36, 28)},
+    "jpeg q=75, then jpeg q=50": (compression("jpeg", 75), compression("jpeg", 50)),
+    "webp q=50, then jpeg q=75": (compression("webp", 50), compression("jpeg", 75)),
+}
+"""What ``ar`` is given."""
+
+LADDER = range(10, 96, 5)
+"""JPEG qualities along which the score has to rise."""
+
+
+def pixels(path: Path) -> Pixels:
+    """A picture as it is judged."""
+    return read(path.read_bytes(), name=str(path), metadata="none", background=(255, 255, 255)).pixels
+
+
+def gains(path: Path) -> dict[str, float]:
+    """PSNR that ``ar`` gains over its input, dB, for one picture."""
+    one_thread()
+    clean, restore = pixels(path), filter_named("ar")
+    found = {}
+    for name, steps in RESTORED.items():
+        compressed = through(clean, list(steps))
+        found[name] = psnr(clean, restore.apply(compressed)) - psnr(clean, compressed)
+    return found
+
+
+def scored(path: Path, seed: int) -> dict[str, tuple[float, float]]:
+    """(VQscore, SSIMULACRA2) of one whole picture with every kind of distortion."""
+    one_thread()
+    clean = pixels(path)
+    judge = METRICS["vqscore"].judge(clean)
+    digits = list(path.name.encode())
+    return {kind: (judge(made), score) for kind, made, score in distorted(clean, [seed, *digits], list(KINDS))}
+
+
+def climbed(path: Path) -> list[float]:
+    """VQscore along the ladder of qualities, for one picture."""
+    one_thread()
+    clean = pixels(path)
+    judge = METRICS["vqscore"].judge(clean)
+    return [judge(compression("jpeg", quality).apply(clean)) for quality in LADDER]
+
+
+def interval(values: Sequence[float]) -> list[float]:
+    """95 % bootstrap interval of the mean over pictures."""
+    draws = np.random.default_rng(0).choice(np.asarray(values), (2_000, len(values)))
+    return [round(float(bound), 3) for bound in np.percentile(draws.mean(axis=1), [2.5, 97.5])]
+
+
+def _each(work: Callable[[Path], Any], pictures: Path, jobs: int) -> Iterator[Any]:
+    paths = sorted(pictures.glob("*.png"))
+    if not paths:
+        raise typer.BadParameter(f"{pictures} holds no PNG pictures")
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        yield from pool.map(work, paths)
+
+
+def _note(name: str, figures: dict[str, Any]) -> None:
+    """Put the figures into the card, and show them."""
+    path = weight_files.folder() / f"{name}.json"
+    card = json.loads(path.read_text())
+    card["measured"] = figures
+    path.write_text(json.dumps(card, indent=2) + "\n")
+    Console(stderr=True).print_json(data=figures)
+
+
+@app.command("ar")
+def artifacts(pictures: Pictures, data: About = "", jobs: int = 2) -> None:
+    """Gain of artifact removal over its input."""
+    each = list(_each(gains, pictures, jobs))
+    _note("ar", {
+        "pictures": f"{len(each)} whole lossless pictures{', ' * bool(data)}{data}",
+        "psnr_gain_db": {
+            name: {
+                "mean": round(float(np.mean([one[name] for one in each])), 3),
+                "interval": interval([one[name] for one in each]),
+                "least": round(min(one[name] for one in each), 3),
+            }
+            for name in RESTORED
+        },
+    })  # fmt: skip
+
+
+@app.command()
+def vqscore(pictures: Pictures, data: About = "", jobs: int = 2, seed: int = 1) -> None:
+    """Agreement of VQscore with SSIMULACRA2, and its climb along the qualities of JPEG."""
+    each = list(_each(partial(scored, seed=seed), pictures, jobs))
+    table = np.array([[one[kind] for kind in KINDS] for one in each])
+    climbs = np.array(list(_each(climbed, pictures, jobs)))
+    clean = table[:, [*KINDS].index("clean"), 0]
+    ten = 10 // LADDER.step
+    rises = climbs[:, ten:] - climbs[:, :-ten]
+    _note("vqscore", {
+        "pictures": f"{len(each)} whole lossless pictures, each in {len(KINDS)} versions{', ' * bool(data)}{data}",
+        "spearman_with_ssimulacra2": {
+            "overall": round(correlation(table[..., 0], table[..., 1]), 4),
+            "within_a_picture": round(float(np.mean([correlation(one[:, 0], one[:, 1]) for one in table])), 4),
+            **{
+                kind: round(correlation(table[:, column, 0], table[:, column, 1]), 3)
+                for column, kind in enumerate(KINDS)
+                if np.ptp(table[:, column, 1]) > 0
+            },
+        },
+        "jpeg_ladder": {
+            "qualities": f"{LADDER[0]}..{LADDER[-1]}",
+            "pairs_10_apart_that_rise_percent": round(100 * float((rises > 0).mean()), 1),
+            "mean_scores": {str(q): round(float(s), 1) for q, s in zip(LADDER, climbs.mean(axis=0), strict=True)},
+        },
+        "clean_pictures": {"mean": round(float(clean.mean()), 1), "least": round(float(clean.min()), 1)},
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    app()
