@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,10 @@ KNEE = 20.0
 """SSIMULACRA2 below which targets are pressed together, towards 0."""
 
 
-def target(ssimulacra2: float) -> float:
+def target(ssimulacra2: NDArray[np.float64]) -> NDArray[np.float64]:
     """SSIMULACRA2 (100 down to minus hundreds) on a scale 0..100: the same above 20, exponential below, smooth."""
-    return ssimulacra2 if ssimulacra2 >= KNEE else KNEE * exp(ssimulacra2 / KNEE - 1)
+    low = np.minimum(ssimulacra2, KNEE)
+    return np.where(ssimulacra2 >= KNEE, ssimulacra2, KNEE * np.exp(low / KNEE - 1))
 
 
 def _filter(random: Random) -> Distortion:

@@ -88,7 +88,7 @@ def made(data: QualityData) -> NDArray[np.int64]:
 
 def batches(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe) -> Iterator[Batch]:
     """Endless batches; all versions of a region are cut at the same place."""
-    targets = np.vectorize(target)(data.scores)
+    targets = target(data.scores)
     kinds = made(data)
 
     def batch(number: int) -> Batch:
@@ -145,7 +145,7 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
 def validated(model: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
     """How well the network orders held-out regions: Spearman overall and by kind, and its mean error in points."""
     found = scores(model, data, regions, side)
-    wanted = np.vectorize(target)(data.scores[regions][:, made(data)])
+    wanted = target(data.scores[regions][:, made(data)])
     by_kind = {
         [*KINDS][kind]: round(correlation(found[:, column], wanted[:, column]), 3)
         for column, kind in enumerate(made(data))
