@@ -15,8 +15,8 @@ LAYERS = {
     "rows": 1, "workers": 1, "dataset": 1,
     "inference": 2,
     "codecs": 3, "networks": 3, "pool": 3, "metrics": 3,
-    "encoding": 4, "labeling": 4,
-    "training": 5, "evaluation": 5,
+    "encoding": 4,
+    "training": 5, "evaluation": 5, "labeling": 5,
     "cli": 6, "__main__": 7,
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
