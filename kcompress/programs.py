@@ -36,6 +36,7 @@ class Program:
         version_pattern: regular expression; its whole match is the version that is shown.
         install: how to get it.
         path: of the executable, if it is not the one found on PATH (a program inside a Python package).
+        remedy: what may help where it fails, beside installing it anew.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Program:
     version_pattern: str
     install: str
     path: str | None = None
+    remedy: str = "Try another --backend"
 
     def find(self) -> str | None:
         """Path of the executable, or None where it is not installed."""
@@ -72,7 +74,7 @@ class Program:
         if status != 0:
             how = f"was ended by signal {signal.Signals(-status).name}" if status < 0 else f"failed with code {status}"
             last = " / ".join(complaint.decode(errors="replace").strip().splitlines()[-3:]) or "it gave no reason"
-            raise ProgramError(f"{self.name} {how}: {last}. Try another --backend, or reinstall {self.name}.")
+            raise ProgramError(f"{self.name} {how}: {last}. {self.remedy}, or reinstall {self.name}.")
         return output
 
 
@@ -187,13 +189,18 @@ X265 = Program(
 )
 BPGENC = Program("bpgenc", ("-h",), r"(?<=version )\d\S*", "Build libbpg from its source at bellard.org/bpg.")
 GUETZLI = Program(
-    "guetzli", ("--version",), r"\d+\.\d+\S*", "Debian: apt install guetzli; macOS: brew install guetzli."
+    "guetzli",
+    ("--version",),
+    r"\d+\.\d+\S*",
+    "Debian: apt install guetzli; macOS: brew install guetzli.",
+    remedy="Give --guetzli-memory more, leave it out of --pool",
 )
 BUTTERAUGLI = Program(
     "butteraugli_main",
     ("--version",),
     r"v?\d+\.\d+\.\d+",
     "Debian: apt install libjxl-devtools; elsewhere: build the tools of libjxl.",
+    remedy="Leave it out of --metric",
 )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kcompress.errors import WeightsError
 from kcompress.inference.engine import Engine, OnnxEngine, TorchEngine
-from kcompress.inference.weights import Weights, folder, open_weights
+from kcompress.inference.weights import Weights, open_shipped
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,5 +46,8 @@ def shipped_engine(name: str, device: str, module: "Callable[[], type[nn.Module]
     """The engine of weights that came along, kept for the next call; one thread on the CPU.
 
     One thread: pictures run in parallel, and the numbers are then the same on every machine.
+
+    Raises:
+        WeightsError: they are missing, or do not fit.
     """
-    return engine(open_weights(folder() / f"{name}.safetensors", name), device, module, threads=1)
+    return engine(open_shipped(name), device, module, threads=1)

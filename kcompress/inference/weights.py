@@ -68,6 +68,22 @@ def shipped() -> list[Weights]:
     return [open_weights(path) for path in sorted(folder().glob("*.safetensors"))]
 
 
+def is_shipped(name: str) -> bool:
+    """Whether weights of this name came along."""
+    return (folder() / f"{name}.safetensors").is_file()
+
+
+def open_shipped(name: str) -> Weights:
+    """The weights of this name that came along.
+
+    Raises:
+        WeightsError: they did not, or they are not what their name says.
+    """
+    if not is_shipped(name):
+        raise WeightsError(f"the weights {name} did not come along: {folder()} has none. Reinstall kcompress.")
+    return open_weights(folder() / f"{name}.safetensors", name)
+
+
 def card(weights: Weights) -> dict[str, Any]:
     """The card beside the weights; empty where there is none."""
     path = weights.path.with_suffix(".json")

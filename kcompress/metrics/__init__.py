@@ -5,7 +5,8 @@ from math import inf
 
 from kcompress.errors import UsageError
 from kcompress.images import Pixels
-from kcompress.metrics import butteraugli, psnr, vmaf
+from kcompress.inference.weights import is_shipped
+from kcompress.metrics import butteraugli, psnr, vmaf, vqscore
 from kcompress.metrics.metric import Judge, Metric
 from kcompress.programs import BUTTERAUGLI
 
@@ -16,12 +17,6 @@ def _ms_ssim(original: Pixels) -> Judge:
     from kcompress.metrics import ms_ssim
 
     return ms_ssim.prepare(original)
-
-
-def _vqscore(original: Pixels) -> Judge:
-    from kcompress.metrics.vqscore import vqscore
-
-    return vqscore  # without reference: the original does not count
 
 
 def _ssimulacra2(original: Pixels) -> Judge:
@@ -99,8 +94,10 @@ METRICS: dict[str, Metric] = {
             direction="higher",
             range=(0, 100),
             reference=False,
-            smallest_side=64,
-            prepare=_vqscore,
+            smallest_side=vqscore.SMALLEST_SIDE,
+            prepare=lambda original: vqscore.vqscore,  # without reference: the original does not count
+            available=lambda: is_shipped("vqscore"),
+            install="Its weights did not come along: reinstall kcompress.",
         ),
     )
 }

@@ -36,14 +36,14 @@ def vqscore(pixels: Pixels) -> float:
         WeightsError: the weights ``vqscore`` are missing.
     """
     engine = shipped_engine("vqscore", "cpu", _module)
-    return float(np.mean([engine(batch(window))[0, 0] for window in windows(pixels)]))
+    return float(np.mean([float(engine(batch(window))[0, 0]) for window in windows(pixels)]))
 
 
 def windows(pixels: Pixels) -> Iterator[Pixels]:
     """Windows of one size (multiples of 32, at most 320) that cover a picture evenly, overlapping where they must.
 
-    Their corners are multiples of 8, as the blocks of most codecs are. A rest of less than 32 pixels
-    at the right or lower edge is left out only where the picture has less than two windows that way.
+    Their corners are multiples of 8, as the blocks of most codecs are. So a rest of less than 8 pixels at the
+    right or lower edge may be left out; of less than 32 where the picture has only one window that way.
     """
     height, width = pixels.shape[:2]
     rows, columns = _spans(height), _spans(width)

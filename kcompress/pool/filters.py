@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from kcompress.errors import ProgramError, UsageError
 from kcompress.images import Image, Pixels
+from kcompress.inference.weights import is_shipped
 from kcompress.pool.guetzli import LOWEST_QUALITY, Limits
 from kcompress.programs import GUETZLI
 from kcompress.setting import Setting
@@ -28,9 +29,13 @@ Work = Callable[..., Pixels]
 """The function behind a filter: pixels (H, W, 3) RGB 0..255, means and numbers by name -> pixels."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A filter before its numbers are chosen.
+    """A filter before its numbers are chosen. It travels to other processes: its functions have names.
 
     Attributes:
         name: as the user types it.
@@ -45,7 +50,7 @@ class Kind:
     about: str
     work: Work
     numbers: tuple[tuple[str, float, float], ...] = ()
-    available: Callable[[], bool] = lambda: True
+    available: Callable[[], bool] = _always
     install: str = ""
 
 
@@ -55,10 +60,18 @@ def _guetzli(pixels: Pixels, means: Means, q: float = 95) -> Pixels:
     return guetzli(pixels, means.guetzli, q)
 
 
+def _has_guetzli() -> bool:
+    return GUETZLI.find() is not None
+
+
 def _ar(pixels: Pixels, means: Means) -> Pixels:
     from kcompress.pool.artifacts import remove_artifacts
 
     return remove_artifacts(pixels, means.device)
+
+
+def _has_ar() -> bool:
+    return is_shipped("ar")
 
 
 def _nlm(pixels: Pixels, means: Means, h: float = 3) -> Pixels:
@@ -78,9 +91,12 @@ FILTERS: dict[str, Kind] = {
     for kind in (
         Kind(
             "guetzli", "perceptually guided JPEG, decoded again; q is its quality (95)", _guetzli,
-            (("q", LOWEST_QUALITY, 100),), lambda: GUETZLI.find() is not None, GUETZLI.install,
+            (("q", LOWEST_QUALITY, 100),), _has_guetzli, GUETZLI.install,
         ),
-        Kind("ar", "a network that removes the artefacts of codecs", _ar),
+        Kind(
+            "ar", "a network that removes the artefacts of codecs", _ar,
+            (), _has_ar, "Its weights did not come along: reinstall kcompress.",
+        ),
         Kind("nlm", "non-local means denoising; h is its strength (3)", _nlm, (("h", 0.1, 100),)),
         Kind("detail", "a high-pass kernel that sharpens texture", _detail),
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from kcompress import storage
+from kcompress.errors import InputError, ProgramError, ProgramTimeoutError
 from kcompress.images import Image, Pixels, read, write
 from kcompress.programs import GUETZLI, scratch_folder
 
@@ -50,6 +52,7 @@ def guetzli(pixels: Pixels, limits: Limits, quality: float = 95) -> Pixels:
         MissingProgramError: the program is not installed.
         ProgramTimeoutError: it took too long.
         ProgramError: it failed; so it does where the memory is too little.
+        OutputError: the cache cannot be written.
     """
     kept = limits.cache and limits.cache / f"{_key(pixels, quality)}.jpg"
     if kept and kept.is_file():
@@ -57,28 +60,28 @@ def guetzli(pixels: Pixels, limits: Limits, quality: float = 95) -> Pixels:
     with scratch_folder() as folder, _turn(limits.jobs):
         source, target = folder / "picture.png", folder / "picture.jpg"
         source.write_bytes(write(Image(pixels), "PNG"))
-        GUETZLI.run(
-            ["--quality", f"{quality:g}", "--memlimit", str(limits.megabytes), str(source), str(target)],
-            seconds=limits.seconds,
-        )
-        data = target.read_bytes()
+        arguments = ["--quality", f"{quality:g}", "--memlimit", str(limits.megabytes), str(source), str(target)]
+        try:
+            GUETZLI.run(arguments, seconds=limits.seconds)
+        except ProgramTimeoutError as error:
+            raise ProgramTimeoutError(
+                f"guetzli was stopped after {limits.seconds:g} seconds. "
+                "Take smaller pictures, or give --guetzli-seconds more."
+            ) from error
+        try:
+            data = target.read_bytes()
+            decoded = read(data, name=str(target)).pixels
+        except (OSError, InputError) as error:
+            raise ProgramError("guetzli ended well but wrote no whole JPEG file. Reinstall it.") from error
     if kept:
-        _keep(kept, data)
-    return read(data, name="Guetzli's output").pixels
+        storage.write(str(kept), data)
+    return decoded
 
 
 def _key(pixels: Pixels, quality: float) -> str:
     digest = hashlib.sha256(repr((pixels.shape, float(quality), GUETZLI.version())).encode())
     digest.update(pixels.tobytes())
     return f"guetzli-{digest.hexdigest()[:40]}"
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Wholly or not at all; several workers may do the same picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).replace(path)
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def train(
 
 
 def load(photos: Path, recipe: ArtifactRecipe) -> tuple[list[Pixels], list[Pixels]]:
-    """The photographs to train on, and the middle 512x512 pixels of those to validate with.
+    """The photographs to train on, and the upper left 512x512 pixels of those to validate with.
 
     Raises:
         ValueError: one of the two would be empty.
@@ -244,11 +244,11 @@ def load(photos: Path, recipe: ArtifactRecipe) -> tuple[list[Pixels], list[Pixel
         pixels = list(pool.map(lambda path: read(path.read_bytes(), name=str(path)).pixels, every))
     held_out = [is_held_out(path, recipe.held_out) for path in every]
     kept = [picture for picture, out in zip(pixels, held_out, strict=True) if not out and min(picture.shape[:2]) >= 288]
-    middles = [picture[:512, :512] for picture, out in zip(pixels, held_out, strict=True) if out]
-    middles = [picture[: picture.shape[0] // 8 * 8, : picture.shape[1] // 8 * 8] for picture in middles]
-    if not kept or not middles:
+    corners = [picture[:512, :512] for picture, out in zip(pixels, held_out, strict=True) if out]
+    corners = [picture[: picture.shape[0] // 8 * 8, : picture.shape[1] // 8 * 8] for picture in corners]
+    if not kept or not corners:
         raise ValueError(f"{photos} holds {len(every)} JPEG pictures, too few for a training and a validation part")
-    return kept, middles
+    return kept, corners
 
 
 def export(model: ArtifactRemoval, recipe: ArtifactRecipe, card: dict[str, Any], output: Path) -> None:
@@ -259,7 +259,7 @@ def export(model: ArtifactRemoval, recipe: ArtifactRecipe, card: dict[str, Any],
         "recipe": {**asdict(recipe), "loss": "mean over kinds of 10 log10(squared error + floor)", "optimiser": "Adam"},
         "licence": "MIT",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "gflop_at_1920x1080": 129 * (recipe.width / 32) ** 2,
+        "gflop_at_1920x1080": 130 * (recipe.width / 32) ** 2,
         **card,
     }
     metadata = {
