@@ -1,10 +1,15 @@
-"""Pictures that every test can ask for by name."""
+"""Pictures and weights that every test can ask for by name."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pictures import in_grey, load, smooth
 
 from kcompress.images import Image
+from kcompress.inference import models
+from kcompress.inference import weights as weight_files
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +47,25 @@ def one_pixel() -> Image:
 def thin() -> Image:
     """1 wide, 200 tall."""
     return Image(smooth(1, 200))
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of random weights under the names ar and vqscore."""
+    from tiny_weights import write_all  # imports torch
+
+    folder = tmp_path_factory.mktemp("tiny-weights")
+    write_all(folder)
+    return folder
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """``shipped(folder)``: that is where the shipped weights lie now."""
+
+    def lie_in(folder: Path) -> None:
+        models.shipped_engine.cache_clear()
+        monkeypatch.setattr(weight_files, "folder", lambda: folder)
+
+    yield lie_in
+    models.shipped_engine.cache_clear()

@@ -1,7 +1,5 @@
 """``kcompress doctor``: what is installed, what is missing, how to get it."""
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -9,9 +7,6 @@ from rich.table import Table
 from kcompress.cli import options, output
 from kcompress.cli.reporting import reported
 from kcompress.errors import MissingProgramError
-
-if TYPE_CHECKING:
-    from kcompress.inference.weights import Weights
 
 
 @reported
@@ -48,42 +43,55 @@ def _encoders() -> list[dict[str, object]]:
 
 
 def _filters() -> list[dict[str, object]]:
-    from kcompress.programs import GUETZLI
+    from kcompress.pool import FILTERS
+    from kcompress.programs import PROGRAMS
 
-    version = GUETZLI.version()
-    return [_finding("filter", "guetzli", version, "label pool", "" if version else GUETZLI.install, GUETZLI.find())]
+    found = []
+    weights = _weights()
+    for kind in FILTERS.values():
+        program = PROGRAMS.get(kind.name)
+        about = program.version() if program else weights.get(kind.name, kind.about)
+        detail, advice = (about, "") if kind.available() else (None, kind.install)
+        path = program.find() if program else None
+        found.append(_finding("filter", kind.name, detail, "label pool", advice, path))
+    return found
 
 
 def _networks() -> list[dict[str, object]]:
-    from kcompress.inference.weights import shipped
     from kcompress.networks import DEFAULT, NETWORKS
 
     found = []
-    weights = {weights.metadata["network"]: weights for weights in shipped()}
+    weights = _weights()
     for network in NETWORKS.values():
         use = "default" if network.name == DEFAULT else ""
         if not network.learned:
             found.append(_finding("network", network.name, network.about, use, ""))
         elif network.name in weights:
-            found.append(_finding("network", network.name, _described(weights[network.name]), use, ""))
+            found.append(_finding("network", network.name, weights[network.name], use, ""))
         else:
             found.append(_finding("network", network.name, None, use, "Its weights did not come along: reinstall."))
     return found
 
 
-def _described(weights: "Weights") -> str:
-    """The summary of a card, and which files are there."""
-    from kcompress.inference.weights import card
+def _weights() -> dict[str, str]:
+    """By network: the summary of the weights' card, and which files are there."""
+    from kcompress.inference.weights import card, shipped
 
-    forms = "safetensors + ONNX" if weights.onnx.is_file() else "safetensors only"
-    return f"{card(weights).get('summary', 'no card')} [{forms}]"
+    return {
+        weights.metadata["network"]: f"{card(weights).get('summary', 'no card')} "
+        f"[{'safetensors + ONNX' if weights.onnx.is_file() else 'safetensors only'}]"
+        for weights in shipped()
+    }
 
 
 def _metrics() -> list[dict[str, object]]:
     from kcompress.metrics import METRICS
 
+    weights = _weights()
     return [
-        _finding("metric", metric.name, *((metric.about, "", "") if metric.available() else (None, "", metric.install)))
+        _finding("metric", metric.name, weights.get(metric.name, metric.about), "", "")
+        if metric.available()
+        else _finding("metric", metric.name, None, "", metric.install)
         for metric in METRICS.values()
     ]
 

@@ -24,7 +24,9 @@ from kcompress.cli import app, output
 
 TESTS = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "kcompress"]
-PROBES = {"cjpeg": ["-version"], "cwebp": ["-version"], "x265": ["--version"], "bpgenc": ["-h"]}
+PROBES = {
+    "cjpeg": ["-version"], "cwebp": ["-version"], "x265": ["--version"], "bpgenc": ["-h"], "guetzli": ["--version"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

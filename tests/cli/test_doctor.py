@@ -1,6 +1,7 @@
 """``kcompress doctor``: what is here, what is not, how to get it."""
 
 from kcompress.metrics import METRICS
+from kcompress.pool import FILTERS
 
 ENCODERS = [
     "jpeg: cjpeg", "jpeg: pillow", "jpeg: mozjpeg", "webp: cwebp", "webp: pillow", "hevc: x265", "hevc: ffmpeg",
@@ -18,6 +19,32 @@ def test_every_encoder_network_and_device_is_listed(run):
     assert named == {"encoder": ENCODERS, "network": ["none", "shrink", "kuchen"], "device": ["cpu", "cuda"]}
 
 
+def test_every_filter_of_the_pool_is_listed(run, tiny_weights, shipped):
+    shipped(tiny_weights)
+    filters = {line["name"]: line for line in run("doctor", "--json").lines if line["type"] == "filter"}
+    assert list(filters) == list(FILTERS)
+    assert {line["use"] for line in filters.values()} == {"label pool"}
+    assert filters["ar"]["detail"] == "random ar [safetensors + ONNX]"
+    assert filters["nlm"]["detail"] == FILTERS["nlm"].about
+    assert all(filters[name]["available"] and not filters[name]["advice"] for name in ("ar", "nlm", "detail"))
+
+
+def test_a_program_behind_a_filter_with_its_path(run, fake, tmp_path):
+    fake("guetzli", version="guetzli 1.0.1")
+    (line,) = (line for line in run("doctor", "--json").lines if line["name"] == "guetzli")
+    assert (line["available"], line["detail"], line["path"]) == (True, "1.0.1", str(tmp_path / "bin" / "guetzli"))
+
+
+def test_weights_of_filters_and_metrics(run, tiny_weights, shipped, tmp_path):
+    for folder, here in ((tiny_weights, True), (tmp_path / "nothing", False)):
+        shipped(folder)
+        lines = {(line["type"], line["name"]): line for line in run("doctor", "--json").lines}
+        for line in (lines["filter", "ar"], lines["metric", "vqscore"]):
+            assert line["available"] == here
+            assert line["detail"] == (f"random {line['name']} [safetensors + ONNX]" if here else None)
+            assert line["advice"] == ("" if here else "Its weights did not come along: reinstall kcompress.")
+
+
 def test_for_people(run):
     shown = run("doctor").stdout.decode()
     assert all(name in shown for name in ENCODERS)
@@ -29,6 +56,9 @@ def test_without_any_program_everything_can_still_be_done(run, no_programs):
     encoders = {line["name"]: line for line in ended.lines if line["type"] == "encoder"}
     missing = [name for name, line in encoders.items() if not line["available"] and name != "jpeg: mozjpeg"]
     assert missing == ["jpeg: cjpeg", "webp: cwebp", "hevc: x265", "bpg: bpgenc", "bpg: x265"]
+    filters = {line["name"]: line for line in ended.lines if line["type"] == "filter"}
+    assert not filters["guetzli"]["available"] and "apt install guetzli" in filters["guetzli"]["advice"]
+    assert filters["nlm"]["available"] and filters["detail"]["available"]
     assert "apt install libjpeg-turbo-progs" in encoders["jpeg: cjpeg"]["advice"]
     assert all(encoders[name]["advice"] for name in missing)
     shown = " ".join(run("doctor").stdout.decode().split())

@@ -1,0 +1,39 @@
+"""Random weights for the networks that filter and judge: they need no training to be run."""
+
+import json
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kcompress.inference import weights as weight_files
+from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
+from kcompress.pool.artifacts_network import ArtifactRemoval
+
+
+def artifact_removal(width: int = 4) -> ArtifactRemoval:
+    """It changes every pixel a little, by its whole neighbourhood."""
+    torch.manual_seed(0)
+    module = ArtifactRemoval(width)
+    nn.init.normal_(module.leave.weight, std=0.1)
+    return module.eval()
+
+
+def vqscore_network() -> VQscoreNetwork:
+    """Its scores lie in the middle and differ between pictures."""
+    torch.manual_seed(0)
+    module = VQscoreNetwork(tokens=16, heads=2, layers=1)
+    nn.init.normal_(module.head[1].weight, std=1)
+    return module.eval()
+
+
+def write_all(folder: Path) -> None:
+    """Both, as they would ship."""
+    described = {"ar": {"width": 4}, "vqscore": {"tokens": 16, "heads": 2, "layers": 1}}
+    modules = {"ar": (artifact_removal(), 8), "vqscore": (vqscore_network(), MULTIPLE)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's exporter, about itself
+        for name, (module, multiple) in modules.items():
+            metadata = {"network": name, "arguments": json.dumps(described[name]), "codec": "any"}
+            weight_files.write(folder / name, module, metadata, {"summary": f"random {name}"}, multiple)
