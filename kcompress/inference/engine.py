@@ -1,6 +1,7 @@
 """Engines: ONNX Runtime on the CPU, torch on CUDA. Chosen once, called alike."""
 
 import ctypes
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,6 +33,8 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
+        # Since 1.29 it tells Microsoft of every model it loads, and leaves files for that; it looks at its import.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime  # only where a network is asked for: start-up time
 
         onnxruntime.set_default_logger_severity(3)  # errors only; it warns about machines, not about models
