@@ -52,6 +52,24 @@ def test_an_equal_picture_has_an_infinite_psnr_that_is_json(run, small):
     assert b"inf" in run("compare", "small.png", "small.png", "-m", "psnr").stdout
 
 
+def test_a_metric_without_reference_scores_the_original_too(run, others, tiny_weights, shipped):
+    shipped(tiny_weights)
+    _, *rows = run("compare", "small.png", *others, "--metric", "vqscore,psnr").stdout.decode().splitlines()
+    scores = [float(row.split()[-1 if row is rows[0] else -2]) for row in rows]  # psnr has none for the original
+    assert len(rows[0].split()) == len(rows[1].split()) - 1
+    assert all(0 < score < 100 for score in scores) and len(set(scores)) == 3
+    lines = run("compare", "small.png", *others, "--metric", "vqscore", "--json").lines
+    assert [line["scores"]["vqscore"] for line in lines] == pytest.approx(scores[1:], rel=1e-3)
+
+
+def test_a_metric_without_its_weights_is_left_out_unless_asked_for(run, others, shipped, tmp_path):
+    shipped(tmp_path)
+    (line, _) = run("compare", "small.png", *others, "--json").lines
+    assert "psnr" in line["scores"] and "vqscore" not in line["scores"]
+    told = run("compare", "small.png", *others, "-m", "vqscore", expect=7).stderr
+    assert "--metric vqscore is not installed. Its weights did not come along" in told
+
+
 def test_a_metric_needs_larger_pictures(run, others):
     done = run("compare", "small.png", *others)
     row = done.stdout.decode().splitlines()[2].split()

@@ -1,0 +1,165 @@
+"""VQscore: its windows, its network, and what the weights that ship say of photographs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metrics.degraded import jpeg
+from tiny_weights import vqscore_network
+from torch.utils.flop_counter import FlopCounterMode
+
+from kcompress.errors import MissingProgramError, UnsupportedError, WeightsError
+from kcompress.images import Image, Pixels
+from kcompress.inference import weights as weight_files
+from kcompress.inference.engine import OnnxEngine, TorchEngine, cuda_devices
+from kcompress.inference.tiling import batch
+from kcompress.metrics import METRICS, Scorer
+from kcompress.metrics.vqscore import vqscore, windows
+from kcompress.metrics.vqscore_network import VQscoreNetwork
+
+Shipped = Callable[[Path], None]
+trained = pytest.mark.skipif(not weight_files.is_shipped("vqscore"), reason="the weights vqscore are not trained yet")
+
+
+def places(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of each window, read from pixels that know where they are."""
+    y, x = np.mgrid[0:height, 0:width]
+    known = np.dstack([y, x])
+    return [
+        (slice(window[0, 0, 0], window[-1, 0, 0] + 1), slice(window[0, 0, 1], window[0, -1, 1] + 1))
+        for window in windows(known)  # type: ignore[arg-type]
+    ]
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(height=st.integers(64, 2000), width=st.integers(64, 2000))
+def test_windows_are_of_one_size_and_cover_the_picture(height: int, width: int) -> None:
+    found = places(height, width)
+    (size,) = {(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in found}
+    assert all(side % 32 == 0 and 64 <= side <= 320 for side in size)
+    assert all(rows.start % 8 == columns.start % 8 == 0 for rows, columns in found)
+    seen = np.zeros((height, width), bool)
+    for rows, columns in found:
+        seen[rows, columns] = True
+    for covered, length, side in zip((seen.any(axis=1), seen.any(axis=0)), (height, width), size, strict=True):
+        rest = length - int(covered.sum())
+        assert covered[: length - rest].all(), "nothing but the end may be missing"
+        assert rest < (8 if length > 320 else 32)
+        assert length > 320 or side == length // 32 * 32
+    assert seen.sum() == seen.any(axis=1).sum() * seen.any(axis=0).sum()
+
+
+def test_no_more_windows_than_needed_and_the_ends_are_among_them() -> None:
+    assert places(320, 64) == [(slice(0, 320), slice(0, 64))]
+    assert places(64, 321) == [(slice(0, 64), slice(0, 192)), (slice(0, 64), slice(128, 320))]
+    assert len(places(1080, 1920)) == 4 * 6
+    assert places(1080, 1920)[-1] == (slice(792, 1080), slice(1600, 1920))
+
+
+def test_the_score_is_the_mean_over_the_windows(tiny_weights: Path, shipped: Shipped, lake: Image) -> None:
+    shipped(tiny_weights)
+    each = [vqscore(window) for window in windows(lake.pixels)]
+    assert len(each) == 4 and max(each) - min(each) > 1e-3
+    assert vqscore(lake.pixels) == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_the_same_bits_twice_and_by_every_way(tiny_weights: Path, shipped: Shipped, photo: Pixels) -> None:
+    shipped(tiny_weights)
+    first = vqscore(photo)
+    assert isinstance(first, float) and 0 <= first <= 100
+    metric = METRICS["vqscore"]
+    assert first == vqscore(photo.copy()) == metric.score(255 - photo, photo)  # whatever the original
+    assert first == Scorer(photo, ["psnr", "vqscore"])(photo)["vqscore"]
+    assert metric.score(photo, 255 - photo) != first
+    mirrored = photo[:, ::-1]
+    assert vqscore(mirrored) == vqscore(mirrored.copy())
+
+
+@pytest.mark.parametrize(("height", "width"), [(63, 200), (200, 63), (1, 1)])
+def test_a_picture_that_is_too_small(
+    tiny_weights: Path, shipped: Shipped, lake: Image, height: int, width: int
+) -> None:
+    shipped(tiny_weights)
+    pixels = lake.pixels[:height, :width]
+    with pytest.raises(UnsupportedError, match=f"vqscore needs 64 pixels a side; the picture has {width}x{height}"):
+        METRICS["vqscore"].score(pixels, pixels)
+
+
+def test_the_smallest_picture(tiny_weights: Path, shipped: Shipped, lake: Image) -> None:
+    shipped(tiny_weights)
+    assert 0 <= METRICS["vqscore"].score(lake.pixels[:64, :64], lake.pixels[:64, :64]) <= 100
+
+
+def test_without_its_weights(shipped: Shipped, tmp_path: Path, photo: Pixels) -> None:
+    shipped(tmp_path)
+    with pytest.raises(WeightsError, match=r"the weights vqscore did not come along: .* Reinstall kcompress\."):
+        vqscore(photo)
+    assert not METRICS["vqscore"].available()
+    with pytest.raises(MissingProgramError, match=r"vqscore is not installed\. Its weights did not come along"):
+        METRICS["vqscore"].judge(photo)
+
+
+def test_onnx_runtime_equals_torch(tiny_weights: Path, lake: Image) -> None:
+    engine = OnnxEngine(tiny_weights / "vqscore.onnx")
+    for height, width in ((64, 64), (96, 320), (320, 224)):
+        pixels = batch(lake.pixels[:height, :width])
+        onnx = engine(pixels)
+        assert onnx.shape == (1, 1)
+        for device in ("cpu", *(["cuda:0"] if cuda_devices() else [])):
+            assert np.abs(TorchEngine(vqscore_network(), device)(pixels) - onnx).max() < 1e-3
+
+
+def test_the_network_does_not_care_where_in_the_window_things_are() -> None:
+    """Tokens have no positions: halves that swap their places change nothing but what lies at their seam."""
+    network = vqscore_network()
+    left, right = torch.rand(2, 1, 3, 128, 128)
+    flat = torch.full((1, 3, 128, 64), 0.5)  # wider than the backbone reaches
+    one, other = (
+        torch.cat([flat, first, flat, flat, second, flat], dim=3) for first, second in ((left, right), (right, left))
+    )
+    with torch.inference_mode():
+        assert network(one).item() == pytest.approx(network(other).item(), abs=1e-3)
+        assert network(one).item() != pytest.approx(network(left).item(), abs=1e-3)
+
+
+def test_any_network_scores_in_range() -> None:
+    network = vqscore_network()
+    for bias in (-50.0, 50.0):
+        torch.nn.init.constant_(network.head[1].bias, bias)
+        with torch.inference_mode():
+            scores = network(torch.rand(3, 3, 64, 96))
+        assert scores.shape == (3, 1) and scores.min() >= 0 and scores.max() <= 100
+
+
+def test_the_cost_that_its_docstring_tells() -> None:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        VQscoreNetwork().eval()(torch.rand(1, 3, 224, 224))
+    per_pixel = counter.get_total_flops() / 224**2
+    assert per_pixel == pytest.approx(28e3, rel=0.05)
+
+
+@trained
+def test_the_score_falls_with_the_quality_of_a_jpeg(lake: Image) -> None:
+    scores = [vqscore(jpeg(lake.pixels, quality)) for quality in (95, 75, 50, 30, 10)]
+    assert scores == sorted(set(scores), reverse=True)
+    assert 0 <= scores[-1] < scores[0] - 20 and scores[0] <= 100
+    assert vqscore(lake.pixels) > scores[1]
+
+
+@trained
+def test_the_shipped_weights_give_the_same_bits_for_the_same_picture(lake: Image) -> None:
+    worse = jpeg(lake.pixels, 40)
+    assert len({vqscore(worse) for _ in range(3)}) == 1
+
+
+@trained
+def test_the_shipped_graph_equals_the_shipped_tensors(lake: Image) -> None:
+    weights = weight_files.open_shipped("vqscore")
+    module = VQscoreNetwork(**weights.arguments)
+    module.load_state_dict(weights.tensors())
+    pixels = batch(jpeg(lake.pixels, 30)[:224, :224])
+    assert np.abs(OnnxEngine(weights.onnx)(pixels) - TorchEngine(module, "cpu")(pixels)).max() < 0.01
