@@ -1,6 +1,7 @@
 """``kcompress label``: the best filters of every picture of a data set, as training labels."""
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ import typer
 from kcompress import storage
 from kcompress.cli import options, output
 from kcompress.cli.reporting import reported
-from kcompress.errors import KcompressError, MissingProgramError, UsageError
+from kcompress.errors import InputError, KcompressError, MissingProgramError, ProgramError, UsageError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from kcompress.dataset import DataSet
     from kcompress.labeling.plan import Patches, Plan
     from kcompress.labeling.run import Outcome
     from kcompress.labeling.summary import Line
@@ -81,15 +83,16 @@ def label(
     Score = Z(quality) - Z(bits per pixel) over the groups of a picture (Kuchen paper, Algorithm 1). Prints the path
     of labels.csv; summary.md and summary.png lie beside it.
     """
-    from kcompress.dataset import DataSet
     from kcompress.inference.engine import resolve_device
     from kcompress.labeling.plan import Plan
     from kcompress.labeling.run import rows_before, run
     from kcompress.pool import Limits, Means
 
-    means = Means(resolve_device(device), Limits(guetzli_seconds, guetzli_memory, guetzli_jobs, cache or _cache()))
+    means = Means(
+        resolve_device(device), Limits(guetzli_seconds, guetzli_memory, guetzli_jobs, (cache or _cache()).absolute())
+    )
     plan = Plan(
-        dataset=DataSet(dataset),
+        dataset=_dataset(dataset),
         codec=codec.value,
         quality=_quality(codec.value, quality),
         pool=_pool(pool, means),
@@ -103,7 +106,7 @@ def label(
         means=means,
     )
     plan.check()
-    names = plan.dataset.names()
+    names = _names(plan.dataset, target)
     before = rows_before(plan, target, resume=resume)
     with (
         _executor(jobs or options.cores(), cluster) as (executor, ahead),
@@ -149,6 +152,34 @@ def _json(plan: "Plan", outcome: "Outcome", lines: "list[Line]", file: str) -> d
         "groups": [asdict(line) for line in lines],
         "failed": [{"path": failure.path, "error": failure.error} for failure in outcome.failures],
     }
+
+
+def _dataset(location: str) -> "DataSet":
+    """The data set as every worker finds it, wherever it was started."""
+    from kcompress.dataset import DataSet
+
+    found = DataSet(location)
+    return found if found.is_url else DataSet(str(Path(location).absolute()))
+
+
+def _names(dataset: "DataSet", target: Path) -> list[str]:
+    """Pictures of the data set; what an earlier run has put into it is none.
+
+    Raises:
+        InputError: there is no picture.
+        UsageError: the labels would lie among the pictures.
+    """
+    names = dataset.names()
+    if dataset.is_url:
+        return names
+    root, output = Path(dataset.location).resolve(), target.resolve()
+    if output == root or root.is_relative_to(output / "pictures"):
+        raise UsageError(f"-o {target}: labels would lie among the pictures of {root}. Give another folder.")
+    if root in output.parents:
+        names = [name for name in names if not (root / name).is_relative_to(output)]
+    if not names:
+        raise InputError(f"no picture was found in {root} but those of {target}. Give another folder.")
+    return names
 
 
 def _quality(codec: str, quality: int | None) -> int:
@@ -208,14 +239,28 @@ def _executor(jobs: int, cluster: str | None) -> "Iterator[tuple[Executor, int]]
         from distributed import Client
     except ImportError:
         raise MissingProgramError("--cluster needs dask. pip install 'kcompress[cluster]'.") from None
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would log, the messages below say
     try:
         client: Any = Client(cluster, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f"--cluster {cluster} does not answer ({error}). Start dask scheduler, or give tcp://HOST:PORT."
         ) from error
-    with client, client.get_executor() as executor:
+    with client:
         threads = sum(client.nthreads().values())
         if not threads:
             raise UsageError(f"--cluster {cluster} has no workers. Start dask worker {cluster}.")
-        yield executor, 2 * threads
+        executor = client.get_executor(pure=False)  # a picture may have changed since another run asked for it
+        try:
+            yield executor, 2 * threads
+        except (KcompressError, OSError, MemoryError):
+            raise
+        # Other people's machines: workers vanish, are cancelled, or have no kcompress.
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).partition("\n")[0].rstrip(".")
+            raise ProgramError(
+                f"--cluster {cluster} failed: {reason}. Check that its workers run and have this kcompress, "
+                "then go on with --resume."
+            ) from error
+        finally:
+            executor.shutdown(wait=False)  # of an interrupted run; otherwise nothing is under way

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import fsum, sqrt
+from math import fsum, isnan, nan, sqrt
 
 from kcompress.labels import Row
+from kcompress.pool import IDENTITY
 
 _LARGEST = 1e4
 """In place of infinity, which PSNR gives for equal pictures."""
@@ -20,7 +21,8 @@ def standardised(values: Sequence[float]) -> list[float]:
         return [0.0] * len(finite)
     mean = fsum(finite) / len(finite)
     deviation = sqrt(fsum((value - mean) ** 2 for value in finite) / len(finite))
-    return [(value - mean) / deviation for value in finite]
+    # Squares of the smallest differences are too small for a float.
+    return [(value - mean) / deviation if deviation else 0.0 for value in finite]
 
 
 def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, plus: bool = False) -> list[Row]:
@@ -28,15 +30,15 @@ def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, plus: b
 
     The paper prints Score = Z(VQscore) + Z(BPP) (equation 2), whose maximum would reward large files;
     its text wants "the lowest bit rate without sacrificing subjective perception", so that the score here
-    is the difference. Among equal scores the smaller file wins, then the shorter group.
+    is the difference. Among equal scores the smaller file wins, then the shorter group, the identity first.
 
     Args:
-        rows: all groups of one picture or patch; those that failed take no part.
+        rows: all groups of one picture or patch; those that failed or scored no number take no part.
         metric: whose scores decide.
         higher_is_better: of that metric.
         plus: add instead of subtract, as printed.
     """
-    sound = [row for row in rows if row.bpp is not None and metric in row.scores]
+    sound = [row for row in rows if row.bpp is not None and not isnan(row.scores.get(metric, nan))]
     sign = 1 if higher_is_better else -1
     qualities = standardised([sign * row.scores[metric] for row in sound])
     rates = standardised([row.bpp or 0.0 for row in sound])
@@ -53,4 +55,6 @@ def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, plus: b
 
 
 def _preference(row: Row) -> tuple[float, int, int, str]:
-    return row.score or 0.0, -(row.bytes or 0), -row.group.count("+"), row.group
+    # Two groups that trade quality for size score the same, but for the last bits, which must not choose.
+    length = 0 if row.group == IDENTITY else 1 + row.group.count("+")
+    return round(row.score or 0.0, 9), -(row.bytes or 0), -length, row.group

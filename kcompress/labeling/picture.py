@@ -170,7 +170,8 @@ class _Candidates:
             size, bpp = len(encoded.data), encoded.bpp
             scores = self._scorer(decode(encoded.data, self._path).pixels)
         except KcompressError as failure:
-            size, bpp, scores, error = None, None, {}, str(failure)
+            # One line: a row that a kill cuts short is then a line that is cut short.
+            size, bpp, scores, error = None, None, {}, " ".join(str(failure).split())
         return Row(
             **key._asdict(), path=self._path, width=self._image.width, height=self._image.height,
             bytes=size, bpp=bpp, z_quality=None, z_bpp=None, score=None, chosen=0, label="",
@@ -182,16 +183,17 @@ class _Candidates:
         names = tuple(filter.name for filter in group.filters)
         if names not in self._filtered:
             try:
-                self._filtered[names] = group.filters[-1].apply(self._pixels(group.prefix))
+                found = group.filters[-1].apply(self._pixels(group.prefix))
+                self._filtered[names] = self._image.with_pixels(found).pixels  # grey stays grey
             except KcompressError as error:
                 self._filtered[names] = error
             # A filter is foreign code: whatever it raises is its row's error, and the run goes on.
             except Exception as error:
                 self._filtered[names] = KcompressError(f"{group.filters[-1].name}: {type(error).__name__}: {error}")
-        found = self._filtered[names]
-        if isinstance(found, KcompressError):
-            raise found
-        return found
+        result = self._filtered[names]
+        if isinstance(result, KcompressError):
+            raise result
+        return result
 
     def _label(self, group: Group) -> Pixels:
         pixels = self._pixels(group)

@@ -48,15 +48,10 @@ def rows_before(plan: Plan, output: Path, *, resume: bool) -> list[Row]:
         return []
     if not resume:
         raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
-    memory = output / MEMORY
-    if memory.is_file():
-        try:
-            kept = json.loads(memory.read_text())["same"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{memory} is no plan of a labelling. Remove it, or give another -o.") from None
-        for name, value in _same(plan).items():
-            if kept.get(name, value) != value:
-                raise UsageError(f"--resume: {name} was {kept[name]} before and is {value} now. Give another -o.")
+    kept = _remembered(output)
+    for name, value in _same(plan).items():
+        if kept.get(name, value) != value:
+            raise UsageError(f"--resume: {name} was {kept[name]} before and is {value} now. Give another -o.")
     return [row for row in labels.file(plan.metrics).read(path) if not row.error]
 
 
@@ -87,7 +82,8 @@ def run(
     """
     file = labels.file(plan.metrics)
     path = output / labels.FILE
-    memory = {"dataset": _absolute(plan), "same": _same(plan), "metric": plan.metric, "groups": _names(plan)}
+    same = {**(_remembered(output) if before else {}), **_same(plan)}
+    memory = {"dataset": _absolute(plan), "same": same, "metric": plan.metric, "groups": _names(plan)}
     storage.write(str(output / MEMORY), json.dumps(memory, indent=1).encode())
     done: dict[str, Labelled] = {}
     try:
@@ -95,11 +91,8 @@ def run(
         journal = Journal(file, path)
         try:
             for labelled in _results(plan, names, output, before, executor, ahead):
-                for name, png in labelled.pictures:
-                    storage.write(str(output / name), png)
-                if labelled.computed:
-                    journal.append(labelled.rows)
-                done[labelled.path] = labelled
+                _keep(labelled, output, journal)
+                done[labelled.path] = replace(labelled, pictures=())  # they are large
                 progress()
         finally:
             journal.close()
@@ -113,13 +106,26 @@ def run(
     return outcome
 
 
+def _keep(labelled: Labelled, output: Path, journal: Journal[Row]) -> None:
+    """Put rows and labels on the disk, so that a label is never of another row than the last that names it."""
+    for name, _ in labelled.pictures:
+        (output / name).unlink(missing_ok=True)  # of an earlier choice; what is missing is made again
+    if labelled.computed or labelled.pictures:
+        journal.append(labelled.rows)
+    for name, png in labelled.pictures:
+        storage.write(str(output / name), png)
+
+
 def _results(
     plan: Plan, names: Sequence[str], output: Path, before: Sequence[Row], executor: Executor, ahead: int
 ) -> Iterator[Labelled]:
     """First what is done already, without the executor, then the rest as it comes."""
     known: dict[str, dict[Key, Row]] = {}
+    shown: dict[str, Key] = {}
     for row in before:
         known.setdefault(row.sha256, {})[row.key] = row
+        if row.chosen:
+            shown[row.label] = row.key
     rest: list[tuple[Plan, str, tuple[Row, ...]]] = []
     for name in names:
         mine: dict[Key, Row] = {}
@@ -130,7 +136,9 @@ def _results(
                 found = settled(plan, name, data, mine) if mine else None
             except KcompressError as error:
                 found = Labelled(name, error=str(error))
-            if found is not None and all((output / row.label).is_file() for row in found.rows if row.chosen):
+            if found is not None and all(
+                shown.get(row.label) == row.key and (output / row.label).is_file() for row in found.rows if row.chosen
+            ):
                 yield found
                 continue
         rest.append((plan, name, tuple(mine.values())))
@@ -157,6 +165,17 @@ def _names(plan: Plan) -> list[str]:
 
 def _absolute(plan: Plan) -> str:
     return plan.dataset.location if plan.dataset.is_url else str(Path(plan.dataset.location).absolute())
+
+
+def _remembered(output: Path) -> dict[str, str]:
+    """What `_same` gave for the rows that are there."""
+    memory = output / MEMORY
+    if not memory.is_file():
+        return {}
+    try:
+        return dict(json.loads(memory.read_text())["same"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{memory} is no plan of a labelling. Remove it, or give another -o.") from None
 
 
 def _same(plan: Plan) -> dict[str, str]:
