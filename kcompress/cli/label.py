@@ -144,6 +144,7 @@ def _report(plan: "Plan", outcome: "Outcome", target: Path, pictures: int, *, as
 def _json(plan: "Plan", outcome: "Outcome", lines: "list[Line]", file: str) -> dict[str, object]:
     """The summary for programs: what the table shows, in numbers."""
     return {
+        "type": "labelled",
         "labels": file,
         "codec": plan.codec,
         "quality": plan.quality,

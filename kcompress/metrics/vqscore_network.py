@@ -55,35 +55,44 @@ class _Encoder(nn.Module):
 class VQscoreNetwork(nn.Module):
     """Scores a window of a picture.
 
+    It is shown the picture, and beside it what differs from the means of 3x3 and 9x9 pixels around, with a
+    logarithm that makes faint traces as plain as edges: without it, learning takes many times longer.
     A token stands for 32x32 pixels and sees every level of the backbone, the finest too, for that is
-    where a codec's traces are. The encoder's extra token becomes the score. There are no positions:
-    quality does not depend on where in the window it is good or bad.
+    where a codec's traces are. The mean of the encoder's tokens becomes the score. There are no
+    positions: quality does not depend on where in the window it is good or bad.
 
     Shapes: (N, 3, H, W) RGB 0..1, H and W multiples of 32 -> (N, 1), 0..100.
-    Cost: 28 kFLOP a pixel.
+    Cost: 31 kFLOP a pixel.
     """
 
     CHANNELS = (32, 64, 96, 128, 160)
 
     def __init__(self, tokens: int = 128, heads: int = 4, layers: int = 2) -> None:
         super().__init__()
-        levels = [nn.Sequential(_convolution(3, 32, 5, 2), _convolution(32, 32, 3, 1))]
+        levels = [nn.Sequential(_convolution(9, 32, 5, 2), _convolution(32, 32, 3, 1))]
         for fine, coarse in zip(self.CHANNELS, self.CHANNELS[1:], strict=False):
             levels.append(nn.Sequential(_convolution(fine, coarse, 3, 2), _Residual(coarse)))
         self.levels = nn.ModuleList(levels)
         self.tokens = nn.Linear(sum(self.CHANNELS), tokens)
-        self.summary = nn.Parameter(torch.zeros(1, 1, tokens))
         self.encoder = nn.Sequential(*(_Encoder(tokens, heads) for _ in range(layers)))
         self.head = nn.Sequential(nn.LayerNorm(tokens), nn.Linear(tokens, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image - 0.5
+        x = torch.cat([image - 0.5, _faint(image, 3), _faint(image, 9)], dim=1)
         pooled = []
         for number, level in enumerate(self.levels):
             x = level(x)
             side = MULTIPLE >> (number + 1)
             pooled.append(F.avg_pool2d(x, side) if side > 1 else x)
         tokens = self.tokens(torch.cat(pooled, dim=1).flatten(2).transpose(1, 2))
-        tokens = torch.cat([self.summary.expand(tokens.shape[0], -1, -1), tokens], dim=1)
-        score: Tensor = 100 * torch.sigmoid(self.head(self.encoder(tokens)[:, 0]).float())
+        score: Tensor = 100 * torch.sigmoid(self.head(self.encoder(tokens).mean(dim=1)).float())
         return score
+
+
+def _faint(image: Tensor, size: int) -> Tensor:
+    """What differs from the mean around, sign(d) log(1 + |d|) of the difference in grey levels."""
+    reach = size // 2
+    rows = F.avg_pool2d(image, (size, 1), 1, (reach, 0), count_include_pad=False)
+    around = F.avg_pool2d(rows, (1, size), 1, (0, reach), count_include_pad=False)
+    difference = (image - around) * 255
+    return torch.sign(difference) * torch.log1p(difference.abs())

@@ -38,7 +38,12 @@ class QualityRecipe:
         steps: optimiser steps.
         contents: different regions in a batch.
         versions: of each region in a batch: the ranking pairs come from them.
-        side: of the crops that the network sees, pixels, a multiple of 32.
+        side: of the crops that the network sees, pixels, a multiple of 32; small ones first, for speed.
+        aligned: share of batches whose crops begin where the codecs' blocks do, as the score's windows mostly do;
+            to find traces of blocks at any place takes far longer to learn.
+        large_side: of the crops at the end, of fewer regions.
+        large_contents: different regions in a batch of large crops.
+        large_from: share of the steps after which crops are large.
         learning_rate: of AdamW at its highest, after ``warmup`` steps; it falls along a cosine to nothing.
         weight_decay: of AdamW.
         warmup: steps.
@@ -52,18 +57,22 @@ class QualityRecipe:
     """
 
     regions: int = 4
-    steps: int = 3_000
-    contents: int = 8
+    steps: int = 2_200
+    contents: int = 12
     versions: int = 4
-    side: int = 224
-    learning_rate: float = 1e-3
+    side: int = 128
+    aligned: float = 0.85
+    large_side: int = 224
+    large_contents: int = 4
+    large_from: float = 0.85
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 100
     ranking: float = 0.5
     margin: float = 10.0
-    averaging: float = 0.995
+    averaging: float = 0.99
     exact_from: float = 0.9
-    validate_every: int = 250
+    validate_every: int = 100
     held_out: float = 0.06
     seed: int = 0
 
@@ -81,26 +90,28 @@ class Batch:
     targets: Tensor
 
 
-def made(data: QualityData) -> NDArray[np.int64]:
+def complete(data: QualityData) -> NDArray[np.int64]:
     """Columns of the kinds that were made of every region."""
     return np.flatnonzero(~np.isnan(data.scores).any(axis=0))
 
 
 def batches(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe) -> Iterator[Batch]:
     """Endless batches; all versions of a region are cut at the same place."""
-    targets = target(data.scores)
-    kinds = made(data)
-
     def batch(number: int) -> Batch:
         random = np.random.default_rng([recipe.seed, 3, number])
-        crops, wanted = [], np.empty((recipe.contents, recipe.versions), np.float32)
-        for row, region in enumerate(random.choice(regions, recipe.contents, replace=False)):
-            top, left = random.integers(SIDE - recipe.side + 1, size=2)
-            mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)
-            chosen = random.choice(kinds, recipe.versions, replace=False)
-            wanted[row] = targets[region, chosen]
+        large = number >= recipe.large_from * recipe.steps
+        side = recipe.large_side if large else recipe.side
+        contents = recipe.large_contents if large else recipe.contents
+        grid = 8 if random.random() < recipe.aligned else 1
+        crops, wanted = [], np.empty((contents, recipe.versions), np.float32)
+        for row, region in enumerate(random.choice(regions, contents, replace=False)):
+            top, left = grid * random.integers((SIDE - side) // grid + 1, size=2)
+            mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)  # sides are multiples of 8: stays aligned
+            made = np.flatnonzero(~np.isnan(data.scores[region]))
+            chosen = random.choice(made, recipe.versions, replace=False)
+            wanted[row] = target(data.scores[region, chosen])
             crops += [
-                data.pixels[region, kind, top : top + recipe.side, left : left + recipe.side][:, mirrored]
+                data.pixels[region, kind, top : top + side, left : left + side][:, mirrored]
                 for kind in chosen
             ]
         return Batch(tensor(crops), torch.from_numpy(wanted))
@@ -132,7 +143,7 @@ def scores(model: nn.Module, data: QualityData, regions: Sequence[int], side: in
     """Scores of the middles of whole regions, (regions, kinds that were made)."""
     margin = (SIDE - side) // 2
     middle = slice(margin, margin + side)
-    crops = (data.pixels[region][made(data), middle, middle] for region in regions)
+    crops = (data.pixels[region][complete(data), middle, middle] for region in regions)
     return np.stack([model(tensor(list(crop)))[:, 0].numpy() for crop in crops]).astype(np.float64)
 
 
@@ -145,10 +156,10 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
 def validated(model: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
     """How well the network orders held-out regions: Spearman overall and by kind, and its mean error in points."""
     found = scores(model, data, regions, side)
-    wanted = target(data.scores[regions][:, made(data)])
+    wanted = target(data.scores[regions][:, complete(data)])
     by_kind = {
         [*KINDS][kind]: round(correlation(found[:, column], wanted[:, column]), 3)
-        for column, kind in enumerate(made(data))
+        for column, kind in enumerate(complete(data))
         if np.ptp(wanted[:, column]) > 0
     }
     within = float(np.mean([correlation(row, other) for row, other in zip(found, wanted, strict=True)]))
@@ -199,7 +210,7 @@ def train(
                 else:
                     old.copy_(new)  # batch norm counts its batches
         if (step + 1) % recipe.validate_every == 0 or step + 1 == recipe.steps:
-            found = validated(average, data, held_out, recipe.side)
+            found = validated(average, data, held_out, recipe.large_side)
             save_file({name: value.contiguous() for name, value in average.state_dict().items()},
                       checkpoints / f"step-{step + 1:06d}.safetensors")  # fmt: skip
             minutes = (time.perf_counter() - began) / 60
@@ -268,7 +279,7 @@ def main(
     for done, quality_data in prepare(pictures, prepared, recipe.regions, recipe.seed, kinds):
         if done % (40 * recipe.regions) == 0:
             console.print(f"{done} regions of {len(quality_data.scores)}")
-    regions = [int(region) for region, photo in enumerate(quality_data.pictures) if held_out[photo]]
+    regions = [int(region) for region, photo in enumerate(quality_data.pictures) if held_out[photo]][:: recipe.regions]
     began = time.perf_counter()
     model, found = train(recipe, quality_data, regions, checkpoints, console, start)
     card = {

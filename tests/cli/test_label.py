@@ -77,7 +77,7 @@ def test_labels_of_a_folder(run, album, folder):
 
 def test_json_for_programs(label, album, folder):
     (found,) = label("--json").lines
-    assert list(found) == ["labels", "codec", "quality", "metric", "computed", "groups", "failed"]
+    assert list(found) == ["type", "labels", "codec", "quality", "metric", "computed", "groups", "failed"]
     assert (found["labels"], found["codec"], found["quality"], found["metric"]) == (
         "labels/labels.csv", "jpeg", 75, "psnr",
     )  # fmt: skip
