@@ -423,3 +423,20 @@ def test_a_file_cut_at_any_byte_is_resumed(photos: Path, output: Path, filters: 
         failed = whole[:length].count(b"not this one.,\n")
         assert outcome.computed == 12 - (complete - failed)
         assert state(output) == before
+
+
+def test_a_resumed_run_may_be_killed_too(photos: Path, output: Path, killed: Callable[..., bool]) -> None:
+    this = plan(photos)
+    labelled(this, output)
+    before = state(output)
+    path = output / "labels.csv"
+    whole = path.read_bytes()
+    number, reached = 0, True
+    while reached:
+        path.write_bytes(whole[: whole.index(b"below") + 100])  # in the middle of a row
+        reached = killed(number, lambda: labelled(this, output, resume=True))
+        file(("psnr",)).read(path)
+        labelled(this, output, resume=True)
+        assert state(output) == before, number
+        number += 1
+    assert number > 5
