@@ -9,12 +9,13 @@ from kcompress import networks
 from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet, digest
 from kcompress.encoding import encode
-from kcompress.errors import KcompressError
+from kcompress.errors import KcompressError, MissingProgramError
 from kcompress.evaluation.points import Key, Point
 from kcompress.images import Image, read
+from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
-from kcompress.pool import filter_named
+from kcompress.pool import Means, filter_named
 from kcompress.workers import completed, workers
 
 
@@ -128,10 +129,18 @@ def _scorer(data: bytes, picture: str, metrics: tuple[str, ...]) -> Scorer:
 
 @lru_cache(maxsize=8)
 def preprocessor_named(name: str, device: str) -> Preprocessor | None:
-    """A network or a filter by its name; None for ``none``."""
+    """A network or a filter by its name; None for ``none``.
+
+    Raises:
+        UsageError: neither is known by this name.
+        MissingProgramError: the filter is not installed.
+    """
     if name in networks.NETWORKS:
         return networks.load(name, device=device)
-    return filter_named(name)
+    found = filter_named(name, Means(resolve_device(device)))
+    if not found.kind.available():
+        raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")
+    return found
 
 
 def check(plan: Plan) -> None:
