@@ -1,5 +1,7 @@
 """Pictures and weights that every test can ask for by name."""
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +49,33 @@ def one_pixel() -> Image:
 def thin() -> Image:
     """1 wide, 200 tall."""
     return Image(smooth(1, 200))
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> dict[str, Path]:
+    """The devices null and full; for root copies of them, for root could rename a file over /dev/null."""
+    if os.geteuid() != 0:
+        return {name: Path("/dev", name) for name in ("null", "full")}
+    folder = tmp_path / "devices"
+    folder.mkdir()
+    try:
+        for name, minor in (("null", 3), ("full", 7)):
+            os.mknod(folder / name, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+            (folder / name).write_bytes(b"")  # a file system without devices refuses
+    except OSError as error:
+        pytest.skip(f"no device can be made here: {error}")
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Of torch: small networks gain nothing from two, and on a busy machine threads wait long for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

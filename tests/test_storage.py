@@ -78,13 +78,13 @@ def test_a_hard_link_is_left_with_the_old_content(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_devices_are_written_to_and_not_replaced(folder: Path) -> None:
-    storage.write("/dev/null", b"x")
-    (folder / "link").symlink_to("/dev/null")
-    storage.write(str(folder / "link"), b"x")
-    with pytest.raises(OutputError, match=r"/dev/full cannot be written: No space left on device\. Free some space\."):
-        storage.write("/dev/full", b"x")
-    assert Path("/dev/full").is_char_device() and Path("/dev/null").is_char_device()
+def test_devices_are_written_to_and_not_replaced(folder: Path, devices: dict[str, Path]) -> None:
+    (folder / "link").symlink_to(devices["null"])
+    for path in (devices["null"], folder / "link"):
+        storage.write(str(path), b"x")
+    with pytest.raises(OutputError, match=r"/full cannot be written: No space left on device\. Free some space\."):
+        storage.write(str(devices["full"]), b"x")
+    assert all(path.is_char_device() for path in devices.values())
     assert (folder / "link").is_symlink()
 
 
