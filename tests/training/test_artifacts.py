@@ -1,0 +1,265 @@
+"""Training of the artifact removal: patches, objective, and the whole way to weights that the filter uses."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pictures import psnr, smooth
+from PIL import Image as Pil
+from rich.console import Console
+
+from kcompress.images import Image, Pixels
+from kcompress.inference import weights as weight_files
+from kcompress.pool import filter_named
+from kcompress.pool.artifacts_network import ArtifactRemoval
+from kcompress.training import artifacts
+from kcompress.training.artifacts import (
+    JUDGED,
+    MARGIN,
+    ArtifactRecipe,
+    Pair,
+    alike,
+    batches,
+    gains,
+    hevc_bank,
+    load,
+    objective,
+    region,
+    restored,
+    train,
+)
+from kcompress.training.distortions import compression
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUIET = Console(quiet=True)
+TINY = ArtifactRecipe(
+    width=4, steps=40, alike=2, kinds=2, side=32, learning_rate=3e-3, warmup=5, clean=0, twice=0, shifted=0,
+    hevc_regions=4, averaging=0.9, validate_every=20,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def photo(lake: Image) -> Pixels:
+    """(300, 320, 3): HEVC's regions fit in."""
+    return np.ascontiguousarray(lake.pixels[60:360, 200:520])
+
+
+@pytest.fixture(scope="module")
+def bank(photo: Pixels) -> list[list[Pair]]:
+    return hevc_bank([photo], TINY)
+
+
+def random(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_regions_come_from_all_pictures_mirrored_or_not(photo: Pixels) -> None:
+    y, x = np.mgrid[0:60, 0:70].astype(np.uint8)
+    pictures = [np.dstack([y, x, np.full_like(x, number)]) for number in range(2)]
+    source = random()
+    seen = set()
+    for _ in range(200):
+        found = region(pictures, 50, source)
+        assert found.shape == (50, 50, 3) and found.flags.c_contiguous
+        mirrored = bool(found[0, 0, 1] > found[0, 1, 1])
+        top, left = int(found[0, 0, 0]), int(found[0, -1 if mirrored else 0, 1])
+        whole = pictures[found[0, 0, 2]][top : top + 50, left : left + 50]
+        assert np.array_equal(found[:, ::-1] if mirrored else found, whole)
+        seen.add((int(found[0, 0, 2]), mirrored))
+        assert top <= 10 and left <= 20
+    assert len(seen) == 4
+    assert region([photo[:50, :50]], 50, source).shape == (50, 50, 3)
+
+
+def test_the_bank_holds_regions_of_one_quality_each(bank: list[list[Pair]], photo: Pixels) -> None:
+    assert [len(pairs) for pairs in bank] == [2, 2]
+    for pair in (pair for pairs in bank for pair in pairs):
+        assert pair.clean.shape == pair.compressed.shape == (288, 288, 3)
+        assert 20 < psnr(pair.clean, pair.compressed) < 60
+    again = hevc_bank([photo], TINY)
+    assert all(
+        np.array_equal(one.compressed, other.compressed)
+        for pairs, others in zip(bank, again, strict=True)
+        for one, other in zip(pairs, others, strict=True)
+    )
+
+
+def test_clean_patches_are_left_alone(photo: Pixels, bank: list[list[Pair]]) -> None:
+    """What does not come from the bank and is not compressed equals its original."""
+    recipe = replace(TINY, clean=1)
+    equal = [
+        all(np.array_equal(pair.clean, pair.compressed) for pair in alike([photo], bank, recipe, random(seed)))
+        for seed in range(40)
+    ]
+    assert 25 <= sum(equal) < 40, "a fifth comes from the bank"
+
+
+@pytest.mark.parametrize("shifted", [0, 1])
+@pytest.mark.parametrize("twice", [0, 1])
+def test_patches_are_cut_alike_before_and_after(
+    photo: Pixels, bank: list[list[Pair]], shifted: float, twice: float
+) -> None:
+    recipe = replace(TINY, shifted=shifted, twice=twice)
+    for seed in range(12):
+        pairs = alike([photo], bank, recipe, random(seed))
+        assert len(pairs) == recipe.alike
+        for pair in pairs:
+            assert pair.clean.shape == pair.compressed.shape == (recipe.side, recipe.side, 3)
+            # A cut at another place would differ by far more than any codec changes.
+            assert 12 < psnr(pair.clean, pair.compressed) < 70
+
+
+def grid(pixels: Pixels) -> tuple[int, int]:
+    """Row and column, 0..7, before which the steps between neighbours are largest: the corner of JPEG's blocks."""
+    luma = pixels.astype(int).sum(axis=2)
+    rows, columns = np.abs(np.diff(luma, axis=0)).sum(axis=1), np.abs(np.diff(luma, axis=1)).sum(axis=0)
+    return tuple(  # type: ignore[return-value]
+        (int(np.argmax([steps[start::8].mean() for start in range(8)])) + 1) % 8 for steps in (rows, columns)
+    )
+
+
+def test_blocks_begin_at_the_corner_unless_patches_are_shifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "random_compression", lambda *_: compression("jpeg", 8, "444"))
+    pictures = [smooth(200, 200)]
+    corners = {}
+    for shifted in (0, 1):
+        recipe = replace(TINY, shifted=shifted, side=64, alike=1)
+        # An empty bank: seeds that would ask it are left out.
+        seeds = [seed for seed in range(40) if random(seed).random() >= 0.2]
+        corners[shifted] = {grid(alike(pictures, [], recipe, random(seed))[0].compressed) for seed in seeds}
+    assert corners[0] == {(0, 0)}
+    assert len(corners[1]) > 10
+
+
+def test_twice_compresses_once_more(photo: Pixels, bank: list[list[Pair]], monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    def drawn(source: np.random.Generator, codec: str) -> object:
+        steps.append(codec)
+        return compression("jpeg", 50)
+
+    monkeypatch.setattr(artifacts, "random_compression", drawn)
+    counts = {}
+    for twice in (0, 1):
+        counts[twice] = []
+        for seed in range(30):
+            steps.clear()
+            alike([photo], bank, replace(TINY, twice=twice), random(seed))
+            counts[twice].append(len(steps))
+    assert set(counts[0]) == {0, 1}  # none: HEVC from the bank
+    assert [more - less for less, more in zip(counts[0], counts[1], strict=True)] == [1] * 30
+
+
+def test_batches_follow_the_seed(photo: Pixels, bank: list[list[Pair]]) -> None:
+    def first(recipe: ArtifactRecipe, count: int = 3) -> list[torch.Tensor]:
+        stream = batches([photo], bank, recipe)
+        found = [next(stream) for _ in range(count)]
+        stream.close()
+        for compressed, clean in found:
+            assert compressed.shape == clean.shape == (4, 3, 32, 32)
+            assert 0 <= float(compressed.min()) < float(compressed.max()) <= 1
+            assert not torch.equal(compressed, clean)
+        return [compressed for compressed, _ in found]
+
+    one, again, other = first(TINY), first(TINY), first(replace(TINY, seed=1))
+    assert all(torch.equal(*pair) for pair in zip(one, again, strict=True))
+    assert not torch.equal(one[0], other[0]) and not torch.equal(one[0], one[1])
+
+
+def test_the_objective_averages_decibels_over_kinds() -> None:
+    recipe = replace(TINY, kinds=2, alike=2, floor=1.0)
+    clean = torch.zeros(4, 3, 8, 8)
+    errors = torch.tensor([3.0, 5.0, 0.0, 40.0]) / 255  # two kinds of two patches
+    expected = np.mean(10 * np.log10(np.array([(9 + 25) / 2, (0 + 1600) / 2]) + 1))
+    assert float(objective(clean + errors[:, None, None, None], clean, recipe)) == pytest.approx(expected, rel=1e-5)
+    assert float(objective(clean, clean, recipe)) == pytest.approx(0)
+
+
+def test_every_quality_counts_alike() -> None:
+    """A tenth less error is the same gain in a bad patch and in a good one."""
+    recipe = replace(TINY, kinds=2, alike=1, floor=1e-6)
+    clean = torch.zeros(2, 3, 8, 8)
+    base = torch.tensor([20.0, 2.0]) / 255
+
+    def loss(first: float, second: float) -> float:
+        return float(objective(clean + (base * torch.tensor([first, second]))[:, None, None, None], clean, recipe))
+
+    assert loss(0.9, 1) == pytest.approx(loss(1, 0.9), abs=1e-4)
+    assert loss(0.9, 1) < loss(1, 1) - 0.4
+
+
+def test_gains_are_those_of_the_network(photo: Pixels) -> None:
+    picture = photo[:64, :96]
+    assert np.array_equal(restored(ArtifactRemoval(2), picture), picture)
+    assert gains(ArtifactRemoval(2), [picture], JUDGED[:2]) == {"jpeg q=10": 0, "jpeg q=20": 0}
+    perfect = {compression("jpeg", 10).apply(picture).tobytes(): picture}
+
+    class Oracle(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            seen = image[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+            clean = perfect[seen.tobytes()].astype(np.float32) + 1  # one level too bright: 48.13 dB
+            return torch.from_numpy(clean / 255).permute(2, 0, 1)[None]
+
+    expected = 20 * np.log10(255) - psnr(picture, compression("jpeg", 10).apply(picture))
+    assert gains(Oracle(), [picture], JUDGED[:1]) == {"jpeg q=10": pytest.approx(expected, abs=0.05)}
+
+
+def test_pictures_that_are_held_out_are_not_trained_on(tmp_path: Path, lake: Image) -> None:
+    for number in range(12):
+        side = 288 + number if number else 200  # the first is too small to train on
+        Pil.fromarray(lake.pixels[:side, number : number + 300]).save(tmp_path / f"{number:02}.jpg", quality=90)
+    recipe = replace(TINY, held_out=0.5)
+    kept, corners = load(tmp_path, recipe)
+    out = [path for path in sorted(tmp_path.glob("*.jpg")) if artifacts.is_held_out(path, 0.5)]
+    assert len(corners) == len(out) and 0 < len(out) < 12
+    assert len(kept) == 12 - len({*out, tmp_path / "00.jpg"})
+    assert all(min(picture.shape[:2]) >= 288 for picture in kept)
+    assert all(side % 8 == 0 for picture in corners for side in picture.shape[:2])
+    for share in (0, 1):
+        with pytest.raises(ValueError, match="holds 12 JPEG pictures, too few"):
+            load(tmp_path, replace(recipe, held_out=share))
+
+
+def test_the_margin_hides_the_edges_of_the_cut(photo: Pixels) -> None:
+    assert MARGIN % 8 == 0 and ArtifactRecipe().side % 8 == 0
+    assert ArtifactRecipe().side + 2 * MARGIN <= 288, "HEVC's regions hold a patch with its margin"
+
+
+def test_training_restores_pictures(photo: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "random_compression", lambda *_: compression("jpeg", 10, "420"))
+    monkeypatch.setattr(artifacts, "JUDGED", JUDGED[:1])
+    model, found = train(TINY, [photo], [photo[:96, :96]], tmp_path, QUIET)
+    assert found["jpeg q=10"] > 0.05
+    assert found == gains(model, [photo[:96, :96]], JUDGED[:1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000020.safetensors", "step-000040.safetensors"]
+
+
+def test_a_diverging_loss_stops(photo: Pixels, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="at step"):
+        train(replace(TINY, learning_rate=1e30, warmup=1), [photo], [photo[:64, :64]], tmp_path, QUIET)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
+def test_from_photographs_to_the_filter(
+    lake: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: Callable[[Path], None]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(12):
+        Pil.fromarray(lake.pixels[number : number + 290, :300]).save(photos / f"{number}.jpg", quality=90 + number)
+    monkeypatch.setattr(artifacts, "ArtifactRecipe", lambda: replace(TINY, held_out=0.5))
+    artifacts.main(photos, tmp_path / "ar", steps=3, data="of a lake", checkpoints=tmp_path / "checkpoints")
+    weights = weight_files.open_weights(tmp_path / "ar.onnx", "ar")
+    card = weight_files.card(weights)
+    assert card["recipe"]["steps"] == 3 and card["recipe"] == json.loads(weights.metadata["recipe"])
+    assert card["data"].endswith("photographs, of a lake")
+    assert card["held_out_pictures"] + int(card["data"].split()[0]) == 12
+    assert set(card["psnr_gain_db_on_held_out_photographs"]) == {step.name for step in JUDGED}
+    shipped(tmp_path)
+    pixels = lake.pixels[:65, :83]
+    assert psnr(filter_named("ar").apply(pixels), pixels) > 20

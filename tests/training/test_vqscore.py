@@ -1,0 +1,259 @@
+"""Training of VQscore: batches, objective, validation, and the whole way to weights that the metric uses."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pil
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import nn
+
+from kcompress.images import Image
+from kcompress.inference import weights as weight_files
+from kcompress.metrics import METRICS
+from kcompress.training import quality_data, vqscore
+from kcompress.training.quality_data import KINDS, QualityData, target
+from kcompress.training.vqscore import (
+    QualityRecipe,
+    batches,
+    correlation,
+    objective,
+    scores,
+    train,
+    validated,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUIET = Console(quiet=True)
+SIDE = 96
+TINY = QualityRecipe(
+    regions=1, steps=30, contents=2, versions=3, side=64, large_side=96, large_contents=1, learning_rate=2e-3,
+    warmup=5, averaging=0.8, validate_every=15, held_out=0.5,
+)  # fmt: skip
+ABSENT = 5
+"""A kind that was not made."""
+MADE = [kind for kind in range(len(KINDS)) if kind != ABSENT]
+
+
+@pytest.fixture(autouse=True)
+def small_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality_data, "SIDE", SIDE)
+    monkeypatch.setattr(vqscore, "SIDE", SIDE)
+
+
+@pytest.fixture
+def data() -> QualityData:
+    """Eight regions that tell by their red which they are, by their green which kind, and where by their blue.
+
+    The grainier, the lower the score: easily learned.
+    """
+    random = np.random.default_rng(0)
+    found = 100 * random.random((8, len(KINDS)))
+    found[3, 2] = -60
+    pixels = np.empty((8, len(KINDS), SIDE, SIDE, 3), np.uint8)
+    pixels[..., 0] = (10 * np.arange(8))[:, None, None, None]
+    pixels[..., 1] = (10 * np.arange(len(KINDS)))[None, :, None, None]
+    pixels[..., 2] = 2 * np.arange(SIDE)
+    grain = random.random((SIDE, SIDE)) < 0.5
+    pixels[..., 2] += ((110 - target(found))[:, :, None, None] / 2 * grain).astype(np.uint8)
+    found[:, ABSENT] = np.nan
+    pixels[:, ABSENT] = 0
+    return QualityData(pixels, found, np.repeat(np.arange(4), 2))
+
+
+def place(whole: np.ndarray, crop: np.ndarray) -> tuple[int, int, bool]:
+    """Top, left, and whether it is mirrored."""
+    (found,) = (
+        (top, left, mirrored)
+        for top in range(SIDE - 63) for left in range(SIDE - 63) for mirrored in (False, True)
+        if np.array_equal(whole[top : top + 64, left : left + 64][:, :: -1 if mirrored else 1], crop)
+    )  # fmt: skip
+    return found
+
+
+class Oracle(nn.Module):
+    """Knows the region and the kind of a crop, and gives the number that was written down for them."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        super().__init__()
+        self.table = torch.from_numpy(table.astype(np.float32))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        region, kind = ((image[:, channel, 0, 0] * 25.5).round().long() for channel in (0, 1))
+        return self.table[region, kind][:, None]
+
+
+def test_kinds_that_were_not_made_are_not_learned_from(data: QualityData) -> None:
+    data.scores[3, 3:] = np.nan
+    stream = batches(data, np.array([3]), replace(TINY, contents=1))
+    kinds = {int(kind) for _ in range(5) for kind in (next(stream).pictures[:, 1, 0, 0] * 25.5).round()}
+    stream.close()
+    assert kinds == {0, 1, 2}
+
+
+def test_crops_are_large_at_the_end(data: QualityData) -> None:
+    stream = batches(data, np.arange(8), replace(TINY, steps=10, large_from=0.7))
+    sizes = [tuple(next(stream).pictures.shape) for _ in range(10)]
+    stream.close()
+    assert sizes == [(6, 3, 64, 64)] * 7 + [(3, 3, 96, 96)] * 3
+
+
+def test_versions_of_a_region_are_cut_alike_and_know_their_targets(data: QualityData) -> None:
+    regions = np.array([1, 3, 4, 6])
+    stream = batches(data, regions, replace(TINY, large_from=1))
+    places = set()
+    for number in range(24):
+        batch = next(stream)
+        assert batch.pictures.shape == (6, 3, 64, 64) and batch.targets.shape == (2, 3)
+        crops = (batch.pictures * 255).round().numpy().astype(int).reshape(2, 3, 3, 64, 64)
+        red, green = crops[:, :, 0, 0, 0] // 10, crops[:, :, 1, 0, 0] // 10
+        assert (red == red[:, :1]).all() and red[0, 0] != red[1, 0] and set(red[:, 0]) <= set(regions)
+        assert all(len(set(kinds)) == 3 and ABSENT not in kinds for kinds in green.tolist())
+        wanted = target(data.scores[red, green])
+        assert np.allclose(batch.targets.numpy(), wanted, atol=1e-4)
+        (found,) = {
+            place(data.pixels[red[0, version], green[0, version], ..., 2], crops[0, version, 2])
+            for version in range(3 if number < 3 else 1)  # looking for them takes long
+        }
+        places.add(found)
+    stream.close()
+    assert len(places) > 10 and {mirrored for *_, mirrored in places} == {False, True}
+
+
+def test_batches_follow_the_seed(data: QualityData) -> None:
+    def first(recipe: QualityRecipe) -> torch.Tensor:
+        stream = batches(data, np.arange(8), recipe)
+        found = next(stream)
+        stream.close()
+        return found.pictures
+
+    assert torch.equal(first(TINY), first(TINY))
+    assert not torch.equal(first(TINY), first(replace(TINY, seed=1)))
+
+
+def test_the_right_order_costs_less_than_the_wrong_one() -> None:
+    wanted = torch.tensor([[80.0, 60.0, 20.0]])
+    alone = replace(TINY, ranking=1.0)
+
+    def ranking(*given: float) -> float:
+        """What the order adds to the error."""
+        found = torch.tensor([given])
+        return float(objective(found, wanted, alone) - objective(found, wanted, replace(alone, ranking=0.0)))
+
+    assert float(objective(wanted, wanted, alone)) == 0
+    assert ranking(80, 60, 20) == ranking(30, 19, 5) == 0, "far enough apart, wherever"
+    assert 0 < ranking(30, 25, 5) < ranking(25, 30, 5) < ranking(5, 25, 30)
+    # All alike: each pair lacks its margin, at most 10 points.
+    assert ranking(50, 50, 50) == pytest.approx(1)
+
+
+def test_targets_that_are_close_need_not_be_far_apart() -> None:
+    recipe = replace(TINY, ranking=1.0, margin=10.0)
+    wanted = torch.tensor([[50.0, 47.0]])
+    assert float(objective(wanted, wanted, recipe)) == 0
+    equal = torch.tensor([[50.0, 50.0]])
+    assert torch.isfinite(objective(equal + 1, equal, recipe))
+    assert float(objective(equal, equal, recipe)) == 0, "nothing to rank"
+
+
+def test_pairs_are_made_within_a_region_alone() -> None:
+    recipe = replace(TINY, ranking=1.0)
+    wanted = torch.tensor([[90.0, 80.0], [20.0, 10.0]])
+    found = torch.tensor([[20.0, 10.0], [90.0, 80.0]])  # wrong between the regions, right within each
+    assert float(objective(found, wanted, recipe)) == float(objective(found, wanted, replace(recipe, ranking=0.0)))
+
+
+def test_the_gradient_brings_scores_nearer_to_their_targets() -> None:
+    wanted, given = torch.tensor([[80.0, 20.0]]), torch.tensor([[40.0, 60.0]], requires_grad=True)
+    (slope,) = torch.autograd.grad(objective(given, wanted, TINY), given)
+    assert slope[0, 0] < 0 < slope[0, 1]
+
+
+def test_correlation_is_spearmans() -> None:
+    values = np.random.default_rng(0).random((5, 6))
+    assert correlation(values, values**3) == pytest.approx(1)
+    assert correlation(values, -values) == pytest.approx(-1)
+    one, other = np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 4, 3, 5])
+    assert correlation(one, other) == pytest.approx(1 - 6 * 4 / (5 * 24))
+
+
+def test_scores_are_of_the_middle_of_each_region_and_kind(data: QualityData) -> None:
+    table = np.random.default_rng(1).random((8, len(KINDS)))
+    found = scores(Oracle(table), data, [2, 5], TINY.side)
+    assert found.shape == (2, len(KINDS) - 1)
+    assert np.allclose(found, table[[2, 5]][:, MADE])
+    data.scores[7, 0] = np.nan  # then the whole kind does not count
+    assert np.allclose(scores(Oracle(table), data, [2, 5], TINY.side), table[[2, 5]][:, MADE[1:]])
+
+
+def test_a_perfect_network_is_told_so(data: QualityData) -> None:
+    regions = [1, 3, 6]
+    wanted = target(np.nan_to_num(data.scores))
+    found = validated(Oracle(wanted), data, regions, TINY.side)
+    assert (found["spearman"], found["spearman_within_a_region"], found["mean_error"]) == (1, 1, 0)
+    kinds = [[*KINDS][number] for number in MADE]
+    assert [name for name in found if name in KINDS] == kinds and all(found[kind] == 1 for kind in kinds)
+    reverse = validated(Oracle(100 - wanted), data, regions, TINY.side)
+    assert reverse["spearman"] == reverse["spearman_within_a_region"] == -1
+    assert reverse["mean_error"] == pytest.approx(np.abs(100 - 2 * wanted[regions][:, MADE]).mean(), abs=0.01)
+
+
+def test_training_lowers_the_error(data: QualityData, tmp_path: Path) -> None:
+    untrained, _ = train(replace(TINY, steps=1), data, [0, 1], tmp_path / "untrained", QUIET)
+    model, found = train(TINY, data, [0, 1], tmp_path / "trained", QUIET)
+    seen = list(range(2, 8))
+    errors = [validated(network, data, seen, TINY.side)["mean_error"] for network in (untrained, model)]
+    assert errors[1] < 0.9 * errors[0]
+    assert found == validated(model, data, [0, 1], TINY.large_side)
+    names = [path.name for path in sorted((tmp_path / "trained").iterdir())]
+    assert names == ["step-000015.safetensors", "step-000030.safetensors"]
+    kept = load_file(tmp_path / "trained" / names[-1])
+    assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
+
+
+def test_training_goes_on_from_a_checkpoint(data: QualityData, tmp_path: Path) -> None:
+    first, _ = train(replace(TINY, steps=3), data, [0, 1], tmp_path, QUIET)
+    still = replace(TINY, steps=1, learning_rate=0.0, weight_decay=0.0)
+    second, _ = train(still, data, [0, 1], tmp_path, QUIET, start=tmp_path / "step-000003.safetensors")
+    assert all(
+        torch.equal(value, second.state_dict()[name])
+        for name, value in first.state_dict().items()
+        if "running" not in name and "batches" not in name  # batch norm has seen one batch more
+    )
+
+
+def test_a_diverging_loss_stops(data: QualityData, tmp_path: Path) -> None:
+    data.scores[:] = np.inf
+    with pytest.raises(FloatingPointError, match="at step 0"):
+        train(TINY, data, [0, 1], tmp_path, QUIET)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
+def test_from_photographs_to_the_metric(
+    lake: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: Callable[[Path], None]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(12):
+        Pil.fromarray(lake.pixels[number : number + 110, :120]).save(photos / f"{number}.jpg", quality=90 + number)
+    monkeypatch.setattr(vqscore, "QualityRecipe", lambda: TINY)
+    left_out = "restored,filtered,hevc"
+    vqscore.main(
+        photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out,
+        prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
+    )  # fmt: skip
+    weights = weight_files.open_weights(tmp_path / "vqscore.onnx", "vqscore")
+    card = weight_files.card(weights)
+    assert card["recipe"]["steps"] == 3 and card["recipe"] == json.loads(weights.metadata["recipe"])
+    assert card["data"].endswith("photographs, of a lake")
+    judged = card["held_out_photographs"]
+    assert judged["pictures"] + int(card["data"].split()[0]) == 12
+    assert {*KINDS} - {*judged} - {"clean"} == {*left_out.split(",")}
+    shipped(tmp_path)
+    assert 0 <= METRICS["vqscore"].score(lake.pixels[:65, :83], lake.pixels[:65, :83]) <= 100
