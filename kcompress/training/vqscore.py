@@ -234,7 +234,7 @@ def export(model: VQscoreNetwork, recipe: QualityRecipe, card: dict[str, Any], o
         },
         "licence": "MIT",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "gflop_at_1920x1080": 58,
+        "gflop_at_1920x1080": 66,
         "cannot_judge": [
             "whether a picture is beautiful, well exposed or sharp where it was meant to be",
             "what a filter has taken away without leaving a trace: smooth surfaces may have had texture",

@@ -1,7 +1,7 @@
 """Training of VQscore: batches, objective, validation, and the whole way to weights that the metric uses."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from kcompress.metrics import METRICS
 from kcompress.training import quality_data, vqscore
 from kcompress.training.quality_data import KINDS, QualityData, target
 from kcompress.training.vqscore import (
+    Batch,
     QualityRecipe,
     batches,
     correlation,
@@ -125,6 +126,18 @@ def test_versions_of_a_region_are_cut_alike_and_know_their_targets(data: Quality
     assert len(places) > 10 and {mirrored for *_, mirrored in places} == {False, True}
 
 
+@pytest.mark.parametrize("aligned", [0.0, 1.0])
+def test_crops_begin_where_blocks_do_if_asked_to(data: QualityData, aligned: float) -> None:
+    stream = batches(data, np.array([2]), replace(TINY, contents=1, versions=1, aligned=aligned, large_from=1))
+    corners = set()
+    for _ in range(12):
+        crop = (next(stream).pictures[0] * 255).round().numpy().astype(int)
+        top, left, _ = place(data.pixels[2, crop[1, 0, 0] // 10, ..., 2], crop[2])
+        corners.add((top % 8, left % 8))
+    stream.close()
+    assert (corners == {(0, 0)}) == bool(aligned)
+
+
 def test_batches_follow_the_seed(data: QualityData) -> None:
     def first(recipe: QualityRecipe) -> torch.Tensor:
         stream = batches(data, np.arange(8), recipe)
@@ -187,6 +200,10 @@ def test_scores_are_of_the_middle_of_each_region_and_kind(data: QualityData) -> 
     found = scores(Oracle(table), data, [2, 5], TINY.side)
     assert found.shape == (2, len(KINDS) - 1)
     assert np.allclose(found, table[[2, 5]][:, MADE])
+    first = nn.Module()
+    first.forward = lambda image: 255 * image[:, 2, :1, 0]  # type: ignore[method-assign]
+    middle = (SIDE - TINY.side) // 2
+    assert np.allclose(scores(first, data, [2, 5], TINY.side), data.pixels[[2, 5]][:, MADE, middle, middle, 2])
     data.scores[7, 0] = np.nan  # then the whole kind does not count
     assert np.allclose(scores(Oracle(table), data, [2, 5], TINY.side), table[[2, 5]][:, MADE[1:]])
 
@@ -214,6 +231,20 @@ def test_training_lowers_the_error(data: QualityData, tmp_path: Path) -> None:
     assert names == ["step-000015.safetensors", "step-000030.safetensors"]
     kept = load_file(tmp_path / "trained" / names[-1])
     assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
+
+
+def test_regions_that_are_held_out_are_not_trained_on(
+    data: QualityData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def watched(data: QualityData, regions: np.ndarray, recipe: QualityRecipe) -> Iterator[Batch]:
+        seen.extend(regions)
+        return batches(data, regions, recipe)
+
+    monkeypatch.setattr(vqscore, "batches", watched)
+    train(replace(TINY, steps=1), data, [0, 1, 5], tmp_path, QUIET)
+    assert seen == [2, 3, 4, 6, 7]
 
 
 def test_training_goes_on_from_a_checkpoint(data: QualityData, tmp_path: Path) -> None:
