@@ -46,13 +46,30 @@ def _camera(random: Random) -> Distortion:
     """What happens before any codec: noise, blur, resampling, sharpening."""
     kinds: list[Callable[[], Distortion]] = [
         lambda: noise(
-            float(np.exp(random.uniform(0.3, 3.4))), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31))
+            float(np.exp(random.uniform(0.3, 3.0))), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31))
         ),
         lambda: blur(float(random.uniform(0.4, 3))),
         lambda: resampling(float(random.uniform(1.2, 4))),
         lambda: sharpening(int(random.integers(30, 300)), float(random.uniform(0.6, 2.5))),
     ]
     return kinds[int(random.integers(len(kinds)))]()
+
+
+def source(random: Random) -> list[Distortion]:
+    """What makes a sharp, downscaled photograph like any other: half of them stay, some get soft, some noisy.
+
+    Nobody minds the softness or the noise that a picture was published with; what a codec or a filter
+    does to such a picture is what counts.
+    """
+    steps = []
+    if random.random() < 0.35:
+        soft = random.random() < 0.5
+        steps.append(blur(float(random.uniform(0.35, 0.9))) if soft else resampling(float(random.uniform(1.1, 1.8))))
+    if random.random() < 0.25:
+        steps.append(
+            noise(float(random.uniform(1, 4)), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31)))
+        )
+    return steps
 
 
 def _twice(random: Random) -> list[Distortion]:
@@ -129,7 +146,7 @@ def prepare(
         for region in own:
             random = np.random.default_rng([seed, region])
             top, left = (8 * int(random.integers((length - SIDE) // 8 + 1)) for length in picture.shape[:2])
-            clean = np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE])
+            clean = through(np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE]), source(random))
             for kind, pixels, score in distorted(clean, [seed, region], kinds):
                 column = [*KINDS].index(kind)
                 data.pixels[region, column] = pixels

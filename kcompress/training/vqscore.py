@@ -97,6 +97,7 @@ def complete(data: QualityData) -> NDArray[np.int64]:
 
 def batches(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe) -> Iterator[Batch]:
     """Endless batches; all versions of a region are cut at the same place."""
+
     def batch(number: int) -> Batch:
         random = np.random.default_rng([recipe.seed, 3, number])
         large = number >= recipe.large_from * recipe.steps
@@ -110,10 +111,7 @@ def batches(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe
             made = np.flatnonzero(~np.isnan(data.scores[region]))
             chosen = random.choice(made, recipe.versions, replace=False)
             wanted[row] = target(data.scores[region, chosen])
-            crops += [
-                data.pixels[region, kind, top : top + side, left : left + side][:, mirrored]
-                for kind in chosen
-            ]
+            crops += [data.pixels[region, kind, top : top + side, left : left + side][:, mirrored] for kind in chosen]
         return Batch(tensor(crops), torch.from_numpy(wanted))
 
     with ThreadPoolExecutor(1) as pool:
