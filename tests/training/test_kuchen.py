@@ -16,6 +16,7 @@ from kcompress.training.data import Pair, batches, corners, is_held_out
 from kcompress.training.loop import train
 from kcompress.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = Recipe(width=4, steps=60, patch_width=32, patch_height=20, stride=16, learning_rate=3e-3, validate_every=30)
 
 
