@@ -56,7 +56,7 @@ class QualityRecipe:
         seed: of regions, distortions, weights and batches.
     """
 
-    regions: int = 4
+    regions: int = 2
     steps: int = 2_200
     contents: int = 12
     versions: int = 4
