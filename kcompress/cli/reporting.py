@@ -66,6 +66,9 @@ def _leave(word: str, code: int) -> NoReturn:
     from kcompress.programs import stop_all
 
     stop_all()
-    say(f"kcompress: {word}; finished pictures are kept, nothing is half-written. Start again to go on, label and bench with --resume.")
+    say(
+        f"kcompress: {word}; finished pictures are kept, nothing is half-written. "
+        "Start again to go on, label and bench with --resume."
+    )
     sys.stdout.flush()
     os._exit(code)

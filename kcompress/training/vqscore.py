@@ -57,7 +57,7 @@ class QualityRecipe:
     """
 
     regions: int = 2
-    steps: int = 2_200
+    steps: int = 1_700
     contents: int = 12
     versions: int = 4
     side: int = 128
@@ -65,7 +65,7 @@ class QualityRecipe:
     large_side: int = 224
     large_contents: int = 4
     large_from: float = 0.85
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 1.2e-3
     weight_decay: float = 0.02
     warmup: int = 100
     ranking: float = 0.5
