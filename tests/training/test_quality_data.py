@@ -14,7 +14,7 @@ from PIL import Image as Pil
 from kcompress.images import Pixels
 from kcompress.metrics import METRICS
 from kcompress.training import quality_data
-from kcompress.training.quality_data import KINDS, KNEE, QualityData, distorted, prepare, target
+from kcompress.training.quality_data import KINDS, KNEE, QualityData, distorted, prepare, source, target
 
 SIDE = 40
 QUICK = ["clean", "jpeg 1", "webp", "camera"]
@@ -67,7 +67,10 @@ def test_nan_is_no_target() -> None:
     assert np.isnan(target(np.array([np.nan, 50.0]))).tolist() == [True, False]
 
 
-def test_every_region_comes_from_its_photograph_at_a_corner_of_blocks(photos: list[Path], tmp_path: Path) -> None:
+def test_every_region_comes_from_its_photograph_at_a_corner_of_blocks(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality_data, "source", lambda random: [])  # the photograph as it is
     data = complete(photos, tmp_path / "data")
     assert data.pixels.shape == (6, len(KINDS), SIDE, SIDE, 3) and data.scores.shape == (6, len(KINDS))
     assert data.pictures.tolist() == [0, 0, 1, 1, 2, 2]
@@ -80,6 +83,12 @@ def test_every_region_comes_from_its_photograph_at_a_corner_of_blocks(photos: li
         assert top % 8 == left % 8 == 0
         corners.add((top, left))
     assert len(corners) == 6
+
+
+def test_half_of_the_sources_stay_and_the_others_get_soft_or_noisy() -> None:
+    names = [" ".join(step.name.split()[0] for step in source(np.random.default_rng(seed))) for seed in range(400)]
+    assert set(names) == {"", "blur", "resampling", "noise", "blur noise", "resampling noise"}
+    assert 0.42 < names.count("") / len(names) < 0.56
 
 
 def test_scores_are_those_of_the_pixels(photos: list[Path], tmp_path: Path) -> None:
