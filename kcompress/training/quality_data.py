@@ -37,9 +37,9 @@ def target(ssimulacra2: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _filter(random: Random) -> Distortion:
-    return filtering(
-        str(random.choice(["detail", f"nlm:h={random.uniform(2, 8):.1f}", f"nlm:h={random.uniform(3, 20):.1f}"]))
-    )
+    """One of the pool's; ``nlm`` at most as strong as anybody would want it."""
+    weak, strong = random.uniform(2, 6), random.uniform(3, 10)
+    return filtering(str(random.choice(["detail", f"nlm:h={weak:.1f}", f"nlm:h={strong:.1f}"])))
 
 
 def _camera(random: Random) -> Distortion:
