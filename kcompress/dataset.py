@@ -24,6 +24,10 @@ class DataSet:
         """Whether fsspec has to read it."""
         return "://" in self.location
 
+    def absolute(self) -> "DataSet":
+        """The same, as every worker finds it, wherever it was started."""
+        return self if self.is_url else DataSet(str(Path(self.location).absolute()))
+
     def names(self) -> list[str]:
         """Pictures below the location, as paths relative to it, in order.
 

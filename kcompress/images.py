@@ -189,6 +189,15 @@ def read(
     return image
 
 
+def comparable(data: bytes, name: str) -> Image:
+    """A picture as codecs are compared on it: sRGB, no alpha (over white), no metadata that would count as bytes.
+
+    Raises:
+        InputError: corrupt, truncated, or no known format.
+    """
+    return replace(read(data, name=name, metadata="none", background=(255, 255, 255)), notes=())
+
+
 def keeping(image: Image, metadata: Metadata, name: str = "the picture") -> Image:
     """The picture with only the metadata asked for; without a profile, its colours become sRGB.
 

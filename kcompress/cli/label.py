@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from kcompress.dataset import DataSet
-    from kcompress.labeling.plan import Patches, Plan
+    from kcompress.labeling.plan import Plan
     from kcompress.labeling.run import Outcome
     from kcompress.labeling.summary import Line
+    from kcompress.patches import Patches
     from kcompress.pool import Means
 
 POOL = "guetzli,ar,nlm,detail"
@@ -83,6 +84,7 @@ def label(
     Score = Z(quality) - Z(bits per pixel) over the groups of a picture (Kuchen paper, Algorithm 1). Prints the path
     of labels.csv; summary.md and summary.png lie beside it.
     """
+    from kcompress.dataset import DataSet
     from kcompress.inference.engine import resolve_device
     from kcompress.labeling.plan import Plan
     from kcompress.labeling.run import rows_before, run
@@ -92,7 +94,7 @@ def label(
         resolve_device(device), Limits(guetzli_seconds, guetzli_memory, guetzli_jobs, (cache or _cache()).absolute())
     )
     plan = Plan(
-        dataset=_dataset(dataset),
+        dataset=DataSet(dataset).absolute(),
         codec=codec.value,
         quality=_quality(codec.value, quality),
         pool=_pool(pool, means),
@@ -155,14 +157,6 @@ def _json(plan: "Plan", outcome: "Outcome", lines: "list[Line]", file: str) -> d
     }
 
 
-def _dataset(location: str) -> "DataSet":
-    """The data set as every worker finds it, wherever it was started."""
-    from kcompress.dataset import DataSet
-
-    found = DataSet(location)
-    return found if found.is_url else DataSet(str(Path(location).absolute()))
-
-
 def _names(dataset: "DataSet", target: Path) -> list[str]:
     """Pictures of the data set; what an earlier run has put into it is none.
 
@@ -208,7 +202,7 @@ def _pool(text: str, means: "Means") -> tuple[str, ...]:
 
 
 def _patches(patch: str | None, stride: int | None, whole: bool) -> "Patches | None":
-    from kcompress.labeling.plan import Patches
+    from kcompress.patches import Patches
 
     if patch is None:
         if stride is not None:
@@ -231,10 +225,10 @@ def _cache() -> Path:
 def _executor(jobs: int, cluster: str | None) -> "Iterator[tuple[Executor, int]]":
     """Who does the pictures, and how many are given out before they are done."""
     if cluster is None:
-        from kcompress.workers import workers
+        from kcompress.workers import ahead, workers
 
         with workers(jobs) as executor:
-            yield executor, 1 if jobs == 1 else 2 * jobs
+            yield executor, ahead(jobs)
         return
     try:
         from distributed import Client

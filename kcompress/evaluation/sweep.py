@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from kcompress import networks
@@ -11,12 +11,12 @@ from kcompress.dataset import DataSet, digest
 from kcompress.encoding import encode
 from kcompress.errors import KcompressError, MissingProgramError
 from kcompress.evaluation.points import Key, Point
-from kcompress.images import Image, read
+from kcompress.images import Image, comparable
 from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
 from kcompress.pool import Means, filter_named
-from kcompress.workers import completed, workers
+from kcompress.workers import ahead, completed, workers
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,8 @@ def sweep(plan: Plan, pictures: Sequence[str], done: Iterable[Key], jobs: int) -
     """
     known = frozenset(done)
     tasks = [(plan, picture, codec, known) for picture in pictures for codec in plan.qualities]
-    # Alone, each result is kept before the next is begun; others have their next task at hand.
-    ahead = 1 if jobs == 1 else 2 * jobs
     with workers(jobs) as executor:
-        yield from completed(executor, measure, tasks, ahead)
+        yield from completed(executor, measure, tasks, ahead(jobs))
 
 
 def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measured:
@@ -115,10 +113,8 @@ def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Itera
         )
 
 
-@lru_cache(maxsize=1)
-def original(data: bytes, picture: str) -> Image:
-    """The picture as it is compared: sRGB, no alpha (over white), no metadata that would count as bytes."""
-    return replace(read(data, name=picture, metadata="none", background=(255, 255, 255)), notes=())
+original = lru_cache(maxsize=1)(comparable)
+"""The picture as it is compared, kept for all its points."""
 
 
 @lru_cache(maxsize=1)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from kcompress import workers
 from kcompress.codecs import Backend, decode
 from kcompress.dataset import digest
-from kcompress.encoding import encode
+from kcompress.encoding import Encoded, encode
 from kcompress.errors import KcompressError
-from kcompress.images import Image, Pixels, read, write
+from kcompress.images import Image, Pixels, comparable, write
 from kcompress.labeling.decision import decided
 from kcompress.labeling.plan import Plan
 from kcompress.labels import Key, Row
@@ -50,12 +50,12 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
     workers.one_thread()  # also where the executor is another's
     try:
         data = plan.dataset.read(path)
-        image = original(data, path)
+        image, sha256 = comparable(data, path), digest(data)
         before = {row.key: row for row in known}
         rows: list[Row] = []
         pictures: list[tuple[str, bytes]] = []
         for place in _places(plan, image, path):
-            candidates = _Candidates(plan, place, path, digest(data))
+            candidates = _Candidates(plan, place, path, sha256)
             found, label = candidates.choose(before)
             rows += found
             pictures += label
@@ -65,8 +65,15 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
         return Labelled(path, error=str(error))
 
 
-def settled(plan: Plan, path: str, data: bytes, known: Mapping[Key, Row]) -> Labelled | None:
+def settled(plan: Plan, path: str, data: bytes, sha256: str, known: Mapping[Key, Row]) -> Labelled | None:
     """The picture, if nothing is left to compute; its label is not made again.
+
+    Args:
+        plan: what to do.
+        path: of the picture below the data set.
+        data: its file; decoded only where its size counts.
+        sha256: of the file.
+        known: rows that need not be computed again.
 
     Raises:
         KcompressError: the picture cannot be read, the encoder is missing.
@@ -74,20 +81,15 @@ def settled(plan: Plan, path: str, data: bytes, known: Mapping[Key, Row]) -> Lab
     encoder = plan.encoder()
     corners = [(0, 0)]
     if plan.patches is not None:
-        image = original(data, path)
+        image = comparable(data, path)
         corners = plan.patches.corners(image.width, image.height)
     rows: list[Row] = []
     for left, top in corners:
-        keys = [_key(plan, group, encoder, digest(data), left, top) for group in plan.groups]
+        keys = [_key(plan, group, encoder, sha256, left, top) for group in plan.groups]
         if not all(key in known for key in keys):
             return None
         rows += _chosen(plan, [replace(known[key], path=path) for key in keys])
     return Labelled(path, tuple(rows), error=_complaint(rows)) if rows else None
-
-
-def original(data: bytes, path: str) -> Image:
-    """The picture as it is labelled: sRGB, no alpha (over white), no metadata that would count as bytes."""
-    return replace(read(data, name=path, metadata="none", background=(255, 255, 255)), notes=())
 
 
 def label_name(plan: Plan, path: str, left: int, top: int) -> str:
@@ -163,10 +165,7 @@ class _Candidates:
         start = time.perf_counter()
         size, bpp, scores, error = None, None, {}, ""
         try:
-            encoded = encode(
-                self._image.with_pixels(self._pixels(group)), self._plan.chosen_codec, self._plan.setting,
-                None, self._encoder.name,
-            )  # fmt: skip
+            encoded = self._encoded(group)
             size, bpp = len(encoded.data), encoded.bpp
             scores = self._scorer(decode(encoded.data, self._path).pixels)
         except KcompressError as failure:
@@ -196,10 +195,10 @@ class _Candidates:
         return result
 
     def _label(self, group: Group) -> Pixels:
-        pixels = self._pixels(group)
         if self._plan.stage == "filtered":
-            return pixels
-        encoded = encode(
-            self._image.with_pixels(pixels), self._plan.chosen_codec, self._plan.setting, None, self._encoder.name
-        )
-        return decode(encoded.data, self._path).pixels
+            return self._pixels(group)
+        return decode(self._encoded(group).data, self._path).pixels
+
+    def _encoded(self, group: Group) -> Encoded:
+        filtered = self._image.with_pixels(self._pixels(group))
+        return encode(filtered, self._plan.chosen_codec, self._plan.setting, None, self._encoder.name)

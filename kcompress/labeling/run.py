@@ -16,9 +16,6 @@ from kcompress.labels import Key, Row
 from kcompress.rows import Journal
 from kcompress.workers import completed
 
-MEMORY = "plan.json"
-"""What a resumed run must share with the one before, beside labels.csv."""
-
 
 @dataclass
 class Outcome:
@@ -48,7 +45,7 @@ def rows_before(plan: Plan, output: Path, *, resume: bool) -> list[Row]:
         return []
     if not resume:
         raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
-    kept = _remembered(output)
+    kept = labels.plan(output).get("same", {})
     for name, value in _same(plan).items():
         if kept.get(name, value) != value:
             raise UsageError(f"--resume: {name} was {kept[name]} before and is {value} now. Give another -o.")
@@ -82,9 +79,9 @@ def run(
     """
     file = labels.file(plan.metrics)
     path = output / labels.FILE
-    same = {**(_remembered(output) if before else {}), **_same(plan)}
-    memory = {"dataset": _absolute(plan), "same": same, "metric": plan.metric, "groups": _names(plan)}
-    storage.write(str(output / MEMORY), json.dumps(memory, indent=1).encode())
+    same = {**(labels.plan(output).get("same", {}) if before else {}), **_same(plan)}
+    memory = {"dataset": plan.dataset.absolute().location, "same": same, "metric": plan.metric, "groups": _names(plan)}
+    storage.write(str(output / labels.PLAN), json.dumps(memory, indent=1).encode())
     done: dict[str, Labelled] = {}
     try:
         file.write(path, before)  # without a line that a kill cut short
@@ -132,8 +129,9 @@ def _results(
         if known:
             try:
                 data = plan.dataset.read(name)
-                mine = known.get(digest(data), {})
-                found = settled(plan, name, data, mine) if mine else None
+                sha256 = digest(data)
+                mine = known.get(sha256, {})
+                found = settled(plan, name, data, sha256, mine) if mine else None
             except KcompressError as error:
                 found = Labelled(name, error=str(error))
             if found is not None and all(
@@ -161,21 +159,6 @@ def _retired(row: Row) -> Row:
 
 def _names(plan: Plan) -> list[str]:
     return [group.name for group in plan.groups]
-
-
-def _absolute(plan: Plan) -> str:
-    return plan.dataset.location if plan.dataset.is_url else str(Path(plan.dataset.location).absolute())
-
-
-def _remembered(output: Path) -> dict[str, str]:
-    """What `_same` gave for the rows that are there."""
-    memory = output / MEMORY
-    if not memory.is_file():
-        return {}
-    try:
-        return dict(json.loads(memory.read_text())["same"])
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{memory} is no plan of a labelling. Remove it, or give another -o.") from None
 
 
 def _same(plan: Plan) -> dict[str, str]:

@@ -4,9 +4,6 @@
 WebP and HEVC, once and twice, in; the photograph out.
 """
 
-import copy
-import json
-import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +15,15 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kcompress.images import Pixels, read
-from kcompress.inference import weights as weight_files
 from kcompress.metrics.psnr import psnr
 from kcompress.pool.artifacts_network import ArtifactRemoval
-from kcompress.training.data import is_held_out, tensor
+from kcompress.training.data import is_held_out, prefetched, tensor
 from kcompress.training.distortions import Distortion, Random, compression, random_compression, through
-from kcompress.training.schedule import cosine
+from kcompress.training.publishing import described, publish
+from kcompress.training.steps import averaged, save, steps
 
 MARGIN = 16
 """Pixels around a patch that are compressed with it and cut away: no codec sees an edge there."""
@@ -65,7 +61,7 @@ class ArtifactRecipe:
     """
 
     width: int = 32
-    steps: int = 12_000
+    steps: int = 9_000
     alike: int = 4
     kinds: int = 2
     side: int = 128
@@ -156,13 +152,7 @@ def batches(
         pairs = [pair for _ in range(recipe.kinds) for pair in alike(pictures, bank, recipe, random)]
         return tensor([pair.compressed for pair in pairs]), tensor([pair.clean for pair in pairs])
 
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(batch, number) for number in range(4)]
-        number = len(waiting)
-        while True:
-            yield waiting.pop(0).result()
-            waiting.append(pool.submit(batch, number))
-            number += 1
+    return prefetched(batch, 4)
 
 
 def objective(restored: Tensor, clean: Tensor, recipe: ArtifactRecipe) -> Tensor:
@@ -199,36 +189,21 @@ def train(
     """Train; returns the averaged network and its gains on the held-out pictures."""
     torch.manual_seed(recipe.seed)
     model = ArtifactRemoval(recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(model)
+    average = averaged(model)
     optimiser = torch.optim.Adam(model.parameters(), recipe.learning_rate)
     console.print("compressing regions by HEVC")
     stream = batches(pictures, hevc_bank(pictures, recipe), recipe)
-    checkpoints.mkdir(parents=True, exist_ok=True)
     start, found, losses = time.perf_counter(), {}, []
-    for step in range(recipe.steps):
-        compressed, clean = next(stream)
-        for group in optimiser.param_groups:
-            group["lr"] = cosine(step, steps=recipe.steps, highest=recipe.learning_rate, warmup=recipe.warmup)
-        with torch.autocast("cpu", torch.bfloat16, enabled=step < recipe.exact_from * recipe.steps):
-            result = model(compressed)
-        loss = objective(result.float(), clean, recipe)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
-        losses.append(loss.item() - objective(compressed, clean, recipe).item())
-        keep = min(recipe.averaging, step / (step + 10))
-        with torch.no_grad():
-            for old, new in zip(average.parameters(), model.parameters(), strict=True):
-                old.lerp_(new, 1 - keep)
-        if (step + 1) % recipe.validate_every == 0 or step + 1 == recipe.steps:
+    for step in steps(
+        model, average, optimiser, recipe, stream,
+        lambda pair: pair[0], lambda result, pair: objective(result, pair[1], recipe),
+    ):  # fmt: skip
+        losses.append(step.loss - objective(*step.batch, recipe).item())
+        if step.is_judged:
             found = gains(average, held_out, JUDGED)
-            save_file({name: value.contiguous() for name, value in average.state_dict().items()},
-                      checkpoints / f"step-{step + 1:06d}.safetensors")  # fmt: skip
+            save(average, checkpoints, step.number)
             minutes = (time.perf_counter() - start) / 60
-            console.print(f"{minutes:.1f} min, step {step + 1}: {np.mean(losses):.3f} dB on patches; gains {found}")
+            console.print(f"{minutes:.1f} min, step {step.number}: {np.mean(losses):.3f} dB on patches; gains {found}")
             losses.clear()
     return average, found
 
@@ -257,20 +232,10 @@ def export(model: ArtifactRemoval, recipe: ArtifactRecipe, card: dict[str, Any],
         "summary": "removes the artefacts of JPEG, WebP and HEVC; blind to codec and quality",
         "network": "ar",
         "recipe": {**asdict(recipe), "loss": "mean over kinds of 10 log10(squared error + floor)", "optimiser": "Adam"},
-        "licence": "MIT",
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "gflop_at_1920x1080": 130 * (recipe.width / 32) ** 2,
         **card,
     }
-    metadata = {
-        "network": "ar",
-        "arguments": json.dumps({"width": recipe.width}),
-        "codec": "any",
-        "recipe": json.dumps(complete["recipe"]),
-        "data": str(card["data"]),
-        "licence": "MIT",
-    }
-    weight_files.write(output, model, metadata, complete)
+    publish(output, model, {"width": recipe.width}, complete)
 
 
 def main(
@@ -291,7 +256,7 @@ def main(
     start = time.perf_counter()
     model, found = train(recipe, kept, held_out, checkpoints, Console(stderr=True, width=200))
     card = {
-        "data": f"{len(kept)} photographs{', ' * bool(data)}{data}",
+        "data": described(f"{len(kept)} photographs", data),
         "psnr_gain_db_on_held_out_photographs": found,
         "held_out_pictures": len(held_out),
         "training_minutes": round((time.perf_counter() - start) / 60),

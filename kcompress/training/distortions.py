@@ -96,9 +96,7 @@ def sharpening(percent: int, radius: float) -> Distortion:
 
 def filtering(name: str) -> Distortion:
     """A filter of the pool, as the user would type it."""
-    chosen = filter_named(name)
-    setting = CODECS["jpeg"].setting()  # no filter looks at it
-    return Distortion(name, lambda pixels: chosen(Image(pixels), setting).pixels)
+    return Distortion(name, filter_named(name).apply)
 
 
 def random_compression(random: Random, codec: str | None = None) -> Distortion:

@@ -4,7 +4,6 @@
 of a whole filter pool (Kuchen paper, section 3.2) take the place of the one filter later.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -17,7 +16,6 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from kcompress.images import read
-from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks import NETWORKS
 from kcompress.networks.kuchen import Kuchen
@@ -26,6 +24,7 @@ from kcompress.pool import filter_named
 from kcompress.pool.nonlocal_means import nonlocal_means
 from kcompress.training.data import Pair, is_held_out
 from kcompress.training.loop import Validation, train
+from kcompress.training.publishing import described, publish
 from kcompress.training.recipe import Recipe
 from kcompress.training.validation import size_changes
 
@@ -78,8 +77,6 @@ def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], data: str
             "optimiser": "Adam",
         },
         "data": data,
-        "licence": "MIT",
-        "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "gflop_at_1920x1080": 39.8,
         "best_step": best.step,
         "held_out_pictures": len(held_out),
@@ -87,16 +84,7 @@ def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], data: str
         "at_default_quality": size_changes(preprocessor, held_out),
         "at_default_quality_by_the_filter_itself": size_changes(filter_named(f"nlm:h={STRENGTH:g}"), held_out),
     }
-    metadata = {
-        "network": "kuchen",
-        "arguments": json.dumps({"width": recipe.width}),
-        "codec": "any",
-        "recipe": json.dumps(card["recipe"]),
-        "data": data,
-        "licence": "MIT",
-    }
-    weight_files.write(output, module, metadata, card)
-    return card
+    return publish(output, module, {"width": recipe.width}, card)
 
 
 def main(
@@ -113,7 +101,7 @@ def main(
         kept, held_out = split(photos, recipe)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    description = f"{len(kept)} photographs{', ' * bool(data)}{data}"
+    description = described(f"{len(kept)} photographs", data)
     console.print(f"filtering {len(kept)} pictures to train on and {len(held_out)} to validate with")
     torch.manual_seed(recipe.seed)
     best: Validation | None = None

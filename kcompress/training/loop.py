@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcompress.training.data import Pair, batches, tensor
 from kcompress.training.recipe import Recipe
+from kcompress.training.steps import save
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def train(
             raise FloatingPointError(f"the loss is {losses[-1]} at step {step}")
         if step % recipe.validate_every == 0 or step == recipe.steps:
             error, identity = _errors(model, held_out)
-            path = checkpoints / f"step-{step:06d}.safetensors"
-            save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
+            path = save(model, checkpoints, step)
             yield Validation(step, sum(losses) / len(losses), error, identity, path)
             losses.clear()
         if step == recipe.steps:

@@ -15,12 +15,13 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from kcompress.images import Pixels, read
+from kcompress.images import Pixels, comparable
 from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
 from kcompress.metrics.psnr import psnr
 from kcompress.pool import filter_named
 from kcompress.training.distortions import Distortion, compression, through
+from kcompress.training.publishing import described
 from kcompress.training.quality_data import KINDS, distorted
 from kcompress.training.vqscore import correlation
 from kcompress.workers import one_thread
@@ -44,7 +45,7 @@ LADDER = range(10, 96, 5)
 
 def pixels(path: Path) -> Pixels:
     """A picture as it is judged."""
-    return read(path.read_bytes(), name=str(path), metadata="none", background=(255, 255, 255)).pixels
+    return comparable(path.read_bytes(), str(path)).pixels
 
 
 def gains(path: Path) -> dict[str, float]:
@@ -103,7 +104,7 @@ def artifacts(pictures: Pictures, data: About = "", jobs: int = 2) -> None:
     """Gain of artifact removal over its input."""
     each = list(_each(gains, pictures, jobs))
     _note("ar", {
-        "pictures": f"{len(each)} whole lossless pictures{', ' * bool(data)}{data}",
+        "pictures": described(f"{len(each)} whole lossless pictures", data),
         "psnr_gain_db": {
             name: {
                 "mean": round(float(np.mean([one[name] for one in each])), 3),
@@ -125,7 +126,7 @@ def vqscore(pictures: Pictures, data: About = "", jobs: int = 2, seed: int = 1) 
     ten = 10 // LADDER.step
     rises = climbs[:, ten:] - climbs[:, :-ten]
     _note("vqscore", {
-        "pictures": f"{len(each)} whole lossless pictures, each in {len(KINDS)} versions{', ' * bool(data)}{data}",
+        "pictures": described(f"{len(each)} whole lossless pictures, each in {len(KINDS)} versions", data),
         "spearman_with_ssimulacra2": {
             "overall": round(correlation(table[..., 0], table[..., 1]), 4),
             "within_a_picture": round(float(np.mean([correlation(one[:, 0], one[:, 1]) for one in table])), 4),

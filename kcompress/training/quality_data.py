@@ -21,7 +21,7 @@ from kcompress.training.distortions import (
     resampling,
     sharpening,
     through,
-)  # fmt: skip
+)
 
 SIDE = 288
 """Of a region, pixels: SSIMULACRA2 wants its six scales."""
@@ -42,32 +42,40 @@ def _filter(random: Random) -> Distortion:
     return filtering(str(random.choice(["detail", f"nlm:h={weak:.1f}", f"nlm:h={strong:.1f}"])))
 
 
+def _noise(random: Random) -> Distortion:
+    sigma, grain = float(np.exp(random.uniform(0.3, 3.0))), float(random.choice([0, 0.6, 1.2]))
+    return noise(sigma, grain, int(random.integers(2**31)))
+
+
+def _blur(random: Random) -> Distortion:
+    """Out of focus, or made smaller and large again."""
+    if random.random() < 0.5:
+        return blur(float(random.uniform(0.4, 3)))
+    return resampling(float(random.uniform(1.2, 4)))
+
+
+def _sharpening(random: Random) -> Distortion:
+    return sharpening(int(random.integers(30, 200)), float(random.uniform(0.5, 2.2)))
+
+
 def _camera(random: Random) -> Distortion:
-    """What happens before any codec: noise, blur, resampling, sharpening."""
-    kinds: list[Callable[[], Distortion]] = [
-        lambda: noise(
-            float(np.exp(random.uniform(0.3, 3.0))), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31))
-        ),
-        lambda: blur(float(random.uniform(0.4, 3))),
-        lambda: resampling(float(random.uniform(1.2, 4))),
-        lambda: sharpening(int(random.integers(30, 300)), float(random.uniform(0.6, 2.5))),
-    ]
-    return kinds[int(random.integers(len(kinds)))]()
+    """What happens before any codec."""
+    kinds = [_noise, _blur, _sharpening]
+    return kinds[int(random.integers(len(kinds)))](random)
 
 
 def source(random: Random) -> list[Distortion]:
-    """What makes a sharp, downscaled photograph like any other: half of them stay, some get soft, some noisy.
+    """What makes a sharp, downscaled photograph like any other: a few get a little soft, a few a little noisy.
 
-    Nobody minds the softness or the noise that a picture was published with; what a codec or a filter
-    does to such a picture is what counts.
+    Weakly, for what cannot be told from damage would teach the network to forgive damage.
     """
     steps = []
-    if random.random() < 0.35:
+    if random.random() < 0.15:
         soft = random.random() < 0.5
-        steps.append(blur(float(random.uniform(0.35, 0.9))) if soft else resampling(float(random.uniform(1.1, 1.8))))
-    if random.random() < 0.25:
+        steps.append(blur(float(random.uniform(0.35, 0.6))) if soft else resampling(float(random.uniform(1.1, 1.4))))
+    if random.random() < 0.1:
         steps.append(
-            noise(float(random.uniform(1, 4)), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31)))
+            noise(float(random.uniform(0.5, 1.5)), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31)))
         )
     return steps
 
@@ -94,11 +102,13 @@ KINDS: dict[str, Callable[[Random], list[Distortion]]] = {
     "hevc": lambda random: [random_compression(random, "hevc")],
     "twice": _twice,
     "filter": lambda random: [_filter(random)],
-    "camera": lambda random: [_camera(random)],
+    "noise": lambda random: [_noise(random)],
     "mixture 1": _mixture,
     "mixture 2": _mixture,
     "restored": lambda random: [random_compression(random), filtering("ar")],
     "filtered": lambda random: [filtering("ar"), _filter(random), random_compression(random)],
+    "blur": lambda random: [_blur(random)],
+    "sharpening": lambda random: [_sharpening(random)],
 }
 """What is done to each region, once; a number that the filters know is drawn anew every time."""
 
@@ -147,8 +157,8 @@ def prepare(
             random = np.random.default_rng([seed, region])
             top, left = (8 * int(random.integers((length - SIDE) // 8 + 1)) for length in picture.shape[:2])
             clean = through(np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE]), source(random))
-            for kind, pixels, score in distorted(clean, [seed, region], kinds):
-                column = [*KINDS].index(kind)
+            versions = distorted(clean, [seed, region], kinds)
+            for column, (_, pixels, score) in zip(columns, versions, strict=True):
                 data.pixels[region, column] = pixels
                 data.scores[region, column] = score
         yield own.stop, data

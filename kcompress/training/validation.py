@@ -20,7 +20,7 @@ def size_changes(preprocessor: Preprocessor, photos: Sequence[Path]) -> dict[str
     figures = {}
     for codec in CODECS.values():
         setting = codec.setting()
-        backend = {"jpeg": "pillow", "webp": "pillow"}.get(codec.name, "ffmpeg")
+        backend = codec.backends[-1].name
         sizes, quality = np.zeros(2), np.zeros(2)
         for path in photos:
             image = read(path.read_bytes(), name=str(path))

@@ -1,14 +1,11 @@
 """Training of VQscore (Kuchen paper, section 4.1): a score without reference, taught by one with reference.
 
-``python -m kcompress.training.vqscore PHOTOS -o weights/vqscore`` repeats the weights that ship.
+``python -m kcompress.training.vqscore PHOTOS -o weights/vqscore`` trains anew; the weights that ship
+came by several runs, each beginning where another ended (``--weights``), which their card lists.
 """
 
-import copy
-import json
-import math
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,15 +15,19 @@ import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.inference import weights as weight_files
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
-from kcompress.training.data import is_held_out, tensor
+from kcompress.training.data import is_held_out, prefetched, tensor
+from kcompress.training.publishing import described, publish
 from kcompress.training.quality_data import KINDS, SIDE, QualityData, prepare, target
-from kcompress.training.schedule import cosine
+from kcompress.training.steps import averaged, place, save, steps
+
+CLEAN = [*KINDS].index("clean")
+DAMAGES = 3
+"""Numbers that `damage` gives for a token."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class QualityRecipe:
         weight_decay: of AdamW.
         warmup: steps.
         ranking: weight of the ranking loss beside the error.
+        local: weight of the error of what was done at each token.
         margin: of the ranking loss: the difference of the targets, at most this many points.
         averaging: of the weights, exponential, per step; the average is what is kept.
         exact_from: share of the steps after which the arithmetic is float32 instead of bfloat16.
@@ -57,7 +59,7 @@ class QualityRecipe:
     """
 
     regions: int = 2
-    steps: int = 1_700
+    steps: int = 5_200
     contents: int = 12
     versions: int = 4
     side: int = 128
@@ -65,14 +67,15 @@ class QualityRecipe:
     large_side: int = 224
     large_contents: int = 4
     large_from: float = 0.85
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 100
     ranking: float = 0.5
+    local: float = 0.5
     margin: float = 10.0
     averaging: float = 0.99
     exact_from: float = 0.9
-    validate_every: int = 100
+    validate_every: int = 250
     held_out: float = 0.06
     seed: int = 0
 
@@ -84,10 +87,31 @@ class Batch:
     Attributes:
         pictures: (contents * versions, 3, side, side), 0..1; versions of one region follow each other.
         targets: (contents, versions), 0..100.
+        clean: (contents, 3, side, side), 0..1, what the versions were made of.
     """
 
     pictures: Tensor
     targets: Tensor
+    clean: Tensor
+
+
+class Taught(nn.Module):
+    """The network with what it is asked beside the score while it learns: what was done at each token.
+
+    Taught by one number for each picture alone it learns many times slower. After Kim, Nguyen and Lee,
+    Deep CNN-Based Blind Image Quality Predictor, 2019, whose network learns maps of the error first.
+
+    Shapes: (N, 3, H, W) -> (N, 1 + T * DAMAGES): the score, and `damage` of the T tokens.
+    """
+
+    def __init__(self, network: VQscoreNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.local = nn.Linear(network.tokens.out_features, DAMAGES)
+
+    def forward(self, image: Tensor) -> Tensor:
+        encoded = self.network.look(image)
+        return torch.cat([self.network.score(encoded), self.local(encoded).flatten(1).float()], dim=1)
 
 
 def complete(data: QualityData) -> NDArray[np.int64]:
@@ -95,32 +119,36 @@ def complete(data: QualityData) -> NDArray[np.int64]:
     return np.flatnonzero(~np.isnan(data.scores).any(axis=0))
 
 
-def batches(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe) -> Iterator[Batch]:
-    """Endless batches; all versions of a region are cut at the same place."""
+def batches(
+    data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe, every: int = 1, first: int = 0
+) -> Iterator[Batch]:
+    """Endless batches; all versions of a region are cut at the same place.
+
+    Of several processes each takes every so many batches, beginning with a ``first`` of its own.
+    """
 
     def batch(number: int) -> Batch:
-        random = np.random.default_rng([recipe.seed, 3, number])
+        random = np.random.default_rng([recipe.seed, 3, number * every + first])
         large = number >= recipe.large_from * recipe.steps
         side = recipe.large_side if large else recipe.side
         contents = recipe.large_contents if large else recipe.contents
         grid = 8 if random.random() < recipe.aligned else 1
-        crops, wanted = [], np.empty((contents, recipe.versions), np.float32)
+        crops, clean, wanted = [], [], np.empty((contents, recipe.versions), np.float32)
         for row, region in enumerate(random.choice(regions, contents, replace=False)):
             top, left = grid * random.integers((SIDE - side) // grid + 1, size=2)
             mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)  # sides are multiples of 8: stays aligned
             made = np.flatnonzero(~np.isnan(data.scores[region]))
             chosen = random.choice(made, recipe.versions, replace=False)
             wanted[row] = target(data.scores[region, chosen])
-            crops += [data.pixels[region, kind, top : top + side, left : left + side][:, mirrored] for kind in chosen]
-        return Batch(tensor(crops), torch.from_numpy(wanted))
+            versions = [
+                data.pixels[region, kind, top : top + side, left : left + side][:, mirrored]
+                for kind in (CLEAN, *chosen)
+            ]
+            clean.append(versions[0])
+            crops += versions[1:]
+        return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean))
 
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(batch, number) for number in range(3)]
-        number = len(waiting)
-        while True:
-            yield waiting.pop(0).result()
-            waiting.append(pool.submit(batch, number))
-            number += 1
+    return prefetched(batch, 3)
 
 
 def objective(scores: Tensor, targets: Tensor, recipe: QualityRecipe) -> Tensor:
@@ -134,6 +162,43 @@ def objective(scores: Tensor, targets: Tensor, recipe: QualityRecipe) -> Tensor:
     margin = apart.clamp(max=recipe.margin)
     ranking = (F.relu(margin - scored) * (apart > 0)).sum() / (apart > 0).sum().clamp(min=1) / 10
     return error + recipe.ranking * ranking
+
+
+def damage(pictures: Tensor, clean: Tensor) -> Tensor:
+    """What was done at each token: how much is wrong, how much of that is coarse, and how much got sharper.
+
+    Args:
+        pictures: (N, 3, H, W), 0..1, sides multiples of 32.
+        clean: of the same shape, what they were made of.
+
+    Returns:
+        (N, H/32 W/32, DAMAGES), of the mean of the channels in grey levels: log(1 + mean squared error), the same
+        of means of 4x4 pixels, and the logarithm of the ratio of the energies of fine detail, negative where blurred.
+    """
+    grey, wanted = (255 * image.mean(dim=1, keepdim=True) for image in (pictures, clean))
+
+    def energy(values: Tensor, size: int) -> Tensor:
+        """Of means of size x size pixels, the mean over each token."""
+        return F.avg_pool2d(F.avg_pool2d(values, size).square(), MULTIPLE // size).flatten(1)
+
+    def detail(values: Tensor) -> Tensor:
+        """Energy of what is lost in means of 2x2 pixels."""
+        return energy(values - F.interpolate(F.avg_pool2d(values, 2), scale_factor=2), 1)
+
+    error = grey - wanted
+    return torch.stack([
+        torch.log1p(energy(error, 1)),
+        torch.log1p(4 * energy(error, 4)),
+        torch.log((1 + detail(grey)) / (1 + detail(wanted))),
+    ], dim=-1)  # fmt: skip
+
+
+def lesson(result: Tensor, batch: Batch, recipe: QualityRecipe) -> Tensor:
+    """The whole objective of a `Taught` network's result: `objective` of its scores, and the error of `damage`."""
+    scores, local = result[:, 0].view_as(batch.targets), result[:, 1:]
+    clean = batch.clean.repeat_interleave(recipe.versions, dim=0)
+    done = damage(batch.pictures, clean).flatten(1)
+    return objective(scores, batch.targets, recipe) + recipe.local * F.smooth_l1_loss(local, done)
 
 
 @torch.inference_mode()
@@ -175,46 +240,27 @@ def train(
 ) -> tuple[VQscoreNetwork, dict[str, float]]:  # fmt: skip
     """Train; returns the averaged network and how it did on the held-out regions."""
     torch.manual_seed(recipe.seed)
-    model = VQscoreNetwork()
+    model = Taught(VQscoreNetwork())
     if start is not None:
-        model.load_state_dict(load_file(start))
+        model.network.load_state_dict(load_file(start))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(model).eval()
+    average = averaged(model)
+    number, of = place()
     optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    regions = np.setdiff1d(np.arange(len(data.scores)), held_out)
-    stream = batches(data, regions, recipe)
-    checkpoints.mkdir(parents=True, exist_ok=True)
+    stream = batches(data, np.setdiff1d(np.arange(len(data.scores)), held_out), recipe, of, number)
     began, found, losses = time.perf_counter(), {}, []
-    for step in range(recipe.steps):
-        batch = next(stream)
-        for group in optimiser.param_groups:
-            group["lr"] = cosine(step, steps=recipe.steps, highest=recipe.learning_rate, warmup=recipe.warmup)
-        with torch.autocast("cpu", torch.bfloat16, enabled=step < recipe.exact_from * recipe.steps):
-            result = model(batch.pictures)
-        loss = objective(result.view_as(batch.targets), batch.targets, recipe)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
-        losses.append(loss.item())
-        keep = min(recipe.averaging, step / (step + 10))
-        with torch.no_grad():
-            for name, old in average.state_dict().items():
-                new = model.state_dict()[name]
-                if old.is_floating_point():
-                    old.lerp_(new, 1 - keep)
-                else:
-                    old.copy_(new)  # batch norm counts its batches
-        if (step + 1) % recipe.validate_every == 0 or step + 1 == recipe.steps:
-            found = validated(average, data, held_out, recipe.large_side)
-            save_file({name: value.contiguous() for name, value in average.state_dict().items()},
-                      checkpoints / f"step-{step + 1:06d}.safetensors")  # fmt: skip
+    for step in steps(
+        model, average, optimiser, recipe, stream,
+        lambda batch: batch.pictures, lambda result, batch: lesson(result, batch, recipe),
+    ):  # fmt: skip
+        losses.append(step.loss)
+        if step.is_judged and number == 0:
+            found = validated(average.network, data, held_out, recipe.large_side)
+            save(average.network, checkpoints, step.number)
             minutes = (time.perf_counter() - began) / 60
-            console.print(f"{minutes:.1f} min, step {step + 1}: loss {np.mean(losses):.4f}; {found}")
+            console.print(f"{minutes:.1f} min, step {step.number}: loss {np.mean(losses):.4f}; {found}")
             losses.clear()
-    return average, found
+    return average.network, found
 
 
 def export(model: VQscoreNetwork, recipe: QualityRecipe, card: dict[str, Any], output: Path) -> None:
@@ -226,12 +272,10 @@ def export(model: VQscoreNetwork, recipe: QualityRecipe, card: dict[str, Any], o
         "recipe": {
             **asdict(recipe),
             "target": "SSIMULACRA2 against the clean region; below 20, 20 exp(score / 20 - 1)",
-            "loss": "smooth L1 and margin ranking of the versions of one region",
+            "loss": "smooth L1, margin ranking of the versions of one region, smooth L1 of what was done to each token",
             "optimiser": "AdamW",
             "distortions": list(KINDS),
         },
-        "licence": "MIT",
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "gflop_at_1920x1080": 66,
         "cannot_judge": [
             "whether a picture is beautiful, well exposed or sharp where it was meant to be",
@@ -242,15 +286,7 @@ def export(model: VQscoreNetwork, recipe: QualityRecipe, card: dict[str, Any], o
         ],
         **card,
     }
-    metadata = {
-        "network": "vqscore",
-        "arguments": "{}",
-        "codec": "any",
-        "recipe": json.dumps(complete["recipe"]),
-        "data": str(card["data"]),
-        "licence": "MIT",
-    }
-    weight_files.write(output, model, metadata, complete, multiple=MULTIPLE)
+    publish(output, model, {}, complete, MULTIPLE)
 
 
 def main(
@@ -261,28 +297,37 @@ def main(
     without: Annotated[str, typer.Option(help="Kinds of distortions to leave out for now, with commas.")] = "",
     data: Annotated[str, typer.Option(help="What the photographs are, for the card.")] = "",
     threads: Annotated[int, typer.Option(help="Of torch.")] = 1,
-    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 7 GB.")] = Path("quality-data"),
+    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 3.5 GB.")] = Path("quality-data"),
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),
-    start: Annotated[Path | None, typer.Option(help="A checkpoint to begin with.")] = None,
+    start: Annotated[Path | None, typer.Option("--weights", help="A checkpoint to begin with.")] = None,
 ) -> None:
-    """Distort a folder of photographs, train on them, and write weights, graph and card."""
+    """Distort a folder of photographs, train on them, and write weights, graph and card.
+
+    ``torchrun --nproc-per-node 2 -m kcompress.training.vqscore ...`` trains with several processes, each of which
+    has a batch of its own, on data that is prepared already.
+    """
     torch.set_num_threads(threads)
+    if torch.distributed.is_torchelastic_launched():
+        torch.distributed.init_process_group("gloo")
     console = Console(stderr=True, width=240)
     recipe = replace(QualityRecipe(), steps=steps, learning_rate=rate)
     pictures = sorted(photos.glob("*.jpg"))
     held_out = [is_held_out(path, recipe.held_out) for path in pictures]
     if not any(held_out) or all(held_out):
         raise typer.BadParameter(f"{photos} holds {len(pictures)} JPEG pictures, too few to train and to validate")
-    kinds = [kind for kind in KINDS if kind not in without.split(",")]
+    kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]
     for done, quality_data in prepare(pictures, prepared, recipe.regions, recipe.seed, kinds):
         if done % (40 * recipe.regions) == 0:
             console.print(f"{done} regions of {len(quality_data.scores)}")
     regions = [int(region) for region, photo in enumerate(quality_data.pictures) if held_out[photo]][:: recipe.regions]
     began = time.perf_counter()
     model, found = train(recipe, quality_data, regions, checkpoints, console, start)
+    if place()[0] > 0:
+        return
     card = {
-        "data": f"{len(pictures) - sum(held_out)} photographs{', ' * bool(data)}{data}",
+        "data": described(f"{len(pictures) - sum(held_out)} photographs", data),
         "held_out_photographs": {"pictures": sum(held_out), "regions": len(regions), **found},
+        "processes": place()[1],
         "training_minutes": round((time.perf_counter() - began) / 60),
     }
     export(model, recipe, card, output)

@@ -10,12 +10,11 @@ import pytest
 from labeling.tools import Filters, labelled, pictures, plan, save, state, table
 from pictures import smooth
 
-from kcompress import storage
+from kcompress import labels, storage
 from kcompress.errors import InputError, OutputError, ProgramError, UsageError
 from kcompress.images import Image, Pixels
 from kcompress.labeling import picture, run
 from kcompress.labeling.plan import Patches, Plan
-from kcompress.labeling.run import MEMORY
 from kcompress.labels import file
 from kcompress.pool.detail import detail
 from kcompress.pool.nonlocal_means import nonlocal_means
@@ -59,7 +58,7 @@ def test_a_run_leaves_its_rows_and_the_chosen_pictures(photos: Path, output: Pat
     chosen = {row.path: row.label for row in outcome.rows if row.chosen}
     assert chosen == {name: f"pictures/{name}.png" for name in NAMES}
     assert set(pictures(output)) == set(chosen.values())
-    assert sorted(path.name for path in output.iterdir()) == ["labels.csv", "pictures", MEMORY]
+    assert sorted(path.name for path in output.iterdir()) == ["labels.csv", "pictures", labels.PLAN]
 
 
 def test_the_columns(photos: Path, output: Path) -> None:
@@ -313,12 +312,12 @@ def test_other_weights_are_refused_even_after_a_run_without_them(
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"same": 3}'])
 def test_a_broken_plan_is_told(photos: Path, output: Path, content: str) -> None:
     labelled(plan(photos), output)
-    (output / MEMORY).write_text(content)
+    (output / labels.PLAN).write_text(content)
     with pytest.raises(InputError, match="is no plan of a labelling"):
         labelled(plan(photos), output, resume=True)
-    (output / MEMORY).unlink()
+    (output / labels.PLAN).unlink()
     assert labelled(plan(photos), output, resume=True).computed == 0
-    assert json.loads((output / MEMORY).read_text())["metric"] == "psnr"
+    assert json.loads((output / labels.PLAN).read_text())["metric"] == "psnr"
 
 
 @pytest.mark.parametrize("place", ["labels", "labels/pictures", "labels/labels.csv/x"])

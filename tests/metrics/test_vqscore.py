@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metrics.degraded import jpeg
 from tiny_weights import vqscore_network
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from kcompress.errors import MissingProgramError, UnsupportedError, WeightsError
@@ -135,6 +136,21 @@ def test_any_network_scores_in_range() -> None:
         with torch.inference_mode():
             scores = network(torch.rand(3, 3, 64, 96))
         assert scores.shape == (3, 1) and scores.min() >= 0 and scores.max() <= 100
+
+
+def test_faint_traces_are_differences_from_the_means_around() -> None:
+    image = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    seen: list[torch.Tensor] = []
+    network = vqscore_network()
+    network.levels[0].register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    with torch.inference_mode():
+        network(image)
+    assert torch.equal(seen[0][:, :3], image - 0.5)
+    for channel, size in ((3, 3), (6, 9)):
+        around = F.avg_pool2d(image, size, 1, size // 2, count_include_pad=False)
+        difference = 255 * (image - around)
+        expected = torch.sign(difference) * torch.log(1 + difference.abs())
+        assert torch.allclose(seen[0][:, channel : channel + 3], expected, atol=1e-3)
 
 
 def test_the_cost_that_its_docstring_tells() -> None:

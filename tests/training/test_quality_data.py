@@ -17,7 +17,7 @@ from kcompress.training import quality_data
 from kcompress.training.quality_data import KINDS, KNEE, QualityData, distorted, prepare, source, target
 
 SIDE = 40
-QUICK = ["clean", "jpeg 1", "webp", "camera"]
+QUICK = ["clean", "jpeg 1", "webp", "noise"]
 COLUMNS = [[*KINDS].index(kind) for kind in QUICK]
 WITH_AR = ["restored", "filtered"]
 
@@ -85,11 +85,11 @@ def test_every_region_comes_from_its_photograph_at_a_corner_of_blocks(
     assert len(corners) == 6
 
 
-def test_half_of_the_sources_stay_and_the_others_get_soft_or_noisy() -> None:
+def test_most_sources_stay_and_some_get_soft_or_noisy() -> None:
     random = np.random.default_rng(0)
     names = [" ".join(step.name.split()[0] for step in source(random)) for _ in range(2000)]
     assert set(names) == {"", "blur", "resampling", "noise", "blur noise", "resampling noise"}
-    assert 0.45 < names.count("") / len(names) < 0.53
+    assert 0.72 < names.count("") / len(names) < 0.81
 
 
 def test_scores_are_those_of_the_pixels(photos: list[Path], tmp_path: Path) -> None:
@@ -191,6 +191,10 @@ def test_kinds_differ_in_their_steps() -> None:
     assert {len(steps) for steps in names("twice")} == {2}
     assert {len(steps) for steps in names("mixture 1")} == {2, 3}
     assert {steps[1] for steps in names("restored")} == {steps[0] for steps in names("filtered")} == {"ar"}
-    assert {steps[0].split()[0] for steps in names("camera")} == {"noise", "blur", "resampling", "sharpening"}
+    camera = {"noise": {"noise"}, "blur": {"blur", "resampling"}, "sharpening": {"sharpening"}}
+    for kind, expected in camera.items():
+        assert {step.split()[0] for (step,) in names(kind)} == expected
+    begins = {steps[0].split()[0].partition(":")[0] for steps in names("mixture 1")}
+    assert begins == {"detail", "nlm"}.union(*camera.values())
     assert {steps[0].partition("=")[0] for steps in names("filter")} == {"detail", "nlm:h"}
     assert [kind for kind in KINDS if any("ar" in steps for steps in names(kind))] == WITH_AR

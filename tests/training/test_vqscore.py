@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,19 @@ from torch import nn
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
+from kcompress.metrics.vqscore_network import VQscoreNetwork
 from kcompress.training import quality_data, vqscore
 from kcompress.training.quality_data import KINDS, QualityData, target
 from kcompress.training.vqscore import (
+    CLEAN,
+    DAMAGES,
     Batch,
     QualityRecipe,
+    Taught,
     batches,
     correlation,
+    damage,
+    lesson,
     objective,
     scores,
     train,
@@ -149,6 +156,76 @@ def test_batches_follow_the_seed(data: QualityData) -> None:
     assert not torch.equal(first(TINY), first(replace(TINY, seed=1)))
 
 
+def test_processes_share_the_batches(data: QualityData) -> None:
+    def crops(*share: int) -> list[torch.Tensor]:
+        stream = batches(data, np.arange(8), TINY, *share)
+        found = [next(stream).pictures for _ in range(4 if share == (1,) else 2)]
+        stream.close()
+        return found
+
+    turns = [batch for both in zip(crops(2, 0), crops(2, 1), strict=True) for batch in both]
+    assert all(torch.equal(one, other) for one, other in zip(crops(1), turns, strict=True))
+
+
+def test_the_clean_crop_is_that_of_the_versions(data: QualityData) -> None:
+    stream = batches(data, np.arange(8), TINY)
+    for _ in range(3):
+        batch = next(stream)
+        assert batch.clean.shape == (2, 3, 64, 64)
+        regions = batch.pictures.unflatten(0, (2, 3))[:, 0, 0, 0, 0]
+        assert torch.equal(batch.clean[:, 0, 0, 0], regions)
+        assert (batch.clean[:, 1] == CLEAN).all()
+    stream.close()
+
+
+def test_damage_tells_error_coarse_error_and_sharpness_of_each_token() -> None:
+    random = torch.Generator().manual_seed(0)
+    clean = torch.rand((1, 3, 64, 96), generator=random)
+    assert torch.equal(damage(clean, clean), torch.zeros(1, 6, DAMAGES))
+    brighter = clean.clone()
+    brighter[..., 32:, 64:] += 10 / 255  # the last token alone
+    found = damage(brighter, clean)[0]
+    assert torch.allclose(found[:5], torch.zeros(5, DAMAGES))
+    assert found[5].tolist() == pytest.approx([np.log(101), np.log(401), 0], abs=1e-3)
+    flat = clean.clone()
+    flat[..., :32, :32] = 0.5
+    found = damage(flat, clean)[0]
+    assert found[0, 2] < -5 and torch.equal(found[1:], torch.zeros(5, DAMAGES))
+    finest = torch.ones(1, 3, 64, 96) * 0.5
+    finest[..., ::2] += 0.2
+    assert damage(finest, torch.full_like(finest, 0.5))[0, :, 2].tolist() == pytest.approx([np.log(1 + 25.5**2)] * 6)
+    assert damage(finest, torch.full_like(finest, 0.6))[0, :, 1].abs().max() < 1e-3, "no coarse error"
+
+
+def test_damage_of_flat_bright_crops_is_finite() -> None:
+    white = torch.ones(2, 3, 64, 64)
+    assert damage(white, white).isfinite().all()
+
+
+def test_the_whole_lesson_asks_for_what_was_done_too(data: QualityData) -> None:
+    stream = batches(data, np.arange(8), TINY)
+    batch = next(stream)
+    stream.close()
+    done = damage(batch.pictures, batch.clean.repeat_interleave(3, dim=0)).flatten(1)
+    right = torch.cat([batch.targets.flatten()[:, None], done], dim=1)
+    assert float(lesson(right, batch, TINY)) == 0
+    wrong = right.clone()
+    wrong[:, 1:] += 3
+    assert float(lesson(wrong, batch, TINY)) == pytest.approx(TINY.local * 2.5)
+    assert float(lesson(wrong, batch, replace(TINY, local=0.0))) == 0
+    missed = torch.cat([torch.full_like(right[:, :1], 50), done], dim=1)
+    expected = objective(torch.full_like(batch.targets, 50), batch.targets, TINY)
+    assert float(lesson(missed, batch, TINY)) == pytest.approx(float(expected))
+
+
+def test_a_taught_network_scores_as_without_its_teacher() -> None:
+    torch.manual_seed(0)
+    network = VQscoreNetwork(tokens=16, heads=2, layers=1).eval()
+    image = torch.rand(2, 3, 64, 96)
+    found = Taught(network)(image)
+    assert found.shape == (2, 1 + 6 * DAMAGES) and torch.equal(found[:, :1], network(image))
+
+
 def test_the_right_order_costs_less_than_the_wrong_one() -> None:
     wanted = torch.tensor([[80.0, 60.0, 20.0]])
     alone = replace(TINY, ranking=1.0)
@@ -238,9 +315,9 @@ def test_regions_that_are_held_out_are_not_trained_on(
 ) -> None:
     seen: list[int] = []
 
-    def watched(data: QualityData, regions: np.ndarray, recipe: QualityRecipe) -> Iterator[Batch]:
+    def watched(data: QualityData, regions: np.ndarray, *rest: Any) -> Iterator[Batch]:
         seen.extend(regions)
-        return batches(data, regions, recipe)
+        return batches(data, regions, *rest)
 
     monkeypatch.setattr(vqscore, "batches", watched)
     train(replace(TINY, steps=1), data, [0, 1, 5], tmp_path, QUIET)

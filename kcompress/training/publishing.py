@@ -1,0 +1,40 @@
+"""Weights that ship: the card and the files' metadata say the same."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from kcompress.inference import weights as weight_files
+
+
+def described(what: str, data: str) -> str:
+    """What was trained or measured on, for the card: ``what`` with its number, and what the user says of it."""
+    return f"{what}{', ' * bool(data)}{data}"
+
+
+def publish(
+    output: Path, module: nn.Module, arguments: Mapping[str, Any], card: Mapping[str, Any], multiple: int = 8
+) -> dict[str, Any]:
+    """Write weights, graph and card; returns the whole card.
+
+    Args:
+        output: stem of the files.
+        module: the network.
+        arguments: that it was built with.
+        card: with at least ``network``, ``recipe`` and ``data``; licence and parameters are added.
+        multiple: the network's input sizes are multiples of it.
+    """
+    complete = {"licence": "MIT", "parameters": sum(parameter.numel() for parameter in module.parameters()), **card}
+    metadata = {
+        "network": str(card["network"]),
+        "arguments": json.dumps(arguments),
+        "codec": "any",
+        "recipe": json.dumps(card["recipe"]),
+        "data": str(card["data"]),
+        "licence": "MIT",
+    }
+    weight_files.write(output, module, metadata, complete, multiple)
+    return complete
