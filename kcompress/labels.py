@@ -1,12 +1,18 @@
 """labels.csv: one row a picture (or patch) and group; what labelling writes and training reads."""
 
+import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from kcompress.errors import InputError
 from kcompress.rows import Rows
 
 FILE = "labels.csv"
+PLAN = "plan.json"
+"""Beside it: where the pictures are, and what must stay the same when a run goes on."""
 
 
 class Key(NamedTuple):
@@ -89,3 +95,37 @@ class Row:
 def file(metrics: Sequence[str]) -> Rows[Row]:
     """Header, reader and writer of a labels.csv with these metrics, the deciding one first."""
     return Rows(Row, metrics)
+
+
+def read(path: Path) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows of a labels.csv, and its metrics, the deciding one first.
+
+    Raises:
+        InputError: there is no such file, or it is none of ours.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            header = next(csv.reader(stream), [])
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Give the labels.csv of kcompress label.") from error
+    fixed = file(()).header
+    if header[: len(fixed)] != fixed or len(header) == len(fixed):
+        raise InputError(f"{path} is no labels.csv: its columns are others. Give the one that kcompress label wrote.")
+    metrics = tuple(header[len(fixed) :])
+    return file(metrics).read(path), metrics
+
+
+def plan(folder: Path) -> dict[str, Any]:
+    """What `PLAN` says; empty where it is not there.
+
+    Raises:
+        InputError: it is none of ours.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        return {**found, "same": dict(found["same"])}
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is no plan of a labelling. Remove it, or give another -o.") from None
