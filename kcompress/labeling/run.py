@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kcompress import labels, storage
 from kcompress.dataset import digest
-from kcompress.errors import InputError, KcompressError, OutputError, UsageError
+from kcompress.errors import KcompressError, OutputError, UsageError
 from kcompress.inference.weights import folder, open_weights
 from kcompress.labeling.picture import Labelled, label_picture, settled
 from kcompress.labeling.plan import Plan
