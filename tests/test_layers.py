@@ -16,8 +16,9 @@ LAYERS = {
     "inference": 2,
     "codecs": 3, "networks": 3, "pool": 3, "metrics": 3,
     "encoding": 4,
-    "training": 5, "evaluation": 5, "labeling": 5,
-    "cli": 6, "__main__": 7,
+    "evaluation": 5, "labeling": 5,
+    "training": 6,
+    "cli": 7, "__main__": 8,
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg"}

@@ -11,6 +11,7 @@ from kcompress.cli.decode import decode
 from kcompress.cli.doctor import doctor
 from kcompress.cli.encode import encode
 from kcompress.cli.label import label
+from kcompress.cli.train import train
 
 app = typer.Typer(
     name="kcompress",
@@ -23,6 +24,7 @@ app.command()(encode)
 app.command()(decode)
 app.command()(compare)
 app.command()(label)
+app.command()(train)
 app.command()(bench)
 app.command()(doctor)
 

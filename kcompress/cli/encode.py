@@ -66,7 +66,9 @@ def encode(
     setting = chosen.setting(quality, chroma, effort, raw=raw)
     # Everything that can be refused is refused before the first picture is read.
     encoder = chosen.backend(backend)
-    preprocessor = load(network or default_network(encoder), device=device, strength=strength, weights=weights)
+    preprocessor = load(
+        network or default_network(encoder), device=device, strength=strength, weights=weights, codec=chosen.name
+    )
     work = _Work(chosen, setting, preprocessor, backend, metadata.value, _colour(background), frame)
     suffix = chosen.raw_suffixes[0] if raw else chosen.suffixes[0]
     planned = files.plan(inputs, target, suffix, SUFFIXES, force=force)

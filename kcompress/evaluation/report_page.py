@@ -58,9 +58,8 @@ def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> 
     codec = CODECS[codec_name]
     qualities = plan.qualities[codec_name]
     setting = codec.setting(qualities[len(qualities) // 2])
-    encoded = [
-        encode(image, codec, setting, preprocessor) for preprocessor in (None, preprocessor_named(name, plan.device))
-    ]
+    chosen = preprocessor_named(name, plan.device, codec_name)
+    encoded = [encode(image, codec, setting, preprocessor) for preprocessor in (None, chosen)]
     decoded = [decode(each.data, picture).pixels for each in encoded]
     window = _most_changed(*decoded)
     others = [

@@ -93,7 +93,7 @@ def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Itera
     for key in keys:
         codec = CODECS[key.codec]
         setting = codec.setting(key.quality)
-        preprocessor = preprocessor_named(key.preprocessor, plan.device)
+        preprocessor = preprocessor_named(key.preprocessor, plan.device, key.codec)
         # What does not depend on the setting is prepared once for all qualities.
         if prepared is None or prepared[0] != key.preprocessor or (preprocessor and preprocessor.conditioned):
             start = time.perf_counter()
@@ -124,15 +124,15 @@ def _scorer(data: bytes, picture: str, metrics: tuple[str, ...]) -> Scorer:
 
 
 @lru_cache(maxsize=8)
-def preprocessor_named(name: str, device: str) -> Preprocessor | None:
-    """A network or a filter by its name; None for ``none``.
+def preprocessor_named(name: str, device: str, codec: str) -> Preprocessor | None:
+    """A network, with its weights for the codec, or a filter by its name; None for ``none``.
 
     Raises:
         UsageError: neither is known by this name.
         MissingProgramError: the filter is not installed.
     """
     if name in networks.NETWORKS:
-        return networks.load(name, device=device)
+        return networks.load(name, device=device, codec=codec)
     found = filter_named(name, Means(resolve_device(device)))
     if not found.kind.available():
         raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")
@@ -145,9 +145,9 @@ def check(plan: Plan) -> None:
     Raises:
         KcompressError: an unknown or unusable codec, preprocessor, metric or quality.
     """
-    for name in plan.preprocessors:
-        preprocessor_named(name, plan.device)
     for name, qualities in plan.qualities.items():
+        for preprocessor in plan.preprocessors:
+            preprocessor_named(preprocessor, plan.device, name)
         codec = CODECS[name]
         codec.backend("auto")
         for quality in qualities:

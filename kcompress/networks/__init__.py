@@ -51,7 +51,13 @@ NETWORKS: dict[str, Network] = {
 }
 
 
-def load(name: str, *, device: str = "auto", strength: float = 1.0, weights: Path | None = None) -> Preprocessor | None:
+_ALIKE = {"bpg": "hevc"}
+"""Codecs that compress as another does, and take its weights."""
+
+
+def load(
+    name: str, *, device: str = "auto", strength: float = 1.0, weights: Path | None = None, codec: str | None = None
+) -> Preprocessor | None:
     """A preprocessor that is ready to run, or None for ``none``.
 
     Args:
@@ -59,6 +65,7 @@ def load(name: str, *, device: str = "auto", strength: float = 1.0, weights: Pat
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; resolved here and nowhere else.
         strength: 0 leaves the picture as it is, 1 takes the network's word.
         weights: a file to take in place of the shipped ones.
+        codec: that comes after it; weights that were trained for it go before those for any codec.
 
     Raises:
         UsageError: unknown network or device, strength out of range, weights for a network that has none.
@@ -76,9 +83,15 @@ def load(name: str, *, device: str = "auto", strength: float = 1.0, weights: Pat
         return None
     if not network.learned:
         return Shrink(strength)
-    found = weight_files.open_weights(weights or weight_files.folder() / f"{name}.safetensors", name)
+    found = weight_files.open_weights(weights or _shipped(name, codec), name)
     ready = engine(found, place, _module)
     return NetworkPreprocessor(found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple)
+
+
+def _shipped(name: str, codec: str | None) -> Path:
+    """The file of the shipped weights: those for the codec, or for any."""
+    own = f"{name}-{_ALIKE.get(codec or '', codec)}"
+    return weight_files.folder() / f"{own if weight_files.is_shipped(own) else name}.safetensors"
 
 
 def _module() -> "type[nn.Module]":

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from torch import Tensor, nn
 
+from kcompress.dataset import digest
 from kcompress.images import Pixels, read
 from kcompress.metrics.psnr import psnr
 from kcompress.pool.artifacts_network import ArtifactRemoval
@@ -217,7 +218,7 @@ def load(photos: Path, recipe: ArtifactRecipe) -> tuple[list[Pixels], list[Pixel
     every = sorted(photos.glob("*.jpg"))
     with ThreadPoolExecutor() as pool:
         pixels = list(pool.map(lambda path: read(path.read_bytes(), name=str(path)).pixels, every))
-    held_out = [is_held_out(path, recipe.held_out) for path in every]
+    held_out = [is_held_out(digest(path.read_bytes()), recipe.held_out) for path in every]
     kept = [picture for picture, out in zip(pixels, held_out, strict=True) if not out and min(picture.shape[:2]) >= 288]
     corners = [picture[:512, :512] for picture, out in zip(pixels, held_out, strict=True) if out]
     corners = [picture[: picture.shape[0] // 8 * 8, : picture.shape[1] // 8 * 8] for picture in corners]

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kcompress.dataset import digest
+from kcompress.errors import InputError, UsageError
 from kcompress.patches import Patches
 from kcompress.training.recipe import Recipe
 
@@ -29,15 +29,9 @@ class Pair:
     target: Pixels
 
 
-def is_held_out(picture: Path, share: float) -> bool:
+def is_held_out(sha256: str, share: float) -> bool:
     """Whether a picture belongs to the validation part: by its bytes alone, so it never changes sides."""
-    return int(digest(picture.read_bytes())[:8], 16) < share * 2**32
-
-
-def corners(height: int, width: int, recipe: Recipe) -> list[tuple[int, int]]:
-    """Top left corners (y, x) of all patches that lie wholly inside a picture of this size."""
-    patches = Patches(recipe.patch_width, recipe.patch_height, recipe.stride)
-    return [(top, left) for left, top in patches.corners(width, height)]
+    return int(sha256[:8], 16) < share * 2**32
 
 
 def tensor(patches: Sequence[Pixels]) -> Tensor:
@@ -46,35 +40,62 @@ def tensor(patches: Sequence[Pixels]) -> Tensor:
     return batch.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-def prefetched(make: Callable[[int], Made], ahead: int) -> Iterator[Made]:
-    """``make(0)``, ``make(1)`` and so on without end; the next ``ahead`` are made while one is used."""
+def prefetched(make: Callable[[int], Made], ahead: int, first: int = 0) -> Iterator[Made]:
+    """``make(first)``, the next and so on without end; the next ``ahead`` are made while one is used."""
     with ThreadPoolExecutor(1) as pool:
-        waiting = deque(pool.submit(make, number) for number in range(ahead))
-        for number in count(ahead):
+        waiting = deque(pool.submit(make, first + number) for number in range(ahead))
+        for number in count(first + ahead):
             yield waiting.popleft().result()
             waiting.append(pool.submit(make, number))
 
 
-def batches(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches (originals, targets): all patches in random order, then all again in another.
+class Batches:
+    """All patches in random order, then all again in another, without end; a batch follows from its number alone.
+
+    Args:
+        pairs: to cut from; pictures smaller than a patch are left out.
+        recipe: sizes and seed.
+        process: of several, which each take their part of every batch.
+        processes: how many.
 
     Raises:
-        ValueError: fewer patches than one batch takes.
+        InputError: fewer patches than one batch takes.
+        UsageError: a batch cannot be shared among the processes.
     """
-    places = [
-        (index, y, x)
-        for index, pair in enumerate(pairs)
-        for y, x in corners(pair.original.shape[0], pair.original.shape[1], recipe)
-    ]
-    if len(places) < recipe.batch:
-        raise ValueError(f"{len(places)} patches are fewer than one batch of {recipe.batch}")
-    order = np.random.default_rng(recipe.seed)
-    while True:
-        shuffled = order.permutation(len(places))
-        for start in range(0, len(places) - recipe.batch + 1, recipe.batch):
-            chosen = [places[i] for i in shuffled[start : start + recipe.batch]]
-            cuts = [(i, slice(y, y + recipe.patch_height), slice(x, x + recipe.patch_width)) for i, y, x in chosen]
-            yield (
-                tensor([pairs[i].original[rows, columns] for i, rows, columns in cuts]),
-                tensor([pairs[i].target[rows, columns] for i, rows, columns in cuts]),
+
+    def __init__(self, pairs: Sequence[Pair], recipe: Recipe, process: int = 0, processes: int = 1) -> None:
+        patches = Patches(recipe.patch_width, recipe.patch_height, recipe.stride)
+        self._places = [
+            (index, top, left)
+            for index, pair in enumerate(pairs)
+            for left, top in patches.corners(pair.original.shape[1], pair.original.shape[0])
+        ]
+        if len(self._places) < recipe.batch:
+            raise InputError(
+                f"{len(self._places)} patches of {patches} are fewer than one batch of {recipe.batch}. "
+                "Give more pictures, a smaller --patch, or a smaller --batch."
             )
+        if recipe.batch % processes:
+            raise UsageError(f"--batch {recipe.batch} is no multiple of {processes} processes. Give another.")
+        self._pairs, self._recipe = pairs, recipe
+        self._part = slice(process, None, processes)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._places) // self._recipe.batch
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        """Originals and targets, (N, 3, H, W) 0..1; ``number`` is that of the step, from 0."""
+        epoch, place = divmod(number, len(self))
+        chosen = self._order(epoch)[place * self._recipe.batch : (place + 1) * self._recipe.batch][self._part]
+        cuts = []
+        for index in chosen:
+            pair, top, left = self._places[index]
+            rows, columns = slice(top, top + self._recipe.patch_height), slice(left, left + self._recipe.patch_width)
+            cuts.append((self._pairs[pair].original[rows, columns], self._pairs[pair].target[rows, columns]))
+        originals, targets = zip(*cuts, strict=True)
+        return tensor(originals), tensor(targets)
+
+    @lru_cache(maxsize=2)  # noqa: B019, these live as long as the training
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self._recipe.seed, epoch]).permutation(len(self._places))

@@ -1,119 +1,168 @@
-"""The first Kuchen checkpoint: the U-Net learns OpenCV's non-local means.
+"""Training of the Kuchen U-Net from the labels of a filter pool (Kuchen paper, sections 3.3, 4.2 and 4.3)."""
 
-``python -m kcompress.training.kuchen PHOTOS -o weights/kuchen`` repeats the weights that ship. The labels
-of a whole filter pool (Kuchen paper, section 3.2) take the place of the one filter later.
-"""
-
+import math
+import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
-from rich.console import Console
+from accelerate import Accelerator
 from safetensors.torch import load_file
+from torch import nn
 
-from kcompress.images import read
+from kcompress import storage
+from kcompress.errors import InputError, OutputError
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks import NETWORKS
 from kcompress.networks.kuchen import Kuchen
-from kcompress.networks.preprocessor import NetworkPreprocessor
-from kcompress.pool import filter_named
-from kcompress.pool.nonlocal_means import nonlocal_means
-from kcompress.training.data import Pair, is_held_out
-from kcompress.training.loop import Validation, train
+from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
+from kcompress.training.data import Pair
+from kcompress.training.labelled import Labels, kept_on_disk
+from kcompress.training.log import Entry, Log, plot
+from kcompress.training.loop import STATE, Step, Validation, steps_done, train
 from kcompress.training.publishing import described, publish
 from kcompress.training.recipe import Recipe
-from kcompress.training.validation import size_changes
+from kcompress.training.validation import Judge
 
-STRENGTH = 3.0
-"""``h`` of non-local means, the pool's default."""
-
-
-def pairs(photos: Sequence[Path]) -> Iterator[Pair]:
-    """Every picture with its filtered version, in order."""
-
-    def pair(path: Path) -> Pair:
-        original = read(path.read_bytes(), name=str(path)).pixels
-        return Pair(original, nonlocal_means(original, STRENGTH))
-
-    with ThreadPoolExecutor() as pool:
-        yield from pool.map(pair, photos)
+GFLOP = 39.8
+"""Of width 8 for 1920x1080; it grows with the square of the width."""
 
 
-def split(photos: Path, recipe: Recipe) -> tuple[list[Path], list[Path]]:
-    """The pictures of a folder to train on, and those to validate with.
+@dataclass
+class Training:
+    """One training and what it has found so far.
+
+    Attributes:
+        labels: to learn.
+        recipe: how.
+        folder: for checkpoints, state and log.
+        accelerator: device and processes.
+        entries: of the log.
+        decides: the figure by which the best checkpoint is kept.
+        held_out: number of pictures that are validated with.
+        seconds: of this run.
+    """
+
+    labels: Labels
+    recipe: Recipe
+    folder: Path
+    accelerator: Accelerator
+    entries: list[Entry] = field(default_factory=list)
+    decides: str = ""
+    held_out: int = 0
+    seconds: float = 0.0
+
+    def run(self, *, resume: bool = False) -> Iterator[Step | Validation]:
+        """Train; what is yielded is for people to see.
+
+        Raises:
+            FloatingPointError: the loss is no longer finite.
+            InputError: pictures or labels that do not fit.
+            OutputError: the folder holds another training already.
+        """
+        began = time.perf_counter()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / STATE).exists() and not resume:
+            raise OutputError(f"{self.folder} holds a training. Give --resume to go on, or another --checkpoints.")
+        kept, held_out = self.labels.split(self.recipe.split)
+        pairs = kept_on_disk(self.labels.pairs(kept), self.folder)
+        judged = list(self.labels.pairs(_spread(held_out, self.recipe.validation_pictures)))
+        self.held_out = len(judged)
+        judge = self._judge(judged)
+        self.decides = judge.decides
+        torch.manual_seed(self.recipe.seed)
+        log = Log(self.folder, judge.names, steps_done(self.folder)) if self.accelerator.is_main_process else None
+        try:
+            for event in train(
+                self.accelerator, Kuchen(self.recipe.width), self.recipe, pairs, judged, self.folder,
+                lambda module: judge(preprocessor(module)), judge.decides, resume=resume,
+            ):  # fmt: skip
+                self.seconds = time.perf_counter() - began
+                if isinstance(event, Validation) and log is not None:
+                    log.append(event)
+                    self._keep(event, judge, log)
+                yield event
+        finally:
+            if log is not None:
+                self.entries = log.entries
+                log.close()
+
+    @property
+    def best_weights(self) -> Path:
+        """The best checkpoint so far."""
+        return self.folder / "best.safetensors"
+
+    def _judge(self, judged: Sequence[Pair]) -> Judge:
+        metrics = (self.labels.metric, "ssimulacra2")
+        return Judge(self.labels.codec, self.labels.quality, metrics, [pair.original for pair in judged])
+
+    def _keep(self, state: Validation, judge: Judge, log: Log) -> None:
+        """The best weights under a name of their own, and the plot so far."""
+        if state.is_best or not self.best_weights.exists():
+            storage.write(str(self.best_weights), state.checkpoint.read_bytes())
+        heading = f"{self.labels.codec} {self.labels.quality}, {judge.encoder.name} {judge.encoder.version()}"
+        shown = [name for name in judge.names if name.startswith("size_")]
+        storage.write(str(self.folder / "log.png"), plot(log.entries, shown, heading))
+
+
+def preprocessor(module: nn.Module) -> Preprocessor:
+    """A network under training as what encodes take; it runs where it is."""
+    network = NETWORKS["kuchen"]
+    place = next(module.parameters()).device
+    engine = TorchEngine(module, str(place))
+    return NetworkPreprocessor("kuchen", engine, strength=1, halo=network.halo, multiple=network.multiple)
+
+
+def export(training: Training, output: Path, about: str) -> dict[str, Any]:
+    """Write weights, graph and card of the best checkpoint; returns the card.
+
+    Args:
+        training: that has run.
+        output: stem of the files.
+        about: what the pictures are, for the card.
 
     Raises:
-        ValueError: one of the two would be empty.
+        InputError: there is no checkpoint.
     """
-    every = sorted(path for path in photos.iterdir() if path.suffix == ".jpg")
-    held_out = [path for path in every if is_held_out(path, recipe.held_out)]
-    kept = [path for path in every if path not in set(held_out)]
-    if not kept or not held_out:
-        raise ValueError(f"{photos} holds {len(every)} JPEG pictures, too few for a training and a validation part")
-    return kept, held_out[: recipe.validation_pictures]
-
-
-def export(best: Validation, recipe: Recipe, held_out: Sequence[Path], data: str, output: Path) -> dict[str, Any]:
-    """Write weights and card of a checkpoint; ``data`` says what it was trained on. Returns the card."""
+    if not training.entries:
+        raise InputError(f"{training.folder} holds no checkpoint yet. Train at least up to the first validation.")
+    recipe, labels = training.recipe, training.labels
     module = Kuchen(recipe.width)
-    module.load_state_dict(load_file(best.checkpoint))
-    network = NETWORKS["kuchen"]
-    engine = TorchEngine(module, "cpu")
-    preprocessor = NetworkPreprocessor(
-        "kuchen", engine, strength=1, halo=network.halo, multiple=network.multiple
-    )  # fmt: skip
+    module.load_state_dict(load_file(training.best_weights))
+    rows = labels.rows
+    wins: dict[str, int] = {}
+    for row in rows:
+        wins[row.group] = wins.get(row.group, 0) + 1
+    kept, _ = labels.split(recipe.split)
+    best = min(training.entries, key=lambda entry: entry.scores.get(training.decides, math.inf))
     card = {
-        "summary": "first checkpoint: imitates non-local means (h=3), not yet trained on labels of a filter pool",
+        "summary": f"imitates the filters that win for {labels.codec} at quality {labels.quality}",
         "network": "kuchen",
+        "codec": labels.codec,
         "paper": "Zhang, Deng and Li, A Unified Image Preprocessing Framework For Image Compression, section 3.3",
-        "recipe": {
-            **asdict(recipe),
-            "target": f"OpenCV non-local means, h={STRENGTH:g}",
-            "loss": "MSE",
-            "optimiser": "Adam",
+        "recipe": {**asdict(recipe), "loss": "MSE", "optimiser": "Adam"},
+        "data": described(f"labels of {len({row.sha256 for row in kept})} pictures", about),
+        "labels": {
+            "sha256": labels.sha256,
+            "quality": labels.quality,
+            "encoder": f"{rows[0].backend} {rows[0].version}",
+            "metric": labels.metric,
+            "winners": dict(sorted(wins.items(), key=lambda item: -item[1])),
         },
-        "data": data,
-        "gflop_at_1920x1080": 39.8,
+        "gflop_at_1920x1080": round(GFLOP * (recipe.width / 8) ** 2, 1),
+        "training_minutes": round(training.seconds / 60),
+        "held_out_pictures": training.held_out,
         "best_step": best.step,
-        "held_out_pictures": len(held_out),
-        "mse_to_target": {"network": best.error, "untouched": best.identity_error},
-        "at_default_quality": size_changes(preprocessor, held_out),
-        "at_default_quality_by_the_filter_itself": size_changes(filter_named(f"nlm:h={STRENGTH:g}"), held_out),
+        "mse_to_label": {"network": best.error, "untouched": best.identity_error},
+        "against_the_plain_codec": best.scores,
     }
     return publish(output, module, {"width": recipe.width}, card)
 
 
-def main(
-    photos: Annotated[Path, typer.Argument(help="Folder of JPEG photographs.")],
-    output: Annotated[Path, typer.Option("-o", help="Stem of the weights to write.")],
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = Recipe.steps,
-    data: Annotated[str, typer.Option(help="What the photographs are, for the card.")] = "",
-    checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints"),
-) -> None:
-    """Train, keep the checkpoint with the smallest error on the held-out pictures, and export it."""
-    console = Console(stderr=True)
-    recipe = replace(Recipe(), steps=steps)
-    try:
-        kept, held_out = split(photos, recipe)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    description = described(f"{len(kept)} photographs", data)
-    console.print(f"filtering {len(kept)} pictures to train on and {len(held_out)} to validate with")
-    torch.manual_seed(recipe.seed)
-    best: Validation | None = None
-    model = Kuchen(recipe.width)
-    for state in train(model, recipe, list(pairs(kept)), list(pairs(held_out)), checkpoints):
-        console.print(
-            f"step {state.step}: loss {state.loss:.3e}, held out {state.error:.3e} ({state.identity_error:.3e})"
-        )
-        best = state if best is None or state.error < best.error else best
-    if best is not None:
-        console.print_json(data=export(best, recipe, held_out, description, output))
-
-
-if __name__ == "__main__":
-    typer.run(main)
+def _spread(rows: Sequence[Any], pictures: int) -> list[Any]:
+    """Rows of so many pictures at most, evenly spread."""
+    names = list(dict.fromkeys(row.path for row in rows))
+    chosen = {names[number * len(names) // min(pictures, len(names))] for number in range(min(pictures, len(names)))}
+    return [row for row in rows if row.path in chosen]

@@ -1,31 +1,54 @@
 """The training loop: yields events, draws nothing."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.training.data import Pair, batches, tensor
+from kcompress.errors import InputError, UsageError
+from kcompress.training.data import Batches, Pair, prefetched, tensor
 from kcompress.training.recipe import Recipe
 from kcompress.training.steps import save
+
+STATE = "state.pt"
+"""What ``--resume`` goes on with, in the folder of the checkpoints."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is done: its number from 1, and its loss."""
+
+    number: int
+    loss: float
 
 
 @dataclass(frozen=True)
 class Validation:
-    """State after ``step`` steps: mean squared errors on the 0..1 scale, and where the weights were saved.
+    """State after some steps.
 
-    ``loss`` is the mean over the steps since the last validation; ``error`` is that on the held-out
-    pictures, and ``identity_error`` what an untouched picture would give there.
+    Attributes:
+        step: number.
+        loss: mean over the steps since the last validation.
+        error: mean squared error against the labels of the held-out pictures, 0..1 scale.
+        identity_error: what an untouched picture would give there.
+        figures: with the real encoder; the first process alone knows them.
+        checkpoint: where the weights were saved.
+        is_best: better than all before.
     """
 
     step: int
     loss: float
     error: float
     identity_error: float
+    figures: Mapping[str, float | None]
     checkpoint: Path
+    is_best: bool
 
 
 def apply(model: nn.Module, image: Tensor) -> Tensor:
@@ -37,40 +60,121 @@ def apply(model: nn.Module, image: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _errors(model: nn.Module, pairs: Sequence[Pair]) -> tuple[float, float]:
+def errors(model: nn.Module, pairs: Sequence[Pair], device: torch.device) -> tuple[float, float]:
     """Mean squared error over the pictures with the network, and without it."""
     with_network, without = 0.0, 0.0
     for pair in pairs:
-        original, target = tensor([pair.original]), tensor([pair.target])
+        original, target = (tensor([pixels]).to(device) for pixels in (pair.original, pair.target))
         with_network += F.mse_loss(apply(model, original).clamp(0, 1), target).item()
         without += F.mse_loss(original, target).item()
     return with_network / len(pairs), without / len(pairs)
 
 
 def train(
-    model: nn.Module, recipe: Recipe, pairs: Sequence[Pair], held_out: Sequence[Pair], checkpoints: Path
-) -> Iterator[Validation]:
+    accelerator: Accelerator,
+    model: nn.Module,
+    recipe: Recipe,
+    pairs: Sequence[Pair],
+    held_out: Sequence[Pair],
+    folder: Path,
+    judge: Callable[[nn.Module], Mapping[str, float | None]],
+    decides: str,
+    *,
+    resume: bool = False,
+) -> Iterator[Step | Validation]:
     """Train with mean squared error (Kuchen paper, equation 8) and Adam.
+
+    Args:
+        accelerator: device, precision, and the other processes.
+        model: from its start.
+        recipe: how.
+        pairs: to train on.
+        held_out: to validate with.
+        folder: for checkpoints; exists.
+        judge: figures of a network with the real encoder.
+        decides: the figure by which the best checkpoint is known, the lower the better.
+        resume: go on with the state in the folder, if there is one.
 
     Raises:
         FloatingPointError: the loss is no longer finite; the checkpoints so far stay.
+        InputError: too few patches; a state that is none.
+        UsageError: the state belongs to another recipe; a batch cannot be shared.
     """
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches = Batches(pairs, recipe, accelerator.process_index, accelerator.num_processes)
+    model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(model.parameters(), recipe.learning_rate)
+    done, best = 0, math.inf
     losses: list[float] = []
-    for step, (original, target) in enumerate(batches(pairs, recipe), start=1):
-        loss = F.mse_loss(apply(model, original), target)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        losses.append(loss.item())
-        if losses[-1] != losses[-1] or losses[-1] == float("inf"):
-            raise FloatingPointError(f"the loss is {losses[-1]} at step {step}")
-        if step % recipe.validate_every == 0 or step == recipe.steps:
-            error, identity = _errors(model, held_out)
-            path = save(model, checkpoints, step)
-            yield Validation(step, sum(losses) / len(losses), error, identity, path)
+    if resume and (folder / STATE).is_file():
+        state = _opened(folder / STATE, recipe)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        done, best, losses = state["step"], state["best"], list(state["losses"])
+    seen, prepared = accelerator.prepare(model, optimiser)
+    stream = prefetched(batches.__getitem__, 3, done)
+    for step in range(done, recipe.steps):
+        originals, targets = (part.to(accelerator.device) for part in next(stream))
+        loss = F.mse_loss(apply(seen, originals).float(), targets)
+        prepared.zero_grad()
+        accelerator.backward(loss)
+        prepared.step()
+        losses.append(float(accelerator.reduce(loss.detach(), "mean")))
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(f"the loss is {losses[-1]} at step {step + 1}")
+        number = step + 1
+        yield Step(number, losses[-1])
+        if number % recipe.validate_every and number != recipe.steps:
+            continue
+        if accelerator.is_main_process:
+            figures = judge(model)
+            value = figures[decides]
+            is_best = value is not None and value < best
+            best = value if is_best and value is not None else best
+            path = save(model, folder, number)
+            yield Validation(
+                number, sum(losses) / len(losses), *errors(model, held_out, accelerator.device), figures, path, is_best
+            )
             losses.clear()
-        if step == recipe.steps:
-            return
+            _keep(folder / STATE, {
+                "step": number, "best": best, "losses": losses, "recipe": asdict(recipe),
+                "model": model.state_dict(), "optimiser": optimiser.state_dict(),
+            })  # fmt: skip
+        losses.clear()
+        accelerator.wait_for_everyone()
+
+
+def steps_done(folder: Path) -> int:
+    """Steps of the state in a folder; 0 where there is none.
+
+    Raises:
+        InputError: it is no state.
+    """
+    return int(_read(folder / STATE)["step"]) if (folder / STATE).is_file() else 0
+
+
+def _keep(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state: wholly or not at all."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(dict(state), temporary)
+    temporary.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
+        assert {"step", "best", "losses", "recipe", "model", "optimiser"} <= state.keys()
+    except Exception as error:  # torch raises all kinds
+        raise InputError(f"{path} is no state of a training ({error}). Remove it, or give another folder.") from error
+    return state
+
+
+def _opened(path: Path, recipe: Recipe) -> dict[str, Any]:
+    state = _read(path)
+    before = state["recipe"]
+    for name, value in asdict(recipe).items():
+        if name not in ("steps", "validate_every") and before.get(name) != value:
+            raise UsageError(
+                f"--resume: {name} was {before.get(name)} before and is {value} now. "
+                "Give the same again, or another --checkpoints."
+            )
+    return state

@@ -31,7 +31,7 @@ def publish(
     metadata = {
         "network": str(card["network"]),
         "arguments": json.dumps(arguments),
-        "codec": "any",
+        "codec": str(card.get("codec", "any")),
         "recipe": json.dumps(card["recipe"]),
         "data": str(card["data"]),
         "licence": "MIT",

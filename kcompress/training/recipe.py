@@ -10,12 +10,12 @@ class Recipe:
     Attributes:
         width: channels after the network's first level; the paper gives none.
         steps: optimiser steps.
-        batch: patches a step.
+        batch: patches a step, over all processes.
         learning_rate: of Adam, constant.
         patch_width: pixels.
         patch_height: pixels.
         stride: pixels between the corners of neighbouring patches, both ways.
-        held_out: share of the pictures kept for validation, drawn by their sha256.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
         validation_pictures: how many of those are looked at, at most.
         validate_every: steps between validations, each of which leaves a checkpoint.
         seed: of the weights' start and of the order of the patches.
@@ -28,7 +28,7 @@ class Recipe:
     patch_width: int = 320
     patch_height: int = 180
     stride: int = 160
-    held_out: float = 0.1
-    validation_pictures: int = 16
+    split: float = 0.6
+    validation_pictures: int = 12
     validate_every: int = 1_000
     seed: int = 0

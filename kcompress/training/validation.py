@@ -1,37 +1,135 @@
-"""Validation with the real encoders: what a preprocessor saves, and what it costs."""
+"""Validation with the real encoder: what a preprocessor saves, and what it costs."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
-from kcompress.images import read
-from kcompress.metrics.psnr import psnr
+from kcompress.evaluation.bd import NoBdRate, bd_rate
+from kcompress.images import Image, Pixels
+from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
 
+SIDE = 768
+"""Of what is looked at in a picture, its middle, at most: whole pictures would take longer than the training."""
 
-def size_changes(preprocessor: Preprocessor, photos: Sequence[Path]) -> dict[str, dict[str, float]]:
-    """Per codec at its default quality: total size against the plain codec, and PSNR to the original for both.
+Figures = dict[str, float | None]
 
-    The embedded encoders are used, so that the figures do not depend on what is installed.
+
+@dataclass(frozen=True)
+class _Point:
+    """One file."""
+
+    size: int
+    bpp: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One picture, and what the plain codec makes of it at every quality."""
+
+    image: Image
+    scorer: Scorer
+    plain: list[_Point]
+
+
+class Judge:
+    """Compares a preprocessor with the plain codec on some pictures.
+
+    Args:
+        codec: name.
+        quality: at which sizes are compared.
+        metrics: names; the first one decides.
+        pictures: their middles are taken.
     """
-    figures = {}
-    for codec in CODECS.values():
-        setting = codec.setting()
-        backend = codec.backends[-1].name
-        sizes, quality = np.zeros(2), np.zeros(2)
-        for path in photos:
-            image = read(path.read_bytes(), name=str(path))
-            for number, prepared in enumerate((preprocessor, None)):
-                encoded = encode(image, codec, setting, prepared, backend)
-                sizes[number] += len(encoded.data)
-                quality[number] += psnr(image.pixels, decode(encoded.data).pixels) / len(photos)
-        figures[codec.name] = {
-            "quality": setting.quality,
-            "size_change_percent": round(float(100 * (sizes[0] / sizes[1] - 1)), 2),
-            "psnr_db": round(float(quality[0]), 3),
-            "psnr_db_plain_codec": round(float(quality[1]), 3),
-        }
-    return figures
+
+    def __init__(self, codec: str, quality: int, metrics: Sequence[str], pictures: Sequence[Pixels]) -> None:
+        self.codec, self.quality = CODECS[codec], quality
+        self.metrics = tuple(dict.fromkeys(metrics))
+        self.encoder = self.codec.backend("auto")
+        scale = self.codec.quality
+        step = (scale.finest - scale.coarsest) / 10
+        low, high = sorted((scale.finest, scale.coarsest))
+        self.qualities = tuple(
+            dict.fromkeys(int(np.clip(round(quality + steps * step), low, high)) for steps in (-3, -1.5, 0, 1.2))
+        )
+        self._cases = []
+        for pixels in pictures:
+            image, scorer = Image(_middle(pixels)), Scorer(_middle(pixels), self.metrics)
+            plain = [self._point(image, scorer, quality, None) for quality in self.qualities]
+            self._cases.append(_Case(image, scorer, plain))
+
+    @property
+    def decides(self) -> str:
+        """Name of the figure by which the best checkpoint is kept: the lower, the better."""
+        return f"size_at_equal_{self.metrics[0]}_percent"
+
+    @property
+    def names(self) -> list[str]:
+        """Of all figures, in order."""
+        kinds = ("{}_change", "size_at_equal_{}_percent", "bd_rate_{}_percent")
+        return ["size_change_percent", *(kind.format(metric) for metric in self.metrics for kind in kinds)]
+
+    def __call__(self, preprocessor: Preprocessor) -> Figures:
+        """Means over the pictures, by name.
+
+        ``size_change_percent`` and ``..._change`` are at the same quality. ``size_at_equal_..._percent`` adds to the
+        change of ln(rate) what the plain codec would pay for the change of the score, by its own slope, which
+        estimates the BD-rate and is always there; ``bd_rate_..._percent`` is None where fewer than half of
+        the pictures allow one.
+        """
+        at = self.qualities.index(self.quality)
+        curves = [
+            [self._point(case.image, case.scorer, quality, preprocessor) for quality in self.qualities]
+            for case in self._cases
+        ]
+        sizes = [sum(curve[at].size for curve in each) for each in (curves, [case.plain for case in self._cases])]
+        figures: Figures = {"size_change_percent": 100 * (sizes[0] / sizes[1] - 1)}
+        for metric in self.metrics:
+            sign = 1 if METRICS[metric].direction == "higher" else -1
+            pairs = list(zip([case.plain for case in self._cases], curves, strict=True))
+            change = [test[at].scores[metric] - plain[at].scores[metric] for plain, test in pairs]
+            rates = [float(np.log(test[at].bpp / plain[at].bpp)) for plain, test in pairs]
+            paid = [
+                rate - _slope(plain, metric, sign) * sign * gained
+                for (plain, _), rate, gained in zip(pairs, rates, change, strict=True)
+            ]
+            figures[f"{metric}_change"] = float(np.mean(change))
+            figures[f"size_at_equal_{metric}_percent"] = 100 * float(np.expm1(np.mean(paid)))
+            figures[f"bd_rate_{metric}_percent"] = _mean_bd_rate(pairs, metric, higher=sign > 0)
+        return {name: None if value is None else round(value, 3) for name, value in figures.items()}
+
+    def _point(self, image: Image, scorer: Scorer, quality: int, preprocessor: Preprocessor | None) -> _Point:
+        encoded = encode(image, self.codec, self.codec.setting(quality), preprocessor, self.encoder.name)
+        return _Point(len(encoded.data), encoded.bpp, scorer(decode(encoded.data).pixels))
+
+
+def _middle(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
+    return np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE])
+
+
+def _slope(plain: Sequence[_Point], metric: str, sign: int) -> float:
+    """How ln(rate) of the plain codec rises with the score; 0 where it falls, which no score should be paid for."""
+    scores = np.array([sign * point.scores[metric] for point in plain])
+    rates = np.log([point.bpp for point in plain])
+    spread = float(((scores - scores.mean()) ** 2).sum())
+    slope = float(((scores - scores.mean()) * (rates - rates.mean())).sum()) / spread if spread else 0.0
+    return max(0.0, slope)
+
+
+def _mean_bd_rate(
+    pairs: Sequence[tuple[Sequence[_Point], Sequence[_Point]]], metric: str, *, higher: bool
+) -> float | None:
+    found = []
+    for curves in pairs:
+        plain, test = ([(point.bpp, point.scores[metric]) for point in curve] for curve in curves)
+        try:
+            found.append(bd_rate(plain, test, higher=higher))
+        except NoBdRate:
+            continue
+    return float(np.mean(found)) if 2 * len(found) >= len(pairs) else None

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kcompress.dataset import digest
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
 from kcompress.training.data import is_held_out, prefetched, tensor
 from kcompress.training.publishing import described, publish
@@ -312,7 +313,7 @@ def main(
     console = Console(stderr=True, width=240)
     recipe = replace(QualityRecipe(), steps=steps, learning_rate=rate)
     pictures = sorted(photos.glob("*.jpg"))
-    held_out = [is_held_out(path, recipe.held_out) for path in pictures]
+    held_out = [is_held_out(digest(path.read_bytes()), recipe.held_out) for path in pictures]
     if not any(held_out) or all(held_out):
         raise typer.BadParameter(f"{photos} holds {len(pictures)} JPEG pictures, too few to train and to validate")
     kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]

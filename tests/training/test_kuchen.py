@@ -1,103 +1,101 @@
-"""The beginnings of training: data, loop, and the whole way to weights that encode uses."""
+"""From labels to weights that encode uses."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image as Pil
+from accelerate import Accelerator
+from safetensors.torch import load_file
 
-from kcompress.images import Image
+from kcompress.dataset import digest
+from kcompress.errors import InputError, OutputError
 from kcompress.inference import weights as weight_files
 from kcompress.networks import load
-from kcompress.networks.kuchen import Kuchen
-from kcompress.training import kuchen
-from kcompress.training.data import Pair, batches, corners, is_held_out
-from kcompress.training.loop import train
+from kcompress.training.kuchen import Training, export
+from kcompress.training.labelled import opened
+from kcompress.training.loop import Validation
 from kcompress.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TINY = Recipe(width=4, steps=60, patch_width=32, patch_height=20, stride=16, learning_rate=3e-3, validate_every=30)
+TINY = Recipe(
+    width=4, steps=40, patch_width=32, patch_height=24, stride=16, learning_rate=3e-3, validate_every=20,
+    validation_pictures=2,
+)  # fmt: skip
 
 
-@pytest.fixture
-def pair(balloons: Image) -> Pair:
-    original = balloons.pixels[:100, :120]
-    return Pair(original, original // 2)  # easily learned
+def training(labels: Path, folder: Path, recipe: Recipe = TINY) -> Training:
+    return Training(opened(labels), recipe, folder, Accelerator(cpu=True))
 
 
-def test_the_papers_patches() -> None:
-    recipe = Recipe()
-    assert (recipe.patch_width, recipe.patch_height, recipe.stride) == (320, 180, 160)
-    assert (recipe.batch, recipe.learning_rate) == (4, 1e-4)
-    assert corners(340, 640, recipe) == [(y, x) for y in (0, 160) for x in (0, 160, 320)]
+def states(run: Training, *, resume: bool = False) -> list[Validation]:
+    return [event for event in run.run(resume=resume) if isinstance(event, Validation)]
 
 
-def test_every_patch_is_seen_once_an_epoch_and_the_seed_decides_the_order(pair: Pair) -> None:
-    count = len(corners(100, 120, TINY))
-    recipe = replace(TINY, batch=1)
-
-    def epoch(recipe: Recipe) -> list[float]:
-        stream = batches([pair], recipe)
-        return [float(next(stream)[0].sum()) for _ in range(count)]
-
-    assert len(set(epoch(recipe))) == count
-    assert epoch(recipe) == epoch(recipe)
-    assert epoch(recipe) != epoch(replace(recipe, seed=1))
-    assert sorted(epoch(recipe)) == sorted(epoch(replace(recipe, seed=1)))
+def test_the_network_comes_nearer_to_the_labels(labels: Path, tmp_path: Path) -> None:
+    found = states(training(labels, tmp_path, replace(TINY, steps=120, validate_every=60)))
+    assert found[-1].error < 0.9 * found[-1].identity_error and found[-1].loss < found[0].loss
+    assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    assert {"size_change_percent", "ssimulacra2_change", "bd_rate_ssimulacra2_percent"} <= found[-1].figures.keys()
 
 
-def test_originals_and_targets_are_cut_alike(pair: Pair) -> None:
-    original, target = next(batches([Pair(pair.original, pair.original)], TINY))
-    assert original.shape == (4, 3, 20, 32)
-    assert torch.equal(original, target)
-    assert float(original.min()) >= 0 and 0.5 < float(original.max()) <= 1
+def test_another_training_is_not_overwritten(labels: Path, tmp_path: Path) -> None:
+    states(training(labels, tmp_path, replace(TINY, steps=2)))
+    with pytest.raises(OutputError, match=r"holds a training. Give --resume"):
+        states(training(labels, tmp_path, replace(TINY, steps=2)))
+    again = training(labels, tmp_path, replace(TINY, steps=2))
+    assert states(again, resume=True) == [] and len(again.entries) == 1
 
 
-def test_too_little_data(pair: Pair) -> None:
-    with pytest.raises(ValueError, match="fewer than one batch"):
-        next(batches([pair], replace(TINY, patch_width=120, patch_height=100)))
-
-
-def test_held_out_is_decided_by_the_bytes(tmp_path: Path) -> None:
-    paths = [tmp_path / str(number) for number in range(300)]
-    for number, path in enumerate(paths):
-        path.write_bytes(bytes([number % 256, number // 256]))
-    held_out = [is_held_out(path, 0.1) for path in paths]
-    assert 10 < sum(held_out) < 55
-    renamed = paths[0].rename(tmp_path / "other")
-    assert is_held_out(renamed, 0.1) == held_out[0]
-
-
-def test_training_lowers_the_error(pair: Pair, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    states = list(train(Kuchen(4), TINY, [pair], [pair], tmp_path))
-    assert [state.step for state in states] == [30, 60]
-    assert states[-1].error < 0.5 * states[-1].identity_error
-    assert all(state.checkpoint.is_file() for state in states)
-
-
-def test_a_diverging_loss_stops_and_keeps_the_checkpoints(pair: Pair, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    run = train(Kuchen(2), replace(TINY, learning_rate=1e30, validate_every=1), [pair], [pair], tmp_path)
-    with pytest.raises(FloatingPointError, match="at step"):
-        list(run)
-    assert list(tmp_path.glob("*.safetensors"))
+def test_without_a_validation_there_is_nothing_to_export(labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no checkpoint yet"):
+        export(training(labels, tmp_path), tmp_path / "small", "")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
-def test_from_photographs_to_weights(lake: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(24):
-        Pil.fromarray(lake.pixels[number : number + 64, :96]).save(photos / f"{number:02}.jpg", quality=90 + number % 9)
-    monkeypatch.setattr(kuchen, "Recipe", lambda: replace(TINY, held_out=0.3, validation_pictures=2))
-    kuchen.main(photos, tmp_path / "small", steps=15, checkpoints=tmp_path / "checkpoints")
+def test_from_labels_to_weights(labels: Path, tmp_path: Path) -> None:
+    run = training(labels, tmp_path / "checkpoints")
+    found = states(run)
+    card = export(run, tmp_path / "small", "crops of a lake and of balloons")
     weights = weight_files.open_weights(tmp_path / "small.safetensors", "kuchen")
-    card = weight_files.card(weights)
-    assert card["recipe"]["steps"] == 15 and card["best_step"] == 15
-    assert card["held_out_pictures"] == 2
-    assert set(card["at_default_quality"]) == {"jpeg", "webp", "hevc", "bpg"}
+    assert weight_files.card(weights) == card
+    assert weights.metadata["codec"] == card["codec"] == "jpeg"
+    assert json.loads(weights.metadata["recipe"]) == card["recipe"] and card["recipe"]["steps"] == 40
+    assert card["labels"]["sha256"] == digest(labels.read_bytes())
+    assert sum(card["labels"]["winners"].values()) == 10
+    kept, held_out = opened(labels).split(TINY.split)
+    assert card["data"] == f"labels of {len(kept)} pictures, crops of a lake and of balloons"
+    assert card["held_out_pictures"] == min(2, len(held_out))
+    decisive = "size_at_equal_ssimulacra2_percent"
+    best = min(found, key=lambda state: state.figures[decisive] or 0)
+    assert card["best_step"] == best.step and card["against_the_plain_codec"] == {
+        name: value for name, value in best.figures.items() if value is not None
+    }
+    tensors, expected = load_file(weights.path), load_file(best.checkpoint)
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
     preprocessor = load("kuchen", device="cpu", weights=weights.path)
     assert preprocessor is not None and preprocessor.name == "small"
+
+
+def test_held_out_pictures_are_not_trained_on(labels: Path, tmp_path: Path) -> None:
+    found = opened(labels)
+    kept, held_out = found.split(TINY.split)
+    assert not {row.sha256 for row in kept} & {row.sha256 for row in held_out}
+    one = states(training(labels, tmp_path / "one", replace(TINY, steps=2)))
+    # What is trained on alone decides the weights.
+    for row in held_out:
+        place = labels.parent / row.label
+        before = place.read_bytes()
+        try:
+            from labeling.tools import pixels, save
+
+            save(255 - pixels(place), place)
+            other = states(training(labels, tmp_path / row.path, replace(TINY, steps=2)))
+        finally:
+            place.write_bytes(before)
+        weights = [load_file(states_[-1].checkpoint) for states_ in (one, other)]
+        assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -1,0 +1,97 @@
+"""The log of a training: a CSV that survives any interruption, and its plot."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kcompress.rows import Journal, Rows
+from kcompress.training.loop import Validation
+
+FILE = "log.csv"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A validation.
+
+    Attributes:
+        step: number.
+        loss: mean over the steps since the one before.
+        error: mean squared error of held-out pictures, 0..1 scale.
+        identity_error: what untouched pictures give.
+        scores: the figures with the real encoder; those that are not defined are left out.
+    """
+
+    step: int
+    loss: float
+    error: float
+    identity_error: float
+    scores: dict[str, float]
+
+
+class Log:
+    """Appends validations to ``log.csv``.
+
+    Args:
+        folder: of the file.
+        names: of the figures.
+        after: step with which a training goes on; entries behind it are removed.
+
+    Raises:
+        InputError: the file that is there is of another training.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], after: int = 0) -> None:
+        rows = Rows(Entry, names)
+        path = folder / FILE
+        self.entries = [entry for entry in rows.read(path) if entry.step <= after] if after and path.exists() else []
+        rows.write(path, self.entries)
+        self._journal = Journal(rows, path)
+
+    def append(self, state: Validation) -> None:
+        """Write one down, at once."""
+        known = {name: value for name, value in state.figures.items() if value is not None}
+        self.entries.append(Entry(state.step, state.loss, state.error, state.identity_error, known))
+        self._journal.append(self.entries[-1:])
+
+    def close(self) -> None:
+        """End the file."""
+        self._journal.close()
+
+
+def plot(entries: Sequence[Entry], figures: Sequence[str], heading: str) -> bytes:
+    """A PNG: loss and held-out error over the steps, and these figures beside them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    figure.suptitle(heading, fontsize=11)
+    steps = [entry.step for entry in entries]
+    left.plot(steps, [entry.loss for entry in entries], label="loss")
+    left.plot(steps, [entry.error for entry in entries], label="held out")
+    left.plot(steps, [entry.identity_error for entry in entries], color="0.6", linestyle="--", label="untouched")
+    left.set_yscale("log")
+    left.set_ylabel("mean squared error")
+    for name in figures:
+        known = [(entry.step, entry.scores[name]) for entry in entries if name in entry.scores]
+        if known:
+            right.plot(*zip(*known, strict=True), marker="o", markersize=3, label=name.replace("_", " "))
+    right.axhline(0, color="0.8", linewidth=1)
+    right.set_ylabel("against the plain codec")
+    for axes in (left, right):
+        _tidy(axes)
+    output = io.BytesIO()
+    figure.savefig(output, format="png", metadata={"Software": None})
+    return output.getvalue()
+
+
+def _tidy(axes: Any) -> None:
+    axes.set_xlabel("step")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False)

@@ -1,0 +1,192 @@
+"""``kcompress train``: the whole way, what each option does, and what it refuses."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from pictures import load
+from PIL import Image
+from safetensors.torch import load_file
+
+from kcompress.training import kuchen, loop
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+BASE = ["--width", "2", "--patch", "32x24", "--stride", "24", "--steps", "4", "--validate", "2", "--pictures", "1",
+        "--device", "cpu", "-o", "out/small"]  # fmt: skip
+
+
+@pytest.fixture
+def labels(run, folder):
+    """labels/labels.csv of eight noisy crops."""
+    (folder / "photos").mkdir()
+    pixels = load("lake.png").pixels
+    for number in range(8):
+        crop = pixels[9 * number : 9 * number + 60, 11 * number : 11 * number + 72]
+        noisy = np.clip(crop + np.random.default_rng(number + 20).normal(0, 12, crop.shape), 0, 255)
+        Image.fromarray(noisy.astype(np.uint8)).save(folder / f"photos/{number}.bmp")
+    run("label", "photos", "--metric", "psnr", "--pool", "nlm:h=10", "--backend", "pillow", "--jobs", "1")
+    return folder / "labels"
+
+
+@pytest.fixture
+def train(run, labels, monkeypatch):
+    """``train("--seed", "1")``: tiny, and without the export, which takes seconds; later options win."""
+    monkeypatch.setattr(kuchen, "publish", lambda stem, module, arguments, card: dict(card))
+    return lambda *options, **more: run("train", "labels/labels.csv", *BASE, *options, **more)
+
+
+def weights(folder, step=4, place="out/small-checkpoints"):
+    return load_file(folder / place / f"step-{step:06d}.safetensors")
+
+
+def alike(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def log(folder, place="out/small-checkpoints"):
+    with (folder / place / "log.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
+def test_from_labels_to_a_picture(run, labels, folder, tmp_path):
+    # The exporter makes itself a folder in the temporary one.
+    ended = run("train", "labels", *BASE, "--about", "a lake, CC0", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"))
+    assert ended.stdout == b"out/small.safetensors\n"
+    assert "step 2: loss" in ended.stderr and "step 4: loss" in ended.stderr and "best at step" in ended.stderr
+    card = json.loads((folder / "out/small.json").read_text())
+    assert card["data"].endswith("a lake, CC0") and card["codec"] == "jpeg"
+    run("encode", "photos/0.bmp", "--network", "kuchen", "--weights", "out/small.safetensors", "-o", "0.jpg")
+    assert (folder / "0.jpg").stat().st_size > 100
+
+
+def test_json_gives_the_card(train, folder):
+    (line,) = train("--json").lines
+    assert line["type"] == "trained" and line["weights"] == "out/small.safetensors"
+    assert line["card"]["recipe"]["width"] == 2 and line["card"]["recipe"]["steps"] == 4
+
+
+def test_names_follow_the_codec(train, folder):
+    assert train("-o", "weights/kuchen-jpeg").stdout == b"weights/kuchen-jpeg.safetensors\n"
+    assert (folder / "weights/kuchen-jpeg-checkpoints/log.png").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--seed", "1"), ("--lr", "0.01"), ("--batch", "2"), ("--patch", "24x24"), ("--stride", "12"),
+     ("--split", "0.4"), ("--width", "4")],
+    ids=lambda options: options[0],
+)  # fmt: skip
+def test_each_option_changes_the_weights(train, folder, options):
+    train("--checkpoints", "usual")
+    train("--checkpoints", "other", *options)
+    assert not alike(weights(folder, place="usual"), weights(folder, place="other"))
+    recipes = [torch.load(folder / place / "state.pt", weights_only=True)["recipe"] for place in ("usual", "other")]
+    assert sum(recipes[0][name] != recipes[1][name] for name in recipes[0]) == (2 if "24x24" in options else 1) - (
+        "24x24" in options
+    )
+
+
+def test_the_same_again_gives_the_same(train, folder):
+    train("--checkpoints", "one")
+    train("--checkpoints", "two", "--codec", "jpeg")
+    assert alike(weights(folder, place="one"), weights(folder, place="two"))
+
+
+def test_validations_come_as_often_as_asked_for(train, folder):
+    train("--validate", "1", "--checkpoints", "often")
+    assert [row["step"] for row in log(folder, "often")] == ["1", "2", "3", "4"]
+    train("--validate", "100", "--pictures", "2", "--checkpoints", "seldom", "--json")
+    assert [row["step"] for row in log(folder, "seldom")] == ["4"]
+
+
+def test_pictures_to_validate_with(train):
+    counts = [
+        train("--pictures", str(count), "--checkpoints", f"c{count}", "--json").lines[0]["card"]["held_out_pictures"]
+        for count in (1, 2)
+    ]
+    assert counts == [1, 2]
+
+
+def test_epochs_stand_for_steps(run, labels, folder, monkeypatch):
+    monkeypatch.setattr(kuchen, "publish", lambda stem, module, arguments, card: dict(card))
+    options = [option for option in BASE if option not in ("--steps", "4")]
+    (line,) = run("train", "labels", *options, "--epochs", "2", "--validate", "1000", "--json").lines
+    pictures = int(line["card"]["data"].split()[2])
+    assert line["card"]["recipe"]["steps"] == 2 * (pictures * 2 * 2 // 4)  # two by two patches a picture
+
+
+def test_it_goes_on(train, folder):
+    train("--steps", "2")
+    refused = train("--steps", "4", expect=5)
+    assert "holds a training. Give --resume" in refused.stderr
+    train("--steps", "4", "--resume")
+    train("--steps", "4", "--checkpoints", "whole")
+    assert alike(weights(folder), weights(folder, place="whole"))
+    assert [row["step"] for row in log(folder)] == ["2", "4"]
+
+
+def test_originals_that_have_moved(train, folder):
+    shutil.move(folder / "photos", folder / "elsewhere")
+    assert "cannot be read" in train(expect=3).stderr
+    train("--dataset", "elsewhere", "--checkpoints", "new")
+
+
+def test_a_loss_that_diverges(train, folder, monkeypatch):
+    def diverging(*arguments, **options):
+        yield from loop.train(*arguments, **options)
+        raise FloatingPointError("the loss is nan at step 5")
+
+    monkeypatch.setattr(kuchen, "train", diverging)
+    ended = train(expect=1)
+    assert "the loss is nan at step 5. The last good checkpoint is in out/small-checkpoints" in ended.stderr
+    assert "a smaller --lr than 0.0001" in ended.stderr
+    assert (folder / "out/small-checkpoints/best.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--network", "shrink"], 2, "--network shrink cannot be trained from labels. Allowed: kuchen"),
+        (["--epochs", "2"], 2, "--steps 4 and --epochs 2 exclude each other"),
+        (["--codec", "webp"], 2, "has labels for jpeg. Leave --codec out"),
+        (["--patch", "32"], 2, "--patch 32 is no size"),
+        (["--patch", "0x24"], 2, "--patch 0x24 is no size"),
+        (["--split", "1"], 2, "--split 1 is out of range"),
+        (["--lr", "0"], 2, "--lr 0 is out of range"),
+        (["--width", "3"], 2, "--width 3 is not possible"),
+        (["--batch", "0"], 2, "--batch"),
+        (["--patch", "320x180"], 3, "0 patches of 320x180 are fewer than one batch of 4"),
+        (["--split", "0.0001"], 3, "leaves none to train on"),
+        (["--device", "tpu"], 2, "tpu"),
+    ],
+)
+def test_what_is_refused(train, folder, options, code, message):
+    assert message in train(*options, expect=code).stderr
+    assert not (folder / "out/small.safetensors").exists()
+
+
+def test_no_labels(run, folder):
+    assert "labels.csv cannot be read" in run("train", "nothing/labels.csv", expect=3).stderr
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(labels, folder, environment):
+    """As ``accelerate launch`` starts them."""
+    for place, processes in (("one", 1), ("two", 2)):
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "-m"]
+        options = [*BASE, "--checkpoints", place, "--json"]
+        done = subprocess.run(
+            [*launcher, "kcompress", "train", "labels", *options], cwd=folder, capture_output=True, text=True,
+            env={**environment, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count('"type": "trained"') == 1
+    one, two = (weights(folder, place=place) for place in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
