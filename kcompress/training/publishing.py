@@ -27,7 +27,7 @@ def publish(
         card: with at least ``network``, ``recipe`` and ``data``; licence and parameters are added.
         multiple: the network's input sizes are multiples of it.
     """
-    complete = {"licence": "MIT", "parameters": sum(parameter.numel() for parameter in module.parameters()), **card}
+    complete = {**card, "licence": "MIT", "parameters": sum(parameter.numel() for parameter in module.parameters())}
     metadata = {
         "network": str(card["network"]),
         "arguments": json.dumps(arguments),

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 import torch
+from labeling.tools import labelled, plan, save
 from pictures import load
-from PIL import Image
 from safetensors.torch import load_file
 
 from kcompress.training import kuchen, loop
@@ -20,16 +20,25 @@ BASE = ["--width", "2", "--patch", "32x24", "--stride", "24", "--steps", "4", "-
         "--device", "cpu", "-o", "out/small"]  # fmt: skip
 
 
-@pytest.fixture
-def labels(run, folder):
-    """labels/labels.csv of eight noisy crops."""
-    (folder / "photos").mkdir()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """photos/ and labels/ of eight noisy crops."""
+    place = tmp_path_factory.mktemp("made")
     pixels = load("lake.png").pixels
     for number in range(8):
         crop = pixels[9 * number : 9 * number + 60, 11 * number : 11 * number + 72]
         noisy = np.clip(crop + np.random.default_rng(number + 20).normal(0, 12, crop.shape), 0, 255)
-        Image.fromarray(noisy.astype(np.uint8)).save(folder / f"photos/{number}.bmp")
-    run("label", "photos", "--metric", "psnr", "--pool", "nlm:h=10", "--backend", "pillow", "--jobs", "1")
+        save(noisy.astype(np.uint8), place / f"photos/{number}.bmp")
+    labelled(plan(place / "photos", pool=("nlm:h=10",)), place / "labels")
+    return place
+
+
+@pytest.fixture
+def labels(made, folder):
+    """A copy of labels/ that knows of its own photos/."""
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    kept = folder / "labels/plan.json"
+    kept.write_text(kept.read_text().replace(str(made), str(folder)))
     return folder / "labels"
 
 
