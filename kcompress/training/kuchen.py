@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -132,9 +133,6 @@ def export(training: Training, output: Path, about: str) -> dict[str, Any]:
     module = Kuchen(recipe.width)
     module.load_state_dict(load_file(training.best_weights))
     rows = labels.rows
-    wins: dict[str, int] = {}
-    for row in rows:
-        wins[row.group] = wins.get(row.group, 0) + 1
     kept, _ = labels.split(recipe.split)
     best = min(training.entries, key=lambda entry: entry.scores.get(training.decides, math.inf))
     card = {
@@ -149,7 +147,7 @@ def export(training: Training, output: Path, about: str) -> dict[str, Any]:
             "quality": labels.quality,
             "encoder": f"{rows[0].backend} {rows[0].version}",
             "metric": labels.metric,
-            "winners": dict(sorted(wins.items(), key=lambda item: -item[1])),
+            "winners": dict(Counter(row.group for row in rows).most_common()),
         },
         "gflop_at_1920x1080": round(GFLOP * (recipe.width / 8) ** 2, 1),
         "training_minutes": round(training.seconds / 60),

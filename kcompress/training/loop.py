@@ -109,7 +109,7 @@ def train(
         state = _opened(folder / STATE, recipe)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        done, best, losses = state["step"], state["best"], list(state["losses"])
+        done, best = state["step"], state["best"]
     seen, prepared = accelerator.prepare(model, optimiser)
     stream = prefetched(batches.__getitem__, 3, done)
     for step in range(done, recipe.steps):
@@ -134,9 +134,8 @@ def train(
             yield Validation(
                 number, sum(losses) / len(losses), *errors(model, held_out, accelerator.device), figures, path, is_best
             )
-            losses.clear()
             _keep(folder / STATE, {
-                "step": number, "best": best, "losses": losses, "recipe": asdict(recipe),
+                "step": number, "best": best, "recipe": asdict(recipe),
                 "model": model.state_dict(), "optimiser": optimiser.state_dict(),
             })  # fmt: skip
         losses.clear()
@@ -162,7 +161,7 @@ def _keep(path: Path, state: Mapping[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
-        assert {"step", "best", "losses", "recipe", "model", "optimiser"} <= state.keys()
+        assert {"step", "best", "recipe", "model", "optimiser"} <= state.keys()
     except Exception as error:  # torch raises all kinds
         raise InputError(f"{path} is no state of a training ({error}). Remove it, or give another folder.") from error
     return state
