@@ -68,7 +68,7 @@ def _leave(word: str, code: int) -> NoReturn:
     stop_all()
     say(
         f"kcompress: {word}; finished pictures are kept, nothing is half-written. "
-        "Start again to go on, label and bench with --resume."
+        "Start again to go on, label, train and bench with --resume."
     )
     sys.stdout.flush()
     os._exit(code)
