@@ -12,7 +12,7 @@ PACKAGE = Path(kcompress.__file__).parent
 # Each layer may import those before it in its own room and every layer below. Siblings share a number.
 LAYERS = {
     "errors": 0, "storage": 1, "patches": 1, "programs": 1, "setting": 1, "images": 1, "planes": 1, "labels": 1,
-    "rows": 1, "workers": 1, "dataset": 1,
+    "rows": 1, "workers": 1, "dataset": 1, "blockdct": 1,
     "inference": 2,
     "codecs": 3, "networks": 3, "pool": 3, "metrics": 3,
     "encoding": 4,
@@ -25,6 +25,7 @@ HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pil
 # Files that are nothing without a heavy library; they are imported inside functions.
 WHOLLY_HEAVY = {
     "kcompress.networks.kuchen", "kcompress.pool.artifacts_network", "kcompress.pool.nonlocal_means",
+    "kcompress.pool.blur",
     "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",
 }  # fmt: skip
 

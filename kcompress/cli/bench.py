@@ -27,7 +27,10 @@ def bench(
     codec: Annotated[str, typer.Option(help="Codecs, with commas between them.")] = "jpeg,webp,hevc,bpg",
     network: Annotated[str, typer.Option(help="Networks, with commas; none is always among them.")] = "none,shrink",
     filters: Annotated[
-        str, typer.Option("--filter", help="Filters of label's pool, with commas: guetzli, ar, nlm:h=10, detail.")
+        str,
+        typer.Option(
+            "--filter", help="Filters of label's pool, with commas: guetzli, ar, nlm:h=10, detail, blur, shrink."
+        ),
     ] = "",
     quality: Annotated[
         list[str] | None,

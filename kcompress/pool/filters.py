@@ -64,10 +64,12 @@ def _has_guetzli() -> bool:
     return GUETZLI.find() is not None
 
 
-def _ar(pixels: Pixels, means: Means) -> Pixels:
+def _ar(pixels: Pixels, means: Means, n: float = 1) -> Pixels:
     from kcompress.pool.artifacts import remove_artifacts
 
-    return remove_artifacts(pixels, means.device)
+    for _ in range(round(n)):
+        pixels = remove_artifacts(pixels, means.device)
+    return pixels
 
 
 def _has_ar() -> bool:
@@ -86,6 +88,18 @@ def _detail(pixels: Pixels, means: Means) -> Pixels:
     return detail(pixels)
 
 
+def _blur(pixels: Pixels, means: Means, s: float = 0.5) -> Pixels:
+    from kcompress.pool.blur import blur
+
+    return blur(pixels, s)
+
+
+def _shrink(pixels: Pixels, means: Means, t: float = 2) -> Pixels:
+    from kcompress.pool.soft_threshold import soft_threshold
+
+    return soft_threshold(pixels, t)
+
+
 FILTERS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -94,11 +108,13 @@ FILTERS: dict[str, Kind] = {
             (("q", LOWEST_QUALITY, 100),), _has_guetzli, GUETZLI.install,
         ),
         Kind(
-            "ar", "a network that removes the artefacts of codecs", _ar,
-            (), _has_ar, "Its weights did not come along: reinstall kcompress.",
+            "ar", "a network that removes the artefacts of codecs; n is how often in series (1)", _ar,
+            (("n", 1, 8),), _has_ar, "Its weights did not come along: reinstall kcompress.",
         ),
         Kind("nlm", "non-local means denoising; h is its strength (3)", _nlm, (("h", 0.1, 100),)),
         Kind("detail", "a high-pass kernel that sharpens texture", _detail),
+        Kind("blur", "a narrow Gaussian; s is its standard deviation in pixels (0.5)", _blur, (("s", 0.1, 20),)),
+        Kind("shrink", "a soft threshold in the 8x8 DCT; t is its height, 0..255 (2)", _shrink, (("t", 0.1, 100),)),
     )
 }  # fmt: skip
 """By name, in the order in which they are applied unless the user says otherwise."""

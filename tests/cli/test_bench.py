@@ -130,7 +130,7 @@ def test_interrupted_while_running(photos: Path, tmp_path: Path, number: signal.
         (["photos", "--codec", "png"], 2, "Allowed: jpeg, webp, hevc, bpg"),
         (["photos", "--metric", "beauty"], 2, "ssimulacra2"),
         (["photos", "--network", "big"], 2, "shrink"),
-        (["photos", "--filter", "blur"], 2, "nlm"),
+        (["photos", "--filter", "sepia"], 2, "nlm"),
         (["photos", "--filter", "nlm:h=-1"], 2, "h=0.1..100"),
         (["photos", "--quality", "high"], 2, "40,60,80,90"),
         (["photos", "--codec", "jpeg", "--quality", "webp=50"], 2, "not among the codecs"),

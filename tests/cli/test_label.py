@@ -230,7 +230,7 @@ REFUSED = [
     (["empty"], 3, "no picture was found in"),
     (["album/a.png"], 3, "is no folder"),
     (["nonsense://album"], 3, "nonsense://album cannot be opened"),
-    (["album", "--pool", "blur"], 2, "the filter blur is not known. Allowed: guetzli, ar, nlm, detail."),
+    (["album", "--pool", "sepia"], 2, "the filter sepia is not known. Allowed: guetzli, ar, nlm, detail, blur,"),
     (["album", "--pool", "nlm:h=0"], 2, "h=0 is not understood. Allowed: h=0.1..100."),
     (["album", "--pool", "guetzli:q=83"], 2, "Allowed: q=84..100."),
     (["album", "--pool", "detail:h=3"], 2, "Allowed: no parameter."),

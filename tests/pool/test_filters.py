@@ -1,4 +1,6 @@
-"""Non-local means and detail: the filters that are a library's own."""
+"""Non-local means, detail, blur, shrink: filters of a few lines."""
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import ImageFilter
 
 from kcompress.codecs import CODECS
 from kcompress.images import Image, Pixels
+from kcompress.networks.shrink import Shrink
 from kcompress.pool import filter_named
 from kcompress.pool.detail import detail
 from kcompress.pool.nonlocal_means import nonlocal_means
@@ -51,7 +54,35 @@ def test_detail_sharpens_and_leaves_flat_areas(photo: Pixels) -> None:
     assert np.array_equal(detail(flat), flat)
 
 
-@pytest.mark.parametrize("name", ["nlm", "nlm:h=0.1", "nlm:h=100", "detail"])
+def test_blur_is_a_gaussian(photo: Pixels) -> None:
+    weights = np.exp(-0.5 * (np.arange(-5, 6) / 0.7) ** 2)
+    weights /= weights.sum()
+    padded = np.pad(photo.astype(float), [(5, 5), (5, 5), (0, 0)], mode="reflect")
+    for axis in (0, 1):
+        padded = np.apply_along_axis(np.convolve, axis, padded, weights, "valid")
+    assert np.abs(filter_named("blur:s=0.7").apply(photo) - padded).max() < 1.5  # OpenCV's has fewer taps
+
+
+def test_blur_and_shrink_take_more_with_a_larger_number(photo: Pixels) -> None:
+    for names in (("blur:s=0.4", "blur", "blur:s=0.8"), ("shrink:t=1", "shrink", "shrink:t=5")):
+        rough = [np.abs(np.diff(filter_named(name).apply(photo).astype(int), axis=1)).mean() for name in names]
+        assert rough == sorted(set(rough), reverse=True)
+    assert np.array_equal(filter_named("blur").apply(photo), filter_named("blur:s=0.5").apply(photo))
+    assert np.array_equal(filter_named("shrink").apply(photo), filter_named("shrink:t=2").apply(photo))
+
+
+def test_shrink_is_the_network_shrink_at_one_strength(photo: Pixels) -> None:
+    # Threshold 2 is that of JPEG at coarseness 2 / 7.
+    setting = replace(CODECS["jpeg"].setting(), coarseness=2 / 7)
+    assert np.array_equal(filter_named("shrink").apply(photo), Shrink()(Image(photo), setting).pixels)
+
+
+def test_ar_twice_is_ar_and_ar_again(photo: Pixels) -> None:
+    once = filter_named("ar").apply(photo)
+    assert np.array_equal(filter_named("ar:n=2").apply(photo), filter_named("ar").apply(once))
+
+
+@pytest.mark.parametrize("name", ["nlm", "nlm:h=0.1", "nlm:h=100", "detail", "blur:s=0.1", "blur:s=20", "shrink:t=100"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (2, 2), (7, 5), (33, 3)], ids=str)
 def test_any_size(name: str, size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -61,13 +92,13 @@ def test_any_size(name: str, size: tuple[int, int]) -> None:
     assert np.array_equal(pixels, before)
 
 
-@pytest.mark.parametrize("name", ["nlm:h=20", "detail"])
+@pytest.mark.parametrize("name", ["nlm:h=20", "detail", "blur", "shrink:t=9"])
 def test_pixels_that_are_a_view(name: str, photo: Pixels) -> None:
     chosen = filter_named(name)
     assert np.array_equal(chosen.apply(photo[:, ::-1]), chosen.apply(photo[:, ::-1].copy()))
 
 
-@pytest.mark.parametrize("name", ["nlm:h=20", "detail"])
+@pytest.mark.parametrize("name", ["nlm:h=20", "detail", "blur", "shrink:t=9"])
 def test_grey_stays_grey_and_alpha_passes(name: str, grey: Image) -> None:
     image = Image(grey.pixels, alpha=grey.pixels[:, :, 0], grey=True)
     result = filter_named(name)(image, CODECS["jpeg"].setting())

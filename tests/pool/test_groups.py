@@ -71,7 +71,8 @@ def test_the_same_filter_twice_is_refused(pool: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [("nlm", ()), ("nlm:h=10", (("h", 10),)), ("nlm:h=0.1", (("h", 0.1),)), ("guetzli:q=84", (("q", 84),)),
-     ("guetzli:q=100", (("q", 100),)), ("detail", ()), ("ar", ())],
+     ("guetzli:q=100", (("q", 100),)), ("detail", ()), ("ar", ()), ("ar:n=2", (("n", 2),)),
+     ("blur:s=0.7", (("s", 0.7),)), ("shrink:t=4", (("t", 4),))],
 )  # fmt: skip
 def test_a_filter_by_its_name_and_numbers(text: str, numbers: tuple[tuple[str, float], ...]) -> None:
     means = Means(device="cuda:3")
@@ -83,7 +84,9 @@ def test_a_filter_by_its_name_and_numbers(text: str, numbers: tuple[tuple[str, f
 
 @pytest.mark.parametrize("text", ["", "sharpen", "NLM", " nlm", "identity", "h=3", "nlm+detail"])
 def test_an_unknown_filter(text: str) -> None:
-    with pytest.raises(UsageError, match=rf"{re.escape(text)} is not known\. Allowed: guetzli, ar, nlm, detail\."):
+    with pytest.raises(
+        UsageError, match=rf"{re.escape(text)} is not known\. Allowed: guetzli, ar, nlm, detail, blur, shrink\."
+    ):
         filter_named(text)
 
 
@@ -134,7 +137,7 @@ def test_the_numbers_reach_the_work_and_the_setting_does_not() -> None:
 
 
 def test_every_filter_of_the_pool_says_what_it_is() -> None:
-    assert list(FILTERS) == ["guetzli", "ar", "nlm", "detail"]
+    assert list(FILTERS) == ["guetzli", "ar", "nlm", "detail", "blur", "shrink"]
     for name, kind in FILTERS.items():
         assert kind.name == name and kind.about and isinstance(kind.available(), bool)
         assert kind.available() or kind.install

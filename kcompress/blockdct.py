@@ -1,0 +1,63 @@
+"""The 8x8 block DCT of pictures, and soft thresholds in it.
+
+Every AC coefficient c of Y, Cb and Cr (BT.601, full range and resolution) becomes sign(c) * max(|c| - t, 0); the DC
+coefficients stay. Soft thresholding in an orthonormal basis: Donoho and Johnstone, Biometrika 81 (1994).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STRIP = 256  # rows worked on at a time, whole blocks: float copies of a large picture are large
+
+_FROM_RGB = np.array([[0.299, 0.587, 0.114], [-0.299, -0.587, 0.886], [0.701, -0.587, -0.114]], np.float32)
+_FROM_RGB /= np.array([[1], [1.772], [1.402]], np.float32)
+_TO_RGB = np.linalg.inv(_FROM_RGB.astype(np.float64)).astype(np.float32)
+
+_DCT = np.array(
+    [[np.sqrt((1 if u == 0 else 2) / 8) * np.cos((2 * x + 1) * u * np.pi / 16) for x in range(8)] for u in range(8)],
+    np.float32,
+)
+assert np.allclose(_DCT @ _DCT.T, np.eye(8), atol=1e-6), "the transform must be orthonormal"
+
+
+def thresholds(height: float) -> NDArray[np.float32]:
+    """t(u, v) = height * min(1.5, (u + v) / 4) in grey levels, (8, 8), 0 for DC."""
+    frequency = np.add.outer(np.arange(8), np.arange(8)).astype(np.float32)
+    return np.asarray(height * np.minimum(frequency / 4, 1.5), dtype=np.float32)
+
+
+def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A plane (H, W), multiples of 8, with its block DCT coefficients pulled towards 0 by ``limits`` (8, 8)."""
+    height, width = plane.shape
+    blocks = plane.reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
+    coefficients = _DCT @ blocks @ _DCT.T
+    kept = coefficients - np.clip(coefficients, -limits, limits)
+    restored = (_DCT.T @ kept @ _DCT).transpose(0, 2, 1, 3).reshape(height, width)
+    return np.asarray(restored, dtype=np.float32)
+
+
+def strips_shrunk(
+    pixels: NDArray[np.uint8], limits: NDArray[np.float32], *, grey: bool = False
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """A picture (H, W, 3) RGB 0..255 of any size with all its planes shrunk, as (rows, values), not rounded.
+
+    Args:
+        pixels: the picture.
+        limits: of the coefficients, (8, 8), for luma and chroma alike.
+        grey: the three channels are equal and shall stay so.
+    """
+    for top in range(0, pixels.shape[0], _STRIP):
+        seen = pixels[top : top + _STRIP]
+        height, width = seen.shape[:2]
+        padded = np.pad(seen, [(0, -height % 8), (0, -width % 8), (0, 0)], mode="edge").astype(np.float32)
+        # Differences are taken, so that what is not touched stays as it was.
+        if grey:
+            change = shrunk(padded[:, :, 0], limits) - padded[:, :, 0]
+            changed = padded + change[:, :, None]
+        else:
+            planes = padded @ _FROM_RGB.T
+            change = np.stack([shrunk(planes[:, :, i], limits) - planes[:, :, i] for i in range(3)], axis=2)
+            changed = padded + change @ _TO_RGB.T
+        yield slice(top, top + height), changed[:height, :width]

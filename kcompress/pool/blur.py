@@ -1,0 +1,16 @@
+"""Blur: a Gaussian so narrow that it takes noise and ringing of the last pixel away, and little else."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def blur(pixels: NDArray[np.uint8], deviation: float = 0.5) -> NDArray[np.uint8]:
+    """Convolve with a Gaussian: (H, W, 3) RGB 0..255 -> the same.
+
+    Args:
+        pixels: of any size; beyond the edges they are mirrored.
+        deviation: standard deviation, pixels.
+    """
+    blurred = cv2.GaussianBlur(np.ascontiguousarray(pixels), (0, 0), deviation)
+    return np.asarray(blurred, dtype=np.uint8)
