@@ -5,10 +5,12 @@ import warnings
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from kcompress.inference import weights as weight_files
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
+from kcompress.networks.kuchen import Kuchen
 from kcompress.pool.artifacts_network import ArtifactRemoval
 
 
@@ -26,6 +28,14 @@ def vqscore_network() -> VQscoreNetwork:
     module = VQscoreNetwork(tokens=16, heads=2, layers=1)
     nn.init.normal_(module.head[1].weight, std=1)
     return module.eval()
+
+
+def write_kuchen(path: Path, width: int) -> Path:
+    """A random U-Net without its graph and card."""
+    torch.manual_seed(5)
+    metadata = {"format": weight_files.FORMAT, "network": "kuchen", "arguments": json.dumps({"width": width})}
+    save_file(Kuchen(width).state_dict(), path, metadata)
+    return path
 
 
 def write_all(folder: Path) -> None:

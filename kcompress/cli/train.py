@@ -14,6 +14,7 @@ from kcompress.errors import KcompressError, MissingProgramError, UsageError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from kcompress.inference.weights import Weights
     from kcompress.training.kuchen import Training
     from kcompress.training.labelled import Labels
     from kcompress.training.loop import Step, Validation
@@ -37,6 +38,12 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Patches a step, over all processes.")] = 4,
     rate: Annotated[float, typer.Option("--lr", help="Learning rate of Adam.")] = 1e-4,
+    schedule: Annotated[
+        str, typer.Option(help="Of the learning rate: constant, or cosine, which falls to nothing at the end.")
+    ] = "constant",
+    start: Annotated[
+        Path | None, typer.Option(help="Weights of the same width to start from, instead of random ones.")
+    ] = None,
     patch: Annotated[str, typer.Option(metavar="WxH", help="Size of the patches.")] = "320x180",
     stride: Annotated[int, typer.Option(min=1, help="Pixels from patch to patch, both ways.")] = 160,
     split: Annotated[float, typer.Option(help="Share of the pictures to train on; the others validate.")] = 0.6,
@@ -66,16 +73,18 @@ def train(
     if steps is not None and epochs is not None:
         raise UsageError(f"--steps {steps} and --epochs {epochs} exclude each other. Leave one out.")
     _needed()
+    from kcompress.inference.weights import open_weights
     from kcompress.training.kuchen import Training, export
     from kcompress.training.labelled import opened
 
-    recipe = _recipe(steps, batch, rate, patch, stride, split, width, validate, pictures, seed)
+    begun = open_weights(start, network) if start else None
+    recipe = _recipe(steps, batch, rate, schedule, patch, stride, split, width, validate, pictures, seed, begun)
     found = opened(labels, dataset, codec.value if codec else None)
     if epochs is not None:
         recipe = _with_epochs(recipe, found, epochs)
     stem = target or Path("weights") / f"kuchen-{found.codec}"
     folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
-    training = Training(found, recipe, folder, _accelerator(device))
+    training = Training(found, recipe, folder, _accelerator(device), begun)
     main = training.accelerator.is_main_process
     if main:
         kept, held_out = found.split(recipe.split)
@@ -124,16 +133,18 @@ def _follow(training: "Training", events: "Iterator[Step | Validation]", *, show
 
 
 def _recipe(
-    steps: int | None, batch: int, rate: float, patch: str, stride: int, split: float, width: int, validate: int,
-    pictures: int, seed: int,
+    steps: int | None, batch: int, rate: float, schedule: str, patch: str, stride: int, split: float, width: int,
+    validate: int, pictures: int, seed: int, start: "Weights | None",
 ) -> "Recipe":  # fmt: skip
     """The recipe, checked.
 
     Raises:
         UsageError: a value that cannot be.
     """
-    from kcompress.training.recipe import Recipe
+    from kcompress.training.recipe import SCHEDULES, Recipe
 
+    if schedule not in SCHEDULES:
+        raise UsageError(f"--schedule {schedule} is not known. Allowed: {', '.join(SCHEDULES)}.")
     sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", patch)
     if sides is None:
         raise UsageError(f"--patch {patch} is no size. Give width and height, such as 320x180.")
@@ -148,6 +159,7 @@ def _recipe(
         steps=Recipe.steps if steps is None else steps,
         batch=batch,
         learning_rate=rate,
+        schedule=schedule,
         patch_width=int(sides[1]),
         patch_height=int(sides[2]),
         stride=stride,
@@ -155,6 +167,7 @@ def _recipe(
         validation_pictures=pictures,
         validate_every=validate,
         seed=seed,
+        start=f"{start.name} {start.digest()}" if start else "",
     )
 
 

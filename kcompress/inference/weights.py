@@ -104,7 +104,7 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
 
     tensors = path.with_suffix(".safetensors")
     if not tensors.is_file():
-        raise WeightsError(f"the weights {tensors} do not exist. Give a .safetensors file, or leave --weights out.")
+        raise WeightsError(f"the weights {tensors} do not exist. Give a .safetensors file, or leave the option out.")
     try:
         with safe_open(tensors, framework="numpy") as file:
             metadata = file.metadata() or {}

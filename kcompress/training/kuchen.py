@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from kcompress import storage
-from kcompress.errors import InputError, OutputError
+from kcompress.errors import InputError, OutputError, UsageError
 from kcompress.inference.engine import TorchEngine
+from kcompress.inference.weights import Weights
 from kcompress.networks import NETWORKS
 from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
@@ -40,6 +41,7 @@ class Training:
         recipe: how.
         folder: for checkpoints, state and log.
         accelerator: device and processes.
+        start: weights to start from; the recipe names them.
         entries: of the log.
         decides: the figure by which the best checkpoint is kept.
         held_out: number of pictures that are validated with.
@@ -50,6 +52,7 @@ class Training:
     recipe: Recipe
     folder: Path
     accelerator: Accelerator
+    start: Weights | None = None
     entries: list[Entry] = field(default_factory=list)
     decides: str = ""
     held_out: int = 0
@@ -73,11 +76,11 @@ class Training:
         self.held_out = len(judged)
         judge = self._judge(judged)
         self.decides = judge.decides
-        torch.manual_seed(self.recipe.seed)
+        model = self._fresh()
         log = Log(self.folder, judge.names, steps_done(self.folder)) if self.accelerator.is_main_process else None
         try:
             for event in train(
-                self.accelerator, Kuchen(self.recipe.width), self.recipe, pairs, judged, self.folder,
+                self.accelerator, model, self.recipe, pairs, judged, self.folder,
                 lambda module: judge(preprocessor(module)), judge.decides, resume=resume,
             ):  # fmt: skip
                 self.seconds = time.perf_counter() - began
@@ -94,6 +97,23 @@ class Training:
     def best_weights(self) -> Path:
         """The best checkpoint so far."""
         return self.folder / "best.safetensors"
+
+    def _fresh(self) -> Kuchen:
+        """The network before the first step.
+
+        Raises:
+            UsageError: the weights to start from have another width.
+        """
+        torch.manual_seed(self.recipe.seed)
+        model = Kuchen(self.recipe.width)
+        if self.start is not None:
+            width = self.start.arguments.get("width")
+            if width != self.recipe.width:
+                raise UsageError(
+                    f"--start {self.start.path} has width {width}. Give --width {width}, or other weights."
+                )
+            model.load_state_dict(self.start.tensors())
+        return model
 
     def _judge(self, judged: Sequence[Pair]) -> Judge:
         metrics = (self.labels.metric, "ssimulacra2")

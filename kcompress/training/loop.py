@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from kcompress.errors import InputError, UsageError
 from kcompress.training.data import Batches, Pair, prefetched, tensor
 from kcompress.training.recipe import Recipe
+from kcompress.training.schedule import cosine
 from kcompress.training.steps import save
 
 STATE = "state.pt"
@@ -114,6 +115,8 @@ def train(
     stream = prefetched(batches.__getitem__, 3, done)
     for step in range(done, recipe.steps):
         originals, targets = (part.to(accelerator.device) for part in next(stream))
+        for group in optimiser.param_groups:
+            group["lr"] = _rate(recipe, step)
         loss = F.mse_loss(apply(seen, originals).float(), targets)
         prepared.zero_grad()
         accelerator.backward(loss)
@@ -151,6 +154,13 @@ def steps_done(folder: Path) -> int:
     return int(_read(folder / STATE)["step"]) if (folder / STATE).is_file() else 0
 
 
+def _rate(recipe: Recipe, step: int) -> float:
+    """The learning rate of a step, from 0."""
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return cosine(step, steps=recipe.steps, highest=recipe.learning_rate, warmup=0)
+
+
 def _keep(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state: wholly or not at all."""
     temporary = path.with_suffix(".tmp")
@@ -170,8 +180,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _opened(path: Path, recipe: Recipe) -> dict[str, Any]:
     state = _read(path)
     before = state["recipe"]
+    # A cosine's rates depend on where it ends.
+    free = ("validate_every", "steps") if recipe.schedule == "constant" else ("validate_every",)
     for name, value in asdict(recipe).items():
-        if name not in ("steps", "validate_every") and before.get(name) != value:
+        if name not in free and before.get(name) != value:
             raise UsageError(
                 f"--resume: {name} was {before.get(name)} before and is {value} now. "
                 "Give the same again, or another --checkpoints."

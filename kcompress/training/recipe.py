@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+SCHEDULES = ("constant", "cosine")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -11,7 +13,8 @@ class Recipe:
         width: channels after the network's first level; the paper gives none.
         steps: optimiser steps.
         batch: patches a step, over all processes.
-        learning_rate: of Adam, constant.
+        learning_rate: of Adam; the highest one.
+        schedule: ``constant``, or ``cosine``, half a wave of it down to nothing at the last step.
         patch_width: pixels.
         patch_height: pixels.
         stride: pixels between the corners of neighbouring patches, both ways.
@@ -19,12 +22,14 @@ class Recipe:
         validation_pictures: how many of those are looked at, at most.
         validate_every: steps between validations, each of which leaves a checkpoint.
         seed: of the weights' start and of the order of the patches.
+        start: weights that the training starts from, as ``name sha256``; empty for random ones.
     """
 
     width: int = 8
     steps: int = 20_000
     batch: int = 4
     learning_rate: float = 1e-4
+    schedule: str = SCHEDULES[0]
     patch_width: int = 320
     patch_height: int = 180
     stride: int = 160
@@ -32,3 +37,4 @@ class Recipe:
     validation_pictures: int = 12
     validate_every: int = 1_000
     seed: int = 0
+    start: str = ""

@@ -51,7 +51,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     odd = ("KCOMPRESS_", "FORCE_COLOR", "TTY_", "COLUMNS", "LINES", "PYTHONWARNINGS")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(odd)}
     # No byte code: under a limit on the size of files, Python leaves cut ones behind for all that follow.
-    return {**kept, "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    # torch makes itself a folder in the temporary one as soon as its optimisers are imported.
+    inductor = str(tmp_path / "inductor")
+    return {**kept, "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1", "TORCHINDUCTOR_CACHE_DIR": inductor}
 
 
 @pytest.fixture

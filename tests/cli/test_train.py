@@ -12,6 +12,7 @@ import torch
 from labeling.tools import labelled, plan, save
 from pictures import load
 from safetensors.torch import load_file
+from tiny_weights import write_kuchen
 
 from kcompress.training import kuchen, loop
 
@@ -64,9 +65,8 @@ def log(folder, place="out/small-checkpoints"):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
-def test_from_labels_to_a_picture(run, labels, folder, tmp_path):
-    # The exporter makes itself a folder in the temporary one.
-    ended = run("train", "labels", *BASE, "--about", "a lake, CC0", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"))
+def test_from_labels_to_a_picture(run, labels, folder):
+    ended = run("train", "labels", *BASE, "--about", "a lake, CC0")
     assert ended.stdout == b"out/small.safetensors\n"
     assert "step 2: loss" in ended.stderr and "step 4: loss" in ended.stderr and "best at step" in ended.stderr
     card = json.loads((folder / "out/small.json").read_text())
@@ -89,7 +89,7 @@ def test_names_follow_the_codec(train, folder):
 @pytest.mark.parametrize(
     "options",
     [("--seed", "1"), ("--lr", "0.01"), ("--batch", "2"), ("--patch", "24x24"), ("--stride", "12"),
-     ("--split", "0.4"), ("--width", "4")],
+     ("--split", "0.4"), ("--width", "4"), ("--schedule", "cosine")],
     ids=lambda options: options[0],
 )  # fmt: skip
 def test_each_option_changes_the_weights(train, folder, options):
@@ -100,6 +100,19 @@ def test_each_option_changes_the_weights(train, folder, options):
     assert sum(recipes[0][name] != recipes[1][name] for name in recipes[0]) == (2 if "24x24" in options else 1) - (
         "24x24" in options
     )
+
+
+def test_a_start_from_other_weights(train, folder, tmp_path):
+    random = train("--lr", "1e-9", "--checkpoints", "random", "--json").lines[0]["card"]
+    start = write_kuchen(tmp_path / "tiny.safetensors", width=2)
+    card = train("--lr", "1e-9", "--start", str(start), "--checkpoints", "started", "--json").lines[0]["card"]
+    expected = load_file(start)
+    found = weights(folder, place="started")
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
+    assert not alike(found, weights(folder, place="random"))
+    assert card["recipe"]["start"].startswith("tiny ") and random["recipe"]["start"] == ""
+    refused = train("--start", str(start), "--width", "4", "--checkpoints", "wide", expect=2)
+    assert "has width 2. Give --width 2" in refused.stderr
 
 
 def test_the_same_again_gives_the_same(train, folder):
@@ -168,6 +181,8 @@ def test_a_loss_that_diverges(train, folder, monkeypatch):
         (["--patch", "32"], 2, "--patch 32 is no size"),
         (["--patch", "0x24"], 2, "--patch 0x24 is no size"),
         (["--split", "1"], 2, "--split 1 is out of range"),
+        (["--schedule", "linear"], 2, "--schedule linear is not known. Allowed: constant, cosine"),
+        (["--start", "missing.safetensors"], 9, "missing.safetensors do not exist"),
         (["--lr", "0"], 2, "--lr 0 is out of range"),
         (["--width", "3"], 2, "--width 3 is not possible"),
         (["--batch", "0"], 2, "--batch"),

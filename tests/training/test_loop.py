@@ -80,6 +80,16 @@ def test_going_on_equals_never_having_stopped(pair: Pair, tmp_path: Path) -> Non
     assert run(pair, tmp_path / "parts", recipe, resume=True) == []
 
 
+def test_a_cosine_ends_in_nothing_and_knows_its_end(pair: Pair, tmp_path: Path) -> None:
+    recipe = replace(TINY, schedule="cosine", steps=40, validate_every=1)
+    run(pair, tmp_path, recipe)
+    steps = [load_file(tmp_path / f"step-{number:06d}.safetensors") for number in (20, 21, 39, 40)]
+    moved = [max(float((a[key] - b[key]).abs().max()) for key in a) for a, b in (steps[:2], steps[2:])]
+    assert 0 < moved[1] < 0.05 * moved[0]
+    with pytest.raises(UsageError, match=r"--resume: steps was 40 before and is 80 now"):
+        run(pair, tmp_path, replace(recipe, steps=80), resume=True)
+
+
 def test_going_on_after_a_kill_repeats_the_steps_since_the_last_state(pair: Pair, tmp_path: Path) -> None:
     torch.manual_seed(0)
     stream = train(Accelerator(cpu=True), Kuchen(4), TINY, [pair], [pair], tmp_path, lambda module: {"size": 1}, "size")
