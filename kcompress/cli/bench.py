@@ -12,9 +12,10 @@ import typer
 from kcompress import storage
 from kcompress.cli import options, output
 from kcompress.cli.reporting import reported
-from kcompress.errors import KcompressError, UsageError
+from kcompress.errors import InputError, KcompressError, UsageError
 
 if TYPE_CHECKING:
+    from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import Outcome
 
 AUTO = "auto"
@@ -44,13 +45,17 @@ def bench(
     metric: Annotated[
         str, typer.Option(help="Metrics, with commas. BD-rate is computed for each.")
     ] = "ssimulacra2,ms-ssim,psnr",
+    split: Annotated[
+        float | None,
+        typer.Option(help="Only the pictures that train holds out with the same --split, 0.6 for one. [default: all]"),
+    ] = None,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
 ) -> None:
     """Measure rate and quality of codecs and preprocessors on a folder.
 
-    Writes points.csv, summary.json, report.md and report.html.
+    Writes points.csv, summary.json, report.md, report.html and curves.png.
     """
     from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import points_before, preprocessor_names, run, write_report
@@ -59,7 +64,7 @@ def bench(
     from kcompress.networks import NETWORKS
 
     pictures = DataSet(str(dataset))
-    names = pictures.names()
+    names = _unseen(pictures, pictures.names(), split)
     codecs = options.chosen(codec, "--codec", [*options.CodecName])
     metrics = options.metrics(metric)
     networks = options.chosen(network, "--network", [*NETWORKS])
@@ -69,7 +74,7 @@ def bench(
     check(plan)
     # What a resumed run must share with the one before, beside the points themselves.
     before = points_before(target, metrics, resume=resume)
-    weights = _weights(networks)
+    weights = _weights(networks, codecs)
     memory = target / "plan.json"
     ladders = _recalled(memory, weights, resume=resume)
     _remember(memory, ladders, weights)
@@ -132,10 +137,30 @@ def _remember(path: Path, ladders: dict[str, list[int]], weights: dict[str, str]
     storage.write(str(path), json.dumps({"ladders": ladders, "weights": weights}).encode())
 
 
-def _weights(networks: list[str]) -> dict[str, str]:
-    """SHA-256 of the weights of learned networks, by name."""
-    from kcompress.inference.weights import folder, open_weights
-    from kcompress.networks import NETWORKS
+def _weights(networks: list[str], codecs: list[str]) -> dict[str, str]:
+    """SHA-256 of the weights that learned networks take before these codecs, by the name of their files."""
+    from kcompress.inference.weights import open_weights
+    from kcompress.networks import NETWORKS, shipped_weights
 
-    learned = [name for name in networks if NETWORKS[name].learned]
-    return {name: open_weights(folder() / f"{name}.safetensors", name).digest() for name in learned}
+    paths = {shipped_weights(name, codec) for name in networks if NETWORKS[name].learned for codec in codecs}
+    return {path.stem: open_weights(path).digest() for path in sorted(paths)}
+
+
+def _unseen(pictures: "DataSet", names: list[str], split: float | None) -> list[str]:
+    """The pictures that a training with this split holds out.
+
+    Raises:
+        UsageError: a split that is none.
+        InputError: it holds out no picture.
+    """
+    from kcompress.dataset import digest, is_held_out
+
+    if split is None:
+        return names
+    if not 0 < split < 1:
+        raise UsageError(f"--split {split:g} is out of range. Allowed: between 0 and 1.")
+    found = [name for name in names if is_held_out(digest(pictures.read(name)), 1 - split)]
+    if not found:
+        raise InputError(f"--split {split:g} holds out none of the {len(names)} pictures. Give more, or another one.")
+    output.say(f"{len(found)} of {len(names)} pictures are held out")
+    return found

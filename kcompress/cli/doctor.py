@@ -77,11 +77,14 @@ def _weights() -> dict[str, str]:
     """By network: the summary of the weights' card, and which files are there."""
     from kcompress.inference.weights import card, shipped
 
-    return {
-        weights.metadata["network"]: f"{card(weights).get('summary', 'no card')} "
-        f"[{'safetensors + ONNX' if weights.onnx.is_file() else 'safetensors only'}]"
-        for weights in shipped()
-    }
+    found: dict[str, str] = {}
+    for weights in shipped():
+        files = "safetensors + ONNX" if weights.onnx.is_file() else "safetensors only"
+        line = f"{card(weights).get('summary', 'no card')} [{files}]"
+        name, codec = weights.metadata["network"], weights.metadata.get("codec", "any")
+        # A network may have weights for every codec.
+        found[name] = "; ".join(part for part in (found.get(name), f"{codec}: " * (codec != "any") + line) if part)
+    return found
 
 
 def _metrics() -> list[dict[str, object]]:

@@ -61,3 +61,12 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     draws = np.random.default_rng(0).integers(0, len(sample), (_RESAMPLES, len(sample)))
     low, high = np.percentile(sample[draws].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
+
+
+def change_interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """The same for the change of a total, in percent, where both values of a picture are drawn together."""
+    totals = [np.asarray(values, dtype=float) for values in (before, after)]
+    draws = np.random.default_rng(0).integers(0, len(before), (_RESAMPLES, len(before)))
+    plain, prepared = (total[draws].sum(axis=1) for total in totals)
+    low, high = np.percentile(100 * (prepared / plain - 1), [2.5, 97.5])
+    return float(low), float(high)

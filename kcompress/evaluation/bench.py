@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kcompress.errors import OutputError
+from kcompress.evaluation.plots import overview
 from kcompress.evaluation.points import Key, Point
 from kcompress.evaluation.report import markdown
 from kcompress.evaluation.report_page import report_page
@@ -83,13 +84,14 @@ def run(
 
 
 def write_report(plan: Plan, outcome: Outcome, output: Path, command: str) -> dict[str, object]:
-    """Write summary.json, report.md and report.html beside points.csv; returns the summary."""
+    """Write summary.json, report.md, report.html and curves.png beside points.csv; returns the summary."""
     summary = summarise(outcome.points, plan.metrics)
     summary["command"] = command
     summary["failed"] = [{"picture": f.picture, "codec": f.codec, "error": f.error} for f in outcome.failures]
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     (output / "report.md").write_text(markdown(summary, plan.metrics, command), errors="backslashreplace")
     (output / "report.html").write_text(report_page(plan, outcome.points, summary), errors="backslashreplace")
+    (output / "curves.png").write_bytes(overview(outcome.points, list(plan.qualities), plan.metrics))
     return summary
 
 

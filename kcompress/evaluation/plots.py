@@ -1,7 +1,8 @@
-"""Rate-quality curves as SVG."""
+"""Rate-quality curves, as SVG for pages and as PNG."""
 
 import io
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,19 @@ def mean_curves(points: Sequence[Point], codec: str, metric: str) -> str:
     _labelled(axes[0], codec, metric)
     axes[0].legend(frameon=False)
     return _svg(figure)
+
+
+def overview(points: Sequence[Point], codecs: Sequence[str], metrics: Sequence[str]) -> bytes:
+    """All of them in one PNG: a row a codec, a column a metric (Kuchen paper, figure 4)."""
+    figure, axes = _figure(len(codecs), len(metrics), 5.2 * len(metrics), 3.8 * len(codecs))
+    for place, (codec, metric) in zip(axes, product(codecs, metrics), strict=True):
+        for preprocessor, by_picture in _of(points, codec).items():
+            _line(place, _mean(by_picture.values(), metric), preprocessor)
+        _labelled(place, codec, metric)
+    axes[0].legend(frameon=False)
+    output = io.BytesIO()
+    figure.savefig(output, format="png", dpi=100)
+    return output.getvalue()
 
 
 def picture_curves(points: Sequence[Point], codec: str, metric: str) -> str:

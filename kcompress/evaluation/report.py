@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcompress.evaluation.comparison import score_text
+from kcompress.networks import NONE
 
 REFUSALS = (
     "A picture is refused where its curves overlap too little or do not rise. Those are the pictures a preprocessor "
@@ -30,6 +31,9 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
             [row for entry in summary["comparisons"] for row in _same_rows(entry, metrics)],
         ),
         "",
+        "The same side by side: megabytes and their change, mean scores and the interval of their change.",
+        "",
+        *_side_by_side(summary["comparisons"], metrics),
         "Wall time.",
         "",
         _table(
@@ -64,6 +68,48 @@ def _same_rows(entry: Mapping[str, Any], metrics: Sequence[str]) -> list[list[st
         size = f"{row['size_change_percent']:+.1f} %"
         rows.append([entry["codec"], entry["preprocessor"], str(row["quality"]), size, *scores])
     return rows
+
+
+def _side_by_side(comparisons: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[str]:
+    """A table a set of preprocessors, in the form of table 1 of the Kuchen paper."""
+    parts: list[str] = []
+    codecs: dict[tuple[str, ...], list[str]] = {}
+    for codec in dict.fromkeys(entry["codec"] for entry in comparisons):
+        names = tuple(entry["preprocessor"] for entry in comparisons if entry["codec"] == codec)
+        codecs.setdefault(names, []).append(codec)
+    for names, members in codecs.items():
+        rows = [
+            row
+            for codec in members
+            for row in _columns([entry for entry in comparisons if entry["codec"] == codec], metrics)
+        ]
+        parts += [_table(["codec", "quality", "", NONE, *names], rows), ""]
+    return parts
+
+
+def _columns(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[list[str]]:
+    """Of one codec: a row a quality and figure, a column a preprocessor."""
+    rows = []
+    by_quality = [{row["quality"]: row for row in entry["same_quality"]} for entry in entries]
+    for quality, first in by_quality[0].items():
+        each = [found.get(quality) for found in by_quality]
+        label = [entries[0]["codec"], str(quality)]
+        sizes = ["-" if row is None else _size_text(row) for row in each]
+        rows.append([*label, "size, MB", f"{first['bytes'][0] / 1e6:.2f}", *sizes])
+        for metric in metrics:
+            scores = ["-" if row is None else _change_text(row, metric) for row in each]
+            rows.append([*label, metric, score_text(first["scores"][metric][0]), *scores])
+    return rows
+
+
+def _size_text(row: Mapping[str, Any]) -> str:
+    low, high = row["size_change_interval"]
+    return f"{row['bytes'][1] / 1e6:.2f}, {row['size_change_percent']:+.1f} % ({low:+.1f} .. {high:+.1f})"
+
+
+def _change_text(row: Mapping[str, Any], metric: str) -> str:
+    text, change = score_text(row["scores"][metric][1]), row["score_change_interval"][metric]
+    return text if change is None else f"{text} ({change[0]:+.2f} .. {change[1]:+.2f})"
 
 
 def _time_row(entry: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.evaluation.bd import NoBdRate, bd_rate, interval
+from kcompress.evaluation.bd import NoBdRate, bd_rate, change_interval, interval
 from kcompress.evaluation.points import Point
 from kcompress.metrics import METRICS
 from kcompress.networks import NONE
@@ -89,7 +89,10 @@ def _scored(curve: Curve, metric: str) -> list[tuple[float, float]]:
 def _same_quality(
     pictures: Sequence[str], plain: dict[str, Curve], prepared: dict[str, Curve], metrics: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Per quality setting: change of the total size, and the mean scores of both (Kuchen paper, table 1)."""
+    """Per quality setting: change of the total size, and the mean scores of both (Kuchen paper, table 1).
+
+    Intervals stand beside the change of the size, and of each score from picture to picture.
+    """
     rows = []
     for quality in dict.fromkeys(point.quality for name in pictures for point in plain[name]):
         pairs = [
@@ -101,15 +104,28 @@ def _same_quality(
         ]
         if not pairs:
             continue
-        total_before, total_after = (sum(pair[i].bytes for pair in pairs) for i in (0, 1))
+        sizes = [[pair[i].bytes for pair in pairs] for i in (0, 1)]
+        low, high = change_interval(*sizes)
         scores = {
             metric: [_mean([pair[i].scores[metric] for pair in pairs if metric in pair[i].scores]) for i in (0, 1)]
             for metric in metrics
         }
-        rows.append(
-            {"quality": quality, "size_change_percent": 100 * (total_after / total_before - 1), "scores": scores}
-        )
+        rows.append({
+            "quality": quality,
+            "bytes": [sum(each) for each in sizes],
+            "size_change_percent": 100 * (sum(sizes[1]) / sum(sizes[0]) - 1),
+            "size_change_interval": [low, high],
+            "scores": scores,
+            "score_change_interval": {metric: _change(pairs, metric) for metric in metrics},
+        })  # fmt: skip
     return rows
+
+
+def _change(pairs: Sequence[tuple[Point, Point]], metric: str) -> list[float] | None:
+    """Interval of the mean change of a score."""
+    both = [(before.scores.get(metric, np.nan), after.scores.get(metric, np.nan)) for before, after in pairs]
+    changes = [after - before for before, after in both if np.isfinite(after) and np.isfinite(before)]
+    return list(interval(changes)) if changes else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kcompress.errors import UsageError
+from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import resolve_device
 from kcompress.inference.models import engine
@@ -14,7 +14,7 @@ from kcompress.networks.shrink import Shrink
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DEFAULT", "NETWORKS", "NONE", "Network", "Preprocessor", "load"]
+__all__ = ["DEFAULT", "NETWORKS", "NONE", "Network", "Preprocessor", "load", "shipped_weights"]
 
 NONE = "none"
 DEFAULT = "shrink"
@@ -83,15 +83,29 @@ def load(
         return None
     if not network.learned:
         return Shrink(strength)
-    found = weight_files.open_weights(weights or _shipped(name, codec), name)
+    found = weight_files.open_weights(weights or shipped_weights(name, codec), name)
     ready = engine(found, place, _module)
     return NetworkPreprocessor(found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple)
 
 
-def _shipped(name: str, codec: str | None) -> Path:
-    """The file of the shipped weights: those for the codec, or for any."""
+def shipped_weights(name: str, codec: str | None = None) -> Path:
+    """The file of a network's shipped weights: those for the codec, ``NAME-CODEC``, or those for any, ``NAME``.
+
+    Raises:
+        UsageError: there are none for this codec.
+        WeightsError: there are none at all.
+    """
     own = f"{name}-{_ALIKE.get(codec or '', codec)}"
-    return weight_files.folder() / f"{own if weight_files.is_shipped(own) else name}.safetensors"
+    for stem in (own, name):
+        if weight_files.is_shipped(stem):
+            return weight_files.folder() / f"{stem}.safetensors"
+    others = [path.stem for path in sorted(weight_files.folder().glob(f"{name}-*.safetensors"))]
+    if not others:
+        raise WeightsError(f"the weights {name} did not come along: {weight_files.folder()} has none. Reinstall.")
+    raise UsageError(
+        f"--network {name} has no weights for {codec or 'no certain codec'}: there are {', '.join(others)}. "
+        "Take another --codec or --network, or give --weights."
+    )
 
 
 def _module() -> "type[nn.Module]":

@@ -17,11 +17,11 @@ import typer
 from rich.console import Console
 from torch import Tensor, nn
 
-from kcompress.dataset import digest
+from kcompress.dataset import digest, is_held_out
 from kcompress.images import Pixels, read
 from kcompress.metrics.psnr import psnr
 from kcompress.pool.artifacts_network import ArtifactRemoval
-from kcompress.training.data import is_held_out, prefetched, tensor
+from kcompress.training.data import prefetched, tensor
 from kcompress.training.distortions import Distortion, Random, compression, random_compression, through
 from kcompress.training.publishing import described, publish
 from kcompress.training.steps import averaged, save, steps

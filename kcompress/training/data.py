@@ -29,11 +29,6 @@ class Pair:
     target: Pixels
 
 
-def is_held_out(sha256: str, share: float) -> bool:
-    """Whether a picture belongs to the validation part: by its bytes alone, so it never changes sides."""
-    return int(sha256[:8], 16) < share * 2**32
-
-
 def tensor(patches: Sequence[Pixels]) -> Tensor:
     """Patches (H, W, 3) 0..255 as one batch (N, 3, H, W) 0..1, channels last in memory."""
     batch = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from kcompress import labels
-from kcompress.dataset import DataSet, digest
+from kcompress.dataset import DataSet, digest, is_held_out
 from kcompress.errors import InputError, UsageError
 from kcompress.images import Pixels, comparable
 from kcompress.labels import Row
-from kcompress.training.data import Pair, is_held_out
+from kcompress.training.data import Pair
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.dataset import digest
+from kcompress.dataset import digest, is_held_out
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
-from kcompress.training.data import is_held_out, prefetched, tensor
+from kcompress.training.data import prefetched, tensor
 from kcompress.training.publishing import described, publish
 from kcompress.training.quality_data import KINDS, SIDE, QualityData, prepare, target
 from kcompress.training.steps import averaged, place, save, steps

@@ -1,6 +1,7 @@
 """``kcompress bench``: the whole of it on small pictures; interrupted, resumed, refused."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -57,6 +58,8 @@ def test_a_whole_bench(photos: Path, tmp_path: Path) -> None:
     by_name = {(c["codec"], c["preprocessor"]): c for c in summary["comparisons"]}
     assert -15 < by_name["jpeg", "shrink"]["bd_rate_percent"]["psnr"]["mean"] < 0
     assert all(row["size_change_percent"] > 5 for row in by_name["jpeg", "detail"]["same_quality"])  # sharper costs
+    with Pil.open(report / "curves.png") as curves:
+        assert curves.size == (2 * 520, 2 * 380)
     markdown = (report / "report.md").read_text()
     assert "| jpeg | shrink |" in markdown and "kcompress bench photos -o report" in markdown
     page = (report / "report.html").read_text()
@@ -133,6 +136,8 @@ def test_interrupted_while_running(photos: Path, tmp_path: Path, number: signal.
         (["photos", "--filter", "sepia"], 2, "nlm"),
         (["photos", "--filter", "nlm:h=-1"], 2, "h=0.1..100"),
         (["photos", "--quality", "high"], 2, "40,60,80,90"),
+        (["photos", "--split", "1"], 2, "--split 1 is out of range"),
+        (["photos", "--split", "0.999999"], 3, "holds out none of the 2 pictures"),
         (["photos", "--codec", "jpeg", "--quality", "webp=50"], 2, "not among the codecs"),
         (["photos", "--codec", "jpeg", "--quality", "101"], 2, "0..100"),
     ],
@@ -143,6 +148,18 @@ def test_refusals(tmp_path: Path, photos: Path, arguments: list[str], code: int,
     assert (ended.returncode, words in ended.stderr) == (code, True), ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.slow
+def test_only_what_a_training_holds_out(photos: Path, tmp_path: Path) -> None:
+    options = ["photos", "--codec", "jpeg", "--network", "none", "--quality", "50", "--metric", "psnr"]
+    names = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in photos.rglob("*.png")}
+    later = max(names, key=names.__getitem__)
+    split = 1 - (int(names[later][:8], 16) - 1) / 2**32  # between the two
+    ended = kcompress(tmp_path, *options, "-o", "report", "--split", f"{split:.9f}")
+    assert ended.returncode == 0, ended.stderr
+    assert "1 of 2 pictures are held out" in ended.stderr
+    assert {Path(row[0]).name for row in rows(tmp_path / "report")[1:]} == names.keys() - {later}
 
 
 @pytest.mark.slow

@@ -40,6 +40,9 @@ def test_size_at_the_same_quality_is_of_the_totals() -> None:
     assert row["quality"] == 40
     assert row["size_change_percent"] == pytest.approx(100 * ((0.9 + 1.6) / 3 - 1))
     assert row["scores"]["ssimulacra2"] == [40.0, 40.0]
+    assert row["bytes"] == [150_000, 125_000]
+    assert row["size_change_interval"] == pytest.approx([-20, -10])  # of drawing one picture twice
+    assert row["score_change_interval"]["ssimulacra2"] == [0, 0]
 
 
 def test_what_cannot_be_compared_is_said() -> None:
@@ -57,3 +60,16 @@ def test_markdown_shows_every_figure() -> None:
     assert "| jpeg | x | -15.0 % (-20.0 .. -10.0) |" in text
     assert "| jpeg | x | 40 | -16.7 % | 40.00 -> 40.00 |" in text
     assert "`kcompress bench photos`" in text
+
+
+def test_preprocessors_stand_side_by_side() -> None:
+    other = [
+        replace(point, preprocessor="y", scores={"ssimulacra2": point.scores["ssimulacra2"] + 2})
+        for point in POINTS[:8]
+    ]
+    webp = [replace(point, codec="webp") for point in POINTS]
+    text = markdown(summarise([*POINTS, *other, *webp], ["ssimulacra2"]), ["ssimulacra2"], "c")
+    assert "| codec | quality |  | none | x | y |" in text and "| codec | quality |  | none | x |" in text
+    assert "| jpeg | 40 | size, MB | 0.15 | 0.12, -16.7 % (-20.0 .. -10.0) | 0.15, +0.0 % (+0.0 .. +0.0) |" in text
+    assert "| jpeg | 40 | ssimulacra2 | 40.00 | 40.00 (+0.00 .. +0.00) | 42.00 (+2.00 .. +2.00) |" in text
+    assert "| webp | 90 | size, MB | 0.75 | 0.62, -16.7 % (-20.0 .. -10.0) |" in text

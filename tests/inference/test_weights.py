@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kcompress.errors import WeightsError
+from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import OnnxEngine, resolve_device
 from kcompress.networks import load
@@ -51,6 +51,17 @@ def test_weights_for_the_codec_go_before_those_for_any(stem: Path, tmp_path: Pat
         "jpeg": ["kuchen"] * 3, "webp": ["kuchen", "kuchen-webp", "kuchen-webp"],
         "hevc": ["kuchen", "kuchen", "kuchen-hevc"], "bpg": ["kuchen", "kuchen", "kuchen-hevc"], None: ["kuchen"] * 3,
     }  # fmt: skip
+
+
+def test_no_weights_for_a_codec(stem: Path, tmp_path: Path, shipped) -> None:
+    shipped(tmp_path)
+    with pytest.raises(WeightsError, match=r"the weights kuchen did not come along: .* has none\. Reinstall"):
+        load("kuchen", device="cpu", codec="jpeg")
+    (tmp_path / "kuchen-webp.safetensors").write_bytes(stem.with_suffix(".safetensors").read_bytes())
+    assert load("kuchen", device="cpu", codec="webp").name == "kuchen-webp"  # type: ignore[union-attr]
+    for codec, said in (("jpeg", "jpeg"), ("bpg", "bpg"), (None, "no certain codec")):
+        with pytest.raises(UsageError, match=f"kuchen has no weights for {said}: there are kuchen-webp"):
+            load("kuchen", device="cpu", codec=codec)
 
 
 def test_missing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pictures import psnr, smooth
 from PIL import Image as Pil
 from rich.console import Console
 
-from kcompress.dataset import digest
+from kcompress.dataset import digest, is_held_out
 from kcompress.images import Image, Pixels
 from kcompress.inference import weights as weight_files
 from kcompress.pool import filter_named
@@ -215,7 +215,7 @@ def test_pictures_that_are_held_out_are_not_trained_on(tmp_path: Path, lake: Ima
         Pil.fromarray(lake.pixels[:side, number : number + 300]).save(tmp_path / f"{number:02}.jpg", quality=90)
     recipe = replace(TINY, held_out=0.5)
     kept, corners = load(tmp_path, recipe)
-    out = [path for path in sorted(tmp_path.glob("*.jpg")) if artifacts.is_held_out(digest(path.read_bytes()), 0.5)]
+    out = [path for path in sorted(tmp_path.glob("*.jpg")) if is_held_out(digest(path.read_bytes()), 0.5)]
     assert len(corners) == len(out) and 0 < len(out) < 12
     assert len(kept) == 12 - len({*out, tmp_path / "00.jpg"})
     assert all(min(picture.shape[:2]) >= 288 for picture in kept)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from kcompress.dataset import is_held_out
 from kcompress.errors import InputError, UsageError
 from kcompress.images import Image
-from kcompress.training.data import Batches, Pair, is_held_out, prefetched
+from kcompress.training.data import Batches, Pair, prefetched
 from kcompress.training.recipe import Recipe
 
 TINY = Recipe(patch_width=32, patch_height=20, stride=16, batch=3)
