@@ -52,6 +52,9 @@ def label(
     metric: Annotated[
         str, typer.Option(help="The first one decides, with commas; the others are written down beside it.")
     ] = "vqscore,ssimulacra2",
+    rate_weight: Annotated[
+        float | None, typer.Option(help="Of bits against quality in the score; more prefers small files. [default: 1]")
+    ] = None,
     plus: Annotated[
         bool, typer.Option("--plus", help="Z(quality) + Z(bpp) as the paper prints it; it rewards large files.")
     ] = False,
@@ -81,8 +84,8 @@ def label(
 ) -> None:
     """Run a pool of filters and a codec over a data set; keep the best of each picture as a label.
 
-    Score = Z(quality) - Z(bits per pixel) over the groups of a picture (Kuchen paper, Algorithm 1). Prints the path
-    of labels.csv; summary.md and summary.png lie beside it.
+    Score = Z(quality) - W Z(bits per pixel), W of --rate-weight, over the groups of a picture (Kuchen paper,
+    Algorithm 1). Prints the path of labels.csv; summary.md and summary.png lie beside it.
     """
     from kcompress.dataset import DataSet
     from kcompress.inference.engine import resolve_device
@@ -104,7 +107,7 @@ def label(
         backend=backend,
         patches=_patches(patch, stride, whole),
         stage=label_stage,
-        plus=plus,
+        rate_weight=_rate_weight(rate_weight, plus=plus),
         means=means,
     )
     plan.check()
@@ -117,6 +120,20 @@ def label(
         task = bar.add_task("labelling", total=len(names))
         outcome = run(plan, names, target, before, executor, ahead=ahead, progress=lambda: bar.advance(task))
     _report(plan, outcome, target, len(names), as_json=as_json)
+
+
+def _rate_weight(given: float | None, *, plus: bool) -> float:
+    """What Z(bpp) is multiplied with before it is subtracted.
+
+    Raises:
+        UsageError: out of range, or two ways at once.
+    """
+    if plus and given is not None:
+        raise UsageError(f"--plus and --rate-weight {given:g} exclude each other. Leave one out.")
+    weight = -1 if plus else 1 if given is None else given
+    if not (plus or 0 <= weight <= 100):
+        raise UsageError(f"--rate-weight {weight:g} is out of range. Allowed: 0..100.")
+    return weight
 
 
 def _report(plan: "Plan", outcome: "Outcome", target: Path, pictures: int, *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ def standardised(values: Sequence[float]) -> list[float]:
     return [(value - mean) / deviation if deviation else 0.0 for value in finite]
 
 
-def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, plus: bool = False) -> list[Row]:
+def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, rate_weight: float = 1) -> list[Row]:
     """The rows of one place with their z-scores, and the best one chosen.
 
     The paper prints Score = Z(VQscore) + Z(BPP) (equation 2), whose maximum would reward large files;
@@ -36,16 +36,14 @@ def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, plus: b
         rows: all groups of one picture or patch; those that failed or scored no number take no part.
         metric: whose scores decide.
         higher_is_better: of that metric.
-        plus: add instead of subtract, as printed.
+        rate_weight: of Z(bpp) against Z(quality); -1 adds instead of subtracting, as printed.
     """
     sound = [row for row in rows if row.bpp is not None and not isnan(row.scores.get(metric, nan))]
     sign = 1 if higher_is_better else -1
     qualities = standardised([sign * row.scores[metric] for row in sound])
     rates = standardised([row.bpp or 0.0 for row in sound])
     judged = {
-        row.group: replace(
-            row, z_quality=quality, z_bpp=rate, score=quality + rate if plus else quality - rate, chosen=0
-        )
+        row.group: replace(row, z_quality=quality, z_bpp=rate, score=quality - rate_weight * rate, chosen=0)
         for row, quality, rate in zip(sound, qualities, rates, strict=True)
     }
     best = max(judged.values(), key=_preference, default=None)

@@ -123,7 +123,7 @@ def _chosen(plan: Plan, rows: list[Row]) -> list[Row]:
     higher = METRICS[plan.metric].direction == "higher"
     return [
         replace(row, label=label_name(plan, row.path, row.left, row.top) if row.chosen else "")
-        for row in decided(rows, plan.metric, higher_is_better=higher, plus=plan.plus)
+        for row in decided(rows, plan.metric, higher_is_better=higher, rate_weight=plan.rate_weight)
     ]
 
 

@@ -29,7 +29,7 @@ class Plan:
         backend: encoder, or ``auto``.
         patches: to cut pictures into, or None for whole pictures.
         stage: which picture is the label: ``filtered``, as the codec gets it, or ``decoded``, as it gives it back.
-        plus: the score as the paper prints it.
+        rate_weight: of bits against quality in the score; -1 is the paper as printed.
         means: of the filters.
     """
 
@@ -43,7 +43,7 @@ class Plan:
     backend: str = "auto"
     patches: Patches | None = None
     stage: str = "filtered"
-    plus: bool = False
+    rate_weight: float = 1
     means: Means = field(default_factory=Means)
 
     @property

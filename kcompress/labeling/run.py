@@ -80,7 +80,10 @@ def run(
     file = labels.file(plan.metrics)
     path = output / labels.FILE
     same = {**(labels.plan(output).get("same", {}) if before else {}), **_same(plan)}
-    memory = {"dataset": plan.dataset.absolute().location, "same": same, "metric": plan.metric, "groups": _names(plan)}
+    memory = {
+        "dataset": plan.dataset.absolute().location, "same": same, "metric": plan.metric,
+        "rate_weight": plan.rate_weight, "groups": _names(plan),
+    }  # fmt: skip
     storage.write(str(output / labels.PLAN), json.dumps(memory, indent=1).encode())
     done: dict[str, Labelled] = {}
     try:
@@ -170,4 +173,4 @@ def _same(plan: Plan) -> dict[str, str]:
         for name in learned
         if name in used
     }
-    return {"--label-stage": plan.stage, "--plus": str(plan.plus), **weights}
+    return {"--label-stage": plan.stage, **weights}

@@ -167,6 +167,7 @@ def export(training: Training, output: Path, about: str) -> dict[str, Any]:
             "quality": labels.quality,
             "encoder": f"{rows[0].backend} {rows[0].version}",
             "metric": labels.metric,
+            "rate_weight": labels.rate_weight,
             "winners": dict(Counter(row.group for row in rows).most_common()),
         },
         "gflop_at_1920x1080": round(GFLOP * (recipe.width / 8) ** 2, 1),

@@ -27,6 +27,7 @@ class Labels:
         codec: that they are labelled for.
         quality: at which, on the codec's own scale.
         metric: that decided.
+        rate_weight: of bits against it.
         sha256: of labels.csv.
     """
 
@@ -37,6 +38,7 @@ class Labels:
     quality: int
     metric: str
     sha256: str
+    rate_weight: float = 1
 
     def split(self, share: float) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """Rows of the pictures to train on, and of those that are held out: by the picture's sha256 alone.
@@ -112,7 +114,8 @@ def opened(path: Path, dataset: str | None = None, codec: str | None = None) -> 
     ((labelled_for, quality),) = settings
     if codec is not None and codec != labelled_for:
         raise UsageError(f"--codec {codec}: {path} has labels for {labelled_for}. Leave --codec out, or label again.")
-    where = dataset or labels.plan(path.parent).get("dataset")
+    plan = labels.plan(path.parent)
+    where = dataset or plan.get("dataset")
     if where is None:
         raise InputError(f"{path.parent / labels.PLAN} does not say where the originals are. Give --dataset.")
     absent = [row.label for row in chosen if not (path.parent / row.label).is_file()]
@@ -121,7 +124,10 @@ def opened(path: Path, dataset: str | None = None, codec: str | None = None) -> 
             f"{len(absent)} of {len(chosen)} labels are missing beside {path}, {absent[0]} first. "
             "Label again into an empty folder."
         )
-    return Labels(path, DataSet(where).absolute(), chosen, labelled_for, quality, metrics[0], digest(path.read_bytes()))
+    return Labels(
+        path, DataSet(where).absolute(), chosen, labelled_for, quality, metrics[0], digest(path.read_bytes()),
+        plan.get("rate_weight", 1),
+    )  # fmt: skip
 
 
 def kept_on_disk(pairs: Iterator[Pair], folder: Path) -> list[Pair]:

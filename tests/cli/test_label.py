@@ -141,6 +141,19 @@ def test_plus_adds(label, album, folder):
     assert all(float(row["score"]) == float(row["z_quality"]) - float(row["z_bpp"]) for row in rows(folder, "minus"))
 
 
+def test_bits_can_count_more_and_labels_follow(label, album, folder):
+    label("--rate-weight", "0")
+    finest = {row["path"]: row["group"] for row in rows(folder) if row["chosen"] == "1"}
+    done = label("--rate-weight", "9", "--resume", "--json")
+    assert "0 rows computed" in done.stderr
+    smallest = {row["path"]: row["group"] for row in rows(folder) if row["chosen"] == "1"}
+    assert set(finest.values()) == {"identity"} and "identity" not in smallest.values()
+    assert all(float(row["score"]) == float(row["z_quality"]) - 9 * float(row["z_bpp"]) for row in rows(folder))
+    label("-o", "fresh", "--rate-weight", "9")
+    for path in (folder / "fresh/pictures").rglob("*.png"):
+        assert path.read_bytes() == (folder / "labels" / path.relative_to(folder / "fresh")).read_bytes()
+
+
 def test_the_stage_changes_the_pictures_alone(label, album, folder):
     label()
     label("-o", "back", "--label-stage", "decoded")
@@ -231,6 +244,8 @@ REFUSED = [
     (["album/a.png"], 3, "is no folder"),
     (["nonsense://album"], 3, "nonsense://album cannot be opened"),
     (["album", "--pool", "sepia"], 2, "the filter sepia is not known. Allowed: guetzli, ar, nlm, detail, blur,"),
+    (["album", "--rate-weight", "-1"], 2, "--rate-weight -1 is out of range. Allowed: 0..100."),
+    (["album", "--rate-weight", "2", "--plus"], 2, "--plus and --rate-weight 2 exclude each other"),
     (["album", "--pool", "nlm:h=0"], 2, "h=0 is not understood. Allowed: h=0.1..100."),
     (["album", "--pool", "guetzli:q=83"], 2, "Allowed: q=84..100."),
     (["album", "--pool", "detail:h=3"], 2, "Allowed: no parameter."),
@@ -294,7 +309,6 @@ def test_an_output_that_exists_is_not_touched(label, album, folder):
     assert "labels/labels.csv exists. Give --resume" in label("-q", "30", expect=5).stderr
     for options, words in (
         (["--label-stage", "decoded"], "--label-stage was filtered before and is decoded now. Give another -o."),
-        (["--plus"], "--plus was False before"),
         (["--metric", "ssimulacra2"], "(psnr are its metrics)"),
     ):
         assert words in label(*options, "--resume", expect=3 if "--metric" in options else 2).stderr

@@ -15,6 +15,7 @@ from kcompress.labels import Row
 NAMES = ["identity", "ar", "nlm", "detail", "ar+nlm", "ar+detail", "nlm+detail", "ar+nlm+detail"]
 PIXELS = 320 * 180
 
+WEIGHTS = st.sampled_from([-1, 0, 0.5, 1, 2])
 WITH_EVERY_NUMBER = settings(deadline=None, derandomize=True)
 QUALITIES = st.one_of(st.integers(-200_000, 100_000).map(lambda number: number / 1000), st.just(inf))
 CANDIDATES = st.lists(st.tuples(QUALITIES, st.integers(600, 60_000)), min_size=1, max_size=len(NAMES))
@@ -49,14 +50,14 @@ def z(values: Sequence[float]) -> np.ndarray:
 
 
 @WITH_EVERY_NUMBER
-@given(candidates=CANDIDATES, plus=st.booleans())
-def test_scores_are_what_numpy_makes_of_the_equations(candidates: list[tuple[float, int]], plus: bool) -> None:
-    found = decided(rows(candidates), "psnr", higher_is_better=True, plus=plus)
+@given(candidates=CANDIDATES, rate_weight=WEIGHTS)
+def test_scores_are_what_numpy_makes_of_the_equations(candidates: list[tuple[float, int]], rate_weight: float) -> None:
+    found = decided(rows(candidates), "psnr", higher_is_better=True, rate_weight=rate_weight)
     qualities, rates = z([quality for quality, _ in candidates]), z([8 * size / PIXELS for _, size in candidates])
     assert [each.z_quality for each in found] == pytest.approx(qualities, rel=1e-6, abs=1e-6)
     assert [each.z_bpp for each in found] == pytest.approx(rates, rel=1e-6, abs=1e-6)
     for each in found:
-        assert each.score == (each.z_quality + each.z_bpp if plus else each.z_quality - each.z_bpp)
+        assert each.score == each.z_quality - rate_weight * each.z_bpp
     best = max(each.score for each in found)
     assert next(each for each in found if each.chosen).score == pytest.approx(best, abs=1e-8)
     assert sum(each.chosen for each in found) == 1
@@ -75,12 +76,14 @@ def test_an_example_by_hand() -> None:
 
 
 @WITH_EVERY_NUMBER
-@given(candidates=CANDIDATES, plus=st.booleans(), order=st.randoms(use_true_random=False))
-def test_the_order_of_the_groups_changes_nothing(candidates: list[tuple[float, int]], plus: bool, order) -> None:
+@given(candidates=CANDIDATES, rate_weight=WEIGHTS, order=st.randoms(use_true_random=False))
+def test_the_order_of_the_groups_changes_nothing(
+    candidates: list[tuple[float, int]], rate_weight: float, order
+) -> None:
     every = rows(candidates)
     shuffled = order.sample(every, len(every))
-    found = decided(every, "psnr", higher_is_better=True, plus=plus)
-    again = decided(shuffled, "psnr", higher_is_better=True, plus=plus)
+    found = decided(every, "psnr", higher_is_better=True, rate_weight=rate_weight)
+    again = decided(shuffled, "psnr", higher_is_better=True, rate_weight=rate_weight)
     assert [each.group for each in again] == [each.group for each in shuffled]
     assert {each.group: each for each in again} == {each.group: each for each in found}
 
@@ -110,10 +113,16 @@ def test_the_smaller_butteraugli_wins() -> None:
     assert winner(decided(every, "butteraugli", higher_is_better=True)) == "nlm"
 
 
+def test_a_weight_prefers_small_files() -> None:
+    every = [row("identity", 40, 9000), row("ar", 37, 7000), row("nlm", 30, 6000)]
+    chosen = [winner(decided(every, "psnr", higher_is_better=True, rate_weight=weight)) for weight in (0.2, 1, 5)]
+    assert chosen == ["identity", "ar", "nlm"]
+
+
 def test_plus_rewards_large_files() -> None:
     every = [row("identity", 40, 9000), row("detail", 40, 12_000)]
     assert winner(decided(every, "psnr", higher_is_better=True)) == "identity"
-    assert winner(decided(every, "psnr", higher_is_better=True, plus=True)) == "detail"
+    assert winner(decided(every, "psnr", higher_is_better=True, rate_weight=-1)) == "detail"
 
 
 @pytest.mark.parametrize("other", NAMES[1:])

@@ -89,7 +89,7 @@ def test_of_butteraugli_less_is_better(photos: Path) -> None:
 
 
 def test_plus_turns_the_choice_round(photos: Path) -> None:
-    minus, plus = (label_picture(plan(photos, pool=("detail",), plus=plus), "a.png") for plus in (False, True))
+    minus, plus = (label_picture(plan(photos, pool=("detail",), rate_weight=weight), "a.png") for weight in (1, -1))
     assert [row.score for row in minus.rows] == [row.z_quality - row.z_bpp for row in minus.rows]
     assert [row.score for row in plus.rows] == [row.z_quality + row.z_bpp for row in plus.rows]
 
@@ -319,7 +319,7 @@ def test_the_papers_patches() -> None:
     "changes",
     [
         {"stage": "raw"},
-        {"pool": ("blur",)},
+        {"pool": ("sepia",)},
         {"pool": ()},
         {"longest": 0},
         {"quality": 101},

@@ -278,7 +278,6 @@ def test_a_picture_where_every_group_failed_is_listed_and_tried_again(
     ("change", "error", "words"),
     [
         ({"stage": "decoded"}, UsageError, "--label-stage was filtered before and is decoded now"),
-        ({"plus": True}, UsageError, "--plus was False before and is True now"),
         ({"metrics": ("ssimulacra2",)}, InputError, r"other columns than this run \(psnr are its metrics\)"),
         ({"metrics": ("psnr", "ssimulacra2")}, InputError, "other columns"),
     ],
