@@ -15,11 +15,11 @@ _FROM_RGB = np.array([[0.299, 0.587, 0.114], [-0.299, -0.587, 0.886], [0.701, -0
 _FROM_RGB /= np.array([[1], [1.772], [1.402]], np.float32)
 _TO_RGB = np.linalg.inv(_FROM_RGB.astype(np.float64)).astype(np.float32)
 
-_DCT = np.array(
+DCT = np.array(
     [[np.sqrt((1 if u == 0 else 2) / 8) * np.cos((2 * x + 1) * u * np.pi / 16) for x in range(8)] for u in range(8)],
     np.float32,
 )
-assert np.allclose(_DCT @ _DCT.T, np.eye(8), atol=1e-6), "the transform must be orthonormal"
+assert np.allclose(DCT @ DCT.T, np.eye(8), atol=1e-6), "the transform must be orthonormal"
 
 
 def thresholds(height: float) -> NDArray[np.float32]:
@@ -32,9 +32,9 @@ def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray[n
     """A plane (H, W), multiples of 8, with its block DCT coefficients pulled towards 0 by ``limits`` (8, 8)."""
     height, width = plane.shape
     blocks = plane.reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
-    coefficients = _DCT @ blocks @ _DCT.T
+    coefficients = DCT @ blocks @ DCT.T
     kept = coefficients - np.clip(coefficients, -limits, limits)
-    restored = (_DCT.T @ kept @ _DCT).transpose(0, 2, 1, 3).reshape(height, width)
+    restored = (DCT.T @ kept @ DCT).transpose(0, 2, 1, 3).reshape(height, width)
     return np.asarray(restored, dtype=np.float32)
 
 

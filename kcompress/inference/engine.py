@@ -20,8 +20,8 @@ Batch = NDArray[np.float32]
 class Engine(Protocol):
     """A network that is ready to run: (1, C, H, W) float32 -> (1, C, H, W) float32; callable from any thread."""
 
-    def __call__(self, batch: Batch) -> Batch:
-        """Run the network."""
+    def __call__(self, batch: Batch, *more: Batch) -> Batch:
+        """Run the network; ``more`` is what a conditioned one wants beside the picture."""
         ...
 
 
@@ -45,15 +45,15 @@ class OnnxEngine:
         # The runtime has a dozen exception classes of its own and shares no base with them.
         except Exception as error:
             raise WeightsError(f"{path} cannot be loaded ({error}). Get the file again.") from error
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [each.name for each in self._session.get_inputs()]
 
     @property
     def metadata(self) -> dict[str, str]:
         """What was written into the graph's file."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def __call__(self, batch: Batch) -> Batch:
-        return np.asarray(self._session.run(None, {self._input: batch})[0])
+    def __call__(self, batch: Batch, *more: Batch) -> Batch:
+        return np.asarray(self._session.run(None, dict(zip(self._inputs, (batch, *more), strict=True)))[0])
 
 
 class TorchEngine:
@@ -66,9 +66,9 @@ class TorchEngine:
         self._device = device
         self._module = module.eval().to(device)
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: Batch, *more: Batch) -> Batch:
         with self._torch.inference_mode():
-            result = self._module(self._torch.from_numpy(batch).to(self._device))
+            result = self._module(*(self._torch.from_numpy(each).to(self._device) for each in (batch, *more)))
         return np.asarray(result.cpu().numpy())
 
 

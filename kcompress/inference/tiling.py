@@ -1,13 +1,13 @@
 """Large pictures in tiles, each with a halo wide enough that the seams cannot be found."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.images import Pixels
-from kcompress.inference.engine import Engine
+from kcompress.inference.engine import Batch
 
 WHOLE_PIXELS = 1 << 21
 """Pictures up to this many pixels (a little over 1920x1080) go through a network in one piece."""
@@ -16,6 +16,8 @@ TILE_SIDE = 768
 """Of larger pictures' tiles: with the halo, a quarter more work than in one piece, and 0.4 GB of memory."""
 
 Slices = tuple[slice, slice]
+Run = Callable[[Batch], Batch]
+"""A network with everything it needs beside the picture."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def _spans(length: int, side: int, multiple: int) -> Iterator[tuple[int, int]]:
 
 
 def tiled(
-    engine: Engine, pixels: Pixels, *, halo: int, multiple: int,
+    engine: Run, pixels: Pixels, *, halo: int, multiple: int,
     whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:  # fmt: skip
     """Run a network, RGB 0..1 in and out, over a picture (H, W, 3) uint8.
@@ -83,7 +85,7 @@ def tiled(
         yield tile, _run(engine, pixels[tile.outer], multiple)[tile.within]
 
 
-def _run(engine: Engine, pixels: Pixels, multiple: int) -> NDArray[np.float32]:
+def _run(engine: Run, pixels: Pixels, multiple: int) -> NDArray[np.float32]:
     """(H, W, 3) 0..255 through the network, unrounded; the picture's last row and column fill it up."""
     height, width = pixels.shape[:2]
     filled = np.pad(pixels, [(0, -height % multiple), (0, -width % multiple), (0, 0)], mode="edge")

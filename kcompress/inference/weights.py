@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,11 +121,12 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
 
 
 def write(
-    stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any], multiple: int = 8
-) -> Weights:
+    stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any], multiple: int = 8,
+    more: "Sequence[Tensor]" = (),
+) -> Weights:  # fmt: skip
     """Write the three files of a trained network, ``stem`` without suffix; needs ``kcompress[train]``.
 
-    The ONNX graph takes (1, 3, H, W) float32 with H and W multiples of ``multiple``.
+    The ONNX graph takes (1, 3, H, W) float32 with H and W multiples of ``multiple``, and what ``more`` has examples of.
     """
     import onnx
     import torch
@@ -141,7 +142,10 @@ def write(
         for axis, name in ((2, "rows"), (3, "columns"))
     }
     example = torch.rand(1, 3, 8 * multiple, 9 * multiple)
-    program = torch.onnx.export(module, (example,), dynamo=True, dynamic_shapes=(sizes,), optimize=True, verbose=False)
+    shapes = (sizes, *(None for _ in more))
+    program = torch.onnx.export(
+        module, (example, *more), dynamo=True, dynamic_shapes=shapes, optimize=True, verbose=False
+    )
     if program is None:
         raise WeightsError(f"{stem}: the ONNX export gave nothing. Check the versions of torch and onnxscript.")
     graph = program.model_proto

@@ -19,6 +19,12 @@ def _ms_ssim(original: Pixels) -> Judge:
     return ms_ssim.prepare(original)
 
 
+def _psnr_hvs_m(original: Pixels) -> Judge:
+    from kcompress.metrics import psnr_hvs_m
+
+    return psnr_hvs_m.prepare(original)
+
+
 def _ssimulacra2(original: Pixels) -> Judge:
     from kcompress.metrics import ssimulacra2
 
@@ -45,6 +51,15 @@ METRICS: dict[str, Metric] = {
             reference=True,
             smallest_side=1,
             prepare=psnr.prepare,
+        ),
+        Metric(
+            name="psnr-hvs-m",
+            about="PSNR of what can be seen of luma's error beside the picture's own texture, in dB",
+            direction="higher",
+            range=(-inf, inf),
+            reference=True,
+            smallest_side=8,
+            prepare=_psnr_hvs_m,
         ),
         Metric(
             name="ms-ssim",

@@ -1,5 +1,7 @@
 """Preprocessors: a picture in, a picture out that the codec has an easier time with."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -38,12 +40,14 @@ def blended(original: Pixels, changed: NDArray[np.float32], strength: float) -> 
 
 
 class NetworkPreprocessor:
-    """A network without conditioning, RGB 0..1 in and out, sizes in multiples of ``multiple``."""
+    """A network, RGB 0..1 in and out, sizes in multiples of ``multiple``.
 
-    conditioned = False
+    ``condition`` makes of the setting what the network wants beside the picture; without it, it wants nothing.
+    """
 
     def __init__(
         self, name: str, engine: Engine, *, strength: float, halo: int, multiple: int,
+        condition: Callable[[Setting], NDArray[np.float32]] | None = None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
     ) -> None:  # fmt: skip
         self.name = name
@@ -51,15 +55,26 @@ class NetworkPreprocessor:
         self._strength = strength
         self._halo = halo
         self._multiple = multiple
+        self._condition = condition
         self._whole_pixels = whole_pixels
         self._tile_side = tile_side
 
+    @property
+    def conditioned(self) -> bool:
+        """Whether the setting matters."""
+        return self._condition is not None
+
     def __call__(self, image: Image, setting: Setting) -> Image:
         result = np.empty_like(image.pixels)
+        more = () if self._condition is None else (self._condition(setting),)
         pieces = tiled(
-            self._engine, image.pixels, halo=self._halo, multiple=self._multiple,
+            partial(_run, self._engine, more), image.pixels, halo=self._halo, multiple=self._multiple,
             whole_pixels=self._whole_pixels, tile_side=self._tile_side,
         )  # fmt: skip
         for tile, changed in pieces:
             result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
         return image.with_pixels(result)
+
+
+def _run(engine: Engine, more: tuple[NDArray[np.float32], ...], batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    return engine(batch, *more)

@@ -1,11 +1,11 @@
 """Weights that ship: the card and the files' metadata say the same."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kcompress.inference import weights as weight_files
 
@@ -16,8 +16,9 @@ def described(what: str, data: str) -> str:
 
 
 def publish(
-    output: Path, module: nn.Module, arguments: Mapping[str, Any], card: Mapping[str, Any], multiple: int = 8
-) -> dict[str, Any]:
+    output: Path, module: nn.Module, arguments: Mapping[str, Any], card: Mapping[str, Any], multiple: int = 8,
+    more: Sequence[Tensor] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Write weights, graph and card; returns the whole card.
 
     Args:
@@ -26,6 +27,7 @@ def publish(
         arguments: that it was built with.
         card: with at least ``network``, ``recipe`` and ``data``; licence and parameters are added.
         multiple: the network's input sizes are multiples of it.
+        more: examples of what it takes beside the picture.
     """
     complete = {**card, "licence": "MIT", "parameters": sum(parameter.numel() for parameter in module.parameters())}
     metadata = {
@@ -36,5 +38,5 @@ def publish(
         "data": str(card["data"]),
         "licence": "MIT",
     }
-    weight_files.write(output, module, metadata, complete, multiple)
+    weight_files.write(output, module, metadata, complete, multiple, more)
     return complete

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -57,7 +57,7 @@ def steps(
     optimiser: torch.optim.Optimizer,
     pace: Pace,
     batches: Iterator[BatchT],
-    inputs: Callable[[BatchT], Tensor],
+    inputs: Callable[[BatchT], Any],
     objective: Callable[[Tensor, BatchT], Tensor],
 ) -> Iterator[Step[BatchT]]:
     """Train; where torch.distributed is at work, all processes take the same steps, by their mean gradient.

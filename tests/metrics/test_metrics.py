@@ -23,11 +23,13 @@ each = pytest.mark.parametrize("metric", EACH)
 # A metric without reference does not know what perfect is.
 comparing = pytest.mark.parametrize("metric", [chosen for chosen in EACH if chosen.values[0].reference])
 # The perfect score; VMAF's is a range.
-PERFECT = {"psnr": math.inf, "ms-ssim": 1, "ssimulacra2": 100, "butteraugli": 0}
+PERFECT = {"psnr": math.inf, "psnr-hvs-m": math.inf, "ms-ssim": 1, "ssimulacra2": 100, "butteraugli": 0}
 
 
 def test_the_table():
-    assert list(METRICS) == ["ssimulacra2", "psnr", "ms-ssim", "vmaf", "vmaf-neg", "butteraugli", "vqscore"]
+    assert list(METRICS) == [
+        "ssimulacra2", "psnr", "psnr-hvs-m", "ms-ssim", "vmaf", "vmaf-neg", "butteraugli", "vqscore",
+    ]  # fmt: skip
     for name, metric in METRICS.items():
         assert metric.name == name
         assert metric.range[0] < metric.range[1]
@@ -79,7 +81,7 @@ def test_the_same_bits_twice(metric, photo):
     assert metric.score(photo, distorted) == metric.score(photo, distorted)
 
 
-@pytest.mark.parametrize("name", ["psnr", "ms-ssim"])
+@pytest.mark.parametrize("name", ["psnr", "psnr-hvs-m", "ms-ssim"])
 def test_those_that_are_symmetric(name, photo):
     distorted = noisy(photo, 9)
     assert METRICS[name].score(photo, distorted) == pytest.approx(METRICS[name].score(distorted, photo), abs=1e-6)

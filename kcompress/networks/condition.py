@@ -1,0 +1,30 @@
+"""What a conditioned network is told of the codec: quantiser steps, thresholds to start from, coarseness."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.blockdct import thresholds
+from kcompress.setting import Setting
+
+LENGTH = 2 * 64 + 2 * 64 + 1
+"""Steps of luma and chroma, thresholds of luma and chroma (row order, grey levels), coarseness 0..1."""
+
+AMPLITUDE = 1.1
+"""Of the thresholds to start from, as in ``networks.shrink``: JPEG's, where all metrics gain the most."""
+
+_CHROMA = 0.3
+"""Thresholds of chroma to those of luma: a block of subsampled chroma spans 16 pixels, its frequencies are lower."""
+
+_NEVER = -1e4
+"""A threshold below every coefficient: nothing is changed."""
+
+
+def condition(setting: Setting) -> NDArray[np.float32]:
+    """(1, LENGTH) of a setting that has quantisation tables.
+
+    The network works on chroma of half the resolution; where the codec keeps all of it, chroma is left alone.
+    """
+    assert setting.tables is not None, "only JPEG's settings have quantisation tables"
+    luma = thresholds(10 * AMPLITUDE * setting.coarseness).ravel()
+    chroma = _CHROMA * luma if setting.chroma == "420" else np.full_like(luma, _NEVER)
+    return np.concatenate([*setting.tables, luma, chroma, [setting.coarseness]]).astype(np.float32)[None]

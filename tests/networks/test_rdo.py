@@ -1,0 +1,152 @@
+"""The network that decides on JPEG's levels, and what it is told."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kcompress.blockdct import thresholds
+from kcompress.codecs import CODECS, decode
+from kcompress.encoding import encode
+from kcompress.images import Image
+from kcompress.inference.engine import TorchEngine
+from kcompress.networks.condition import AMPLITUDE, LENGTH, condition
+from kcompress.networks.preprocessor import NetworkPreprocessor
+from kcompress.networks.rdo import MCU, Rdo, pack_steps
+from kcompress.training.data import tensor
+from kcompress.training.proxies.jpeg import Jpeg, standard_steps
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+JPEG = CODECS["jpeg"]
+
+
+@pytest.fixture
+def network() -> Rdo:
+    """It decides by its context, at random."""
+    torch.manual_seed(0)
+    module = Rdo(width=16, depth=2)
+    for block in module.blocks:
+        nn.init.normal_(block.narrow.weight, std=0.1)
+    nn.init.normal_(module.leave.weight, std=0.2)
+    return module.eval()
+
+
+@pytest.fixture
+def photo(lake: Image) -> Image:
+    return Image(np.ascontiguousarray(lake.pixels[:160, :208]))
+
+
+def told(quality: int) -> torch.Tensor:
+    return torch.from_numpy(condition(JPEG.setting(quality)))
+
+
+def test_the_condition_is_the_setting() -> None:
+    setting = JPEG.setting(60)
+    found = condition(setting)
+    assert found.shape == (1, LENGTH) and found.dtype == np.float32
+    assert setting.tables is not None
+    assert tuple(found[0, :64]) == setting.tables[0] and tuple(found[0, 64:128]) == setting.tables[1]
+    assert np.allclose(found[0, 128:192].reshape(8, 8), thresholds(10 * AMPLITUDE * 0.4))
+    assert (found[0, 193:256] < found[0, 129:192]).all() and found[0, 256] == np.float32(0.4)
+    assert (condition(replace(setting, chroma="444"))[0, 192:256] < -1e3).all()
+
+
+def test_coefficients_are_those_of_the_encoder(photo: Image) -> None:
+    image = tensor([photo.pixels])
+    steps = standard_steps([50])
+    expected = Jpeg(steps).coefficients(image)
+    found = Rdo(16, 1).coefficients(image) / pack_steps(steps.reshape(1, 128))
+    luma = nn.functional.pixel_shuffle(found[:, :256], 2).reshape(8, 8, 20, 26).permute(2, 3, 0, 1)
+    assert (luma - expected.luma[0, 0]).abs().max() < 0.2
+    chroma = found[:, 256:].reshape(2, 8, 8, 10, 13).permute(0, 3, 4, 1, 2)
+    assert (chroma - expected.chroma[0]).abs().max() < 0.2
+
+
+def test_there_and_back(photo: Image) -> None:
+    module = Rdo(16, 1)
+    grey = torch.rand(1, 1, 32, 48).expand(1, 3, -1, -1)
+    assert (module.pixels(module.coefficients(grey)) - (grey - 128 / 255)).abs().max() < 1e-5
+
+
+def test_it_starts_as_the_rule(photo: Image) -> None:
+    decisions = Rdo(16, 1).decide(tensor([photo.pixels]), told(50))
+    size = decisions.coefficients.abs()
+    rule = pack_steps(told(50)[:, 128:256]) / pack_steps(told(50)[:, :128])
+    below = size - (size.round() - 0.5) < rule
+    allowed = (size >= 0.5) & (torch.arange(384).reshape(1, 384, 1, 1) >= 4)  # the DC of luma comes first, four times
+    allowed[:, [256, 320]] = False
+    assert torch.equal(decisions.scores > 0, below & allowed)
+    assert 0.02 < float((decisions.scores > 0).sum() / allowed.sum()) < 0.5
+
+
+@pytest.mark.parametrize("quality", [35, 60, 85])
+def test_the_encoder_makes_the_levels_decided_on(network: Rdo, photo: Image, quality: int) -> None:
+    image = tensor([photo.pixels])
+    with torch.no_grad():
+        decisions = network.decide(image, told(quality))
+        falls = decisions.scores > 0
+        changed = network(image, told(quality))
+    pixels = (changed[0].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().numpy()
+    steps = standard_steps([quality])
+    seen = Jpeg(steps).coefficients(tensor([pixels]))
+    luma = torch.nn.functional.pixel_unshuffle(seen.luma[0, 0].permute(2, 3, 0, 1).reshape(1, 64, 20, 26), 2)
+    packed = torch.cat([luma, seen.chroma[0].permute(0, 3, 4, 1, 2).reshape(1, 128, 10, 13)], dim=1)
+    wanted = decisions.levels - decisions.levels.sign() * falls
+    as_wanted = packed.round() == wanted
+    assert falls.sum() > 50
+    assert as_wanted[falls].float().mean() > 0.97
+    assert as_wanted[~falls].float().mean() > 0.99
+
+
+def test_files_become_smaller_and_the_quality_matters(network: Rdo, photo: Image) -> None:
+    untrained = NetworkPreprocessor(
+        "rdo", TorchEngine(Rdo(16, 1).eval(), "cpu"), strength=1, halo=MCU, multiple=MCU, condition=condition
+    )
+    assert untrained.conditioned
+    for quality in (40, 80):
+        setting = JPEG.setting(quality)
+        plain, prepared = (encode(photo, JPEG, setting, each, "pillow") for each in (None, untrained))
+        assert 0.75 < len(prepared.data) / len(plain.data) < 0.97
+    low, high = (untrained(photo, JPEG.setting(quality)).pixels for quality in (40, 80))
+    assert not np.array_equal(low, high)
+
+
+def test_full_resolution_chroma_is_left_alone(network: Rdo, photo: Image) -> None:
+    setting = JPEG.setting(50, "444")
+    with torch.no_grad():
+        image = tensor([photo.pixels])
+        change = network(image, torch.from_numpy(condition(setting))) - image
+    assert change.abs().max() > 0.01
+    assert (change - change.mean(dim=1, keepdim=True)).abs().max() < 1e-3  # luma alone
+
+
+def test_grey_stays_grey(network: Rdo, photo: Image) -> None:
+    grey = Image(np.repeat(photo.pixels[:, :, 1:2], 3, axis=2), grey=True)
+    chosen = NetworkPreprocessor(
+        "rdo", TorchEngine(network, "cpu"), strength=1, halo=2 * MCU, multiple=MCU, condition=condition
+    )
+    result = chosen(grey, JPEG.setting(50))
+    assert np.array_equal(result.pixels[:, :, 0], result.pixels[:, :, 2])
+    assert decode(encode(grey, JPEG, JPEG.setting(50), chosen, "pillow").data).pixels.shape == photo.pixels.shape
+
+
+def test_a_block_reaches_one_mcu_further(network: Rdo) -> None:
+    image = torch.rand(1, 3, 16 * 9, 16 * 9)
+    other = image.clone()
+    other[:, :, 64:80, 64:80] = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        scores = [network.decide(each, told(50)).scores for each in (image, other)]
+    touched = (scores[0] != scores[1]).any(dim=1)[0].nonzero()
+    assert touched.min() >= 4 - 2 and touched.max() <= 4 + 2 and len(touched) > 9
+
+
+def test_tiles_are_invisible(network: Rdo, lake: Image) -> None:
+    options = dict(strength=1.0, halo=2 * MCU, multiple=MCU, condition=condition)
+    engine = TorchEngine(network, "cpu")
+    whole, tiled = (
+        NetworkPreprocessor("rdo", engine, **options, **more)(lake, JPEG.setting(50)).pixels
+        for more in ({}, {"whole_pixels": 0, "tile_side": 128})
+    )
+    assert (whole == tiled).mean() > 0.9999  # sums in another order

@@ -1,0 +1,327 @@
+"""JPEG in torch: pictures as by the real decoder, bits nearly as by the real encoder, gradients as documented."""
+
+import io
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from pictures import in_grey
+from PIL import Image as Pil
+from PIL import features
+from torch import Tensor
+from torch.nn import functional as F
+
+from kcompress.codecs import CODECS, decode
+from kcompress.images import Image, Pixels
+from kcompress.setting import Chroma
+from kcompress.training.data import tensor
+from kcompress.training.proxies.jpeg import (
+    TEMPERATURE,
+    Blocks,
+    Jpeg,
+    Rounding,
+    bits_per_pixel,
+    softened,
+    standard_steps,
+    steps,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+JPEG = CODECS["jpeg"]
+CHROMAS: tuple[Chroma, ...] = ("420", "444")
+ROUNDINGS: tuple[Rounding, ...] = ("straight", "soft")
+QUALITIES = (5, 12, 24, 25, 37, 50, 63, 75, 88, 90, 95, 98)
+ODD_SIZES = [(1, 1), (2, 4), (3, 5), (5, 3), (4, 16), (8, 8), (9, 31), (17, 33), (33, 18), (32, 48), (1, 70), (70, 1)]
+
+
+def file(image: Image, quality: int, chroma: Chroma = "420") -> bytes:
+    """Sequential."""
+    return JPEG.backend("pillow").encode(image, JPEG.setting(quality, chroma, effort=0))
+
+
+def proxied(pixels: Pixels, quality: int, chroma: Chroma = "420") -> Pixels:
+    with torch.no_grad():
+        return back(Jpeg(standard_steps([quality]), chroma)(tensor([pixels]))[0])
+
+
+def back(batch: Tensor) -> Pixels:
+    """(1, 3, H, W), 0..1 -> (H, W, 3)."""
+    grey_levels = batch[0].permute(1, 2, 0).double() * 255
+    assert torch.allclose(grey_levels, grey_levels.round(), atol=1e-4), "8 bits"
+    return np.asarray(grey_levels.round().to(torch.uint8).numpy())
+
+
+def distance(one: Pixels, other: Pixels) -> int:
+    return int(np.abs(one.astype(int) - other).max())
+
+
+def noise(height: int, width: int, kind: Literal["uniform", "extreme"] = "uniform") -> Image:
+    random = np.random.default_rng(height * 1000 + width)
+    values = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image(values if kind == "uniform" else np.where(values > 127, 255, 0).astype(np.uint8))
+
+
+def scan_bits(jpeg: bytes) -> int:
+    """Of the entropy-coded data of a sequential file."""
+    start = jpeg.index(b"\xff\xda") + 2
+    return 8 * (len(jpeg) - start - int.from_bytes(jpeg[start : start + 2], "big") - len(b"\xff\xd9"))
+
+
+@pytest.fixture(scope="module")
+def photo(lake: Image) -> Tensor:
+    """(1, 3, 64, 96), 0.15..0.85: compressed, no colour is clipped."""
+    return tensor([lake.pixels[150:214, 200:296]]) * 0.7 + 0.15
+
+
+@pytest.mark.parametrize("chroma", CHROMAS)
+def test_photographs_decode_as_by_pillow(chroma: Chroma, lake: Image, balloons: Image) -> None:
+    crop = Image(np.ascontiguousarray(lake.pixels[100:228, 200:360]))
+    for image, quality in product((crop, balloons), QUALITIES):
+        assert distance(proxied(image.pixels, quality, chroma), decode(file(image, quality, chroma)).pixels) <= 1
+
+
+@pytest.mark.parametrize("chroma", CHROMAS)
+@pytest.mark.parametrize("size", ODD_SIZES, ids=str)
+def test_noise_of_odd_sizes_decodes_as_by_pillow(size: tuple[int, int], chroma: Chroma) -> None:
+    for image, quality in product((noise(*size), noise(*size, "extreme")), QUALITIES[::2]):
+        assert distance(proxied(image.pixels, quality, chroma), decode(file(image, quality, chroma)).pixels) <= 1
+
+
+@pytest.mark.skipif(not features.check_feature("libjpeg_turbo"), reason="another libjpeg has another arithmetic")
+@pytest.mark.parametrize("chroma", CHROMAS)
+def test_no_pixel_differs_from_libjpeg_turbos(chroma: Chroma, balloons: Image) -> None:
+    for image, quality in product((balloons, noise(33, 19), noise(33, 19, "extreme")), (1, 30, 75, 92, 100)):
+        assert distance(proxied(image.pixels, quality, chroma), decode(file(image, quality, chroma)).pixels) == 0
+
+
+def test_grey_pictures_decode_as_by_pillow(balloons: Image) -> None:
+    """Pillow writes them with one plane; here they have two more, of zeros."""
+    image = in_grey(balloons)
+    for quality in (10, 50, 90):
+        assert distance(proxied(image.pixels, quality), decode(file(image, quality)).pixels) <= 1
+    jpeg = Jpeg(standard_steps([50]))
+    assert not jpeg.quantised(jpeg.coefficients(tensor([image.pixels]))).chroma.any()
+
+
+def test_tables_may_be_given(balloons: Image) -> None:
+    random = np.random.default_rng(3)
+    luma, chroma = (tuple(int(step) for step in random.integers(1, 90, 64)) for _ in range(2))
+    output = io.BytesIO()
+    Pil.fromarray(balloons.pixels).save(output, "JPEG", qtables=[luma, chroma], subsampling="4:2:0")
+    jpeg = Jpeg(steps([(luma, chroma)]))
+    ours = back(jpeg(tensor([balloons.pixels]))[0])
+    assert distance(ours, decode(output.getvalue()).pixels) <= 1
+    setting = JPEG.setting(37)
+    assert setting.tables is not None and torch.equal(steps([setting.tables]), standard_steps([37]))
+
+
+def test_every_picture_of_a_batch_has_its_own_quality(lake: Image) -> None:
+    crops = [lake.pixels[top : top + 41, 100:150] for top in (0, 100, 200)]
+    qualities = torch.tensor([20, 60, 95])
+    pictures, bits = Jpeg(standard_steps(qualities))(tensor(crops))
+    assert pictures.shape == (3, 3, 41, 50) and pictures.dtype == torch.float32 and bits.shape == (3,)
+    for number, quality in enumerate(qualities.tolist()):
+        alone = Jpeg(standard_steps([quality]))
+        picture, rate = alone(tensor(crops[number : number + 1]))
+        assert torch.equal(picture[0], pictures[number]) and torch.allclose(rate[0], bits[number])
+    same = Jpeg(standard_steps([60]))(tensor(crops))[0]
+    assert torch.equal(same[1], pictures[1]) and not torch.equal(same[0], pictures[0])
+
+
+@pytest.mark.parametrize("chroma", CHROMAS)
+def test_coefficients_are_those_of_the_orthonormal_dct_in_steps(chroma: Chroma, photo: Tensor) -> None:
+    table = standard_steps([60])
+    blocks = Jpeg(table, chroma).coefficients(photo)
+    side = 2 if chroma == "420" else 1
+    assert blocks.luma.shape == (1, 1, 8, 12, 8, 8) and (blocks.height, blocks.width) == (64, 96)
+    assert blocks.chroma.shape == (1, 2, 8 // side, 12 // side, 8, 8)
+    ycc = in_ycc(photo * 255)
+    x = torch.arange(8)
+    basis = torch.cos((2 * x + 1) * x[:, None] * torch.pi / 16) / 2
+    basis[0] /= 2**0.5
+    for planes, found, table_of in (
+        (ycc[:, :1] - 128, blocks.luma, table[0, 0]),
+        (F.avg_pool2d(ycc[:, 1:], side), blocks.chroma, table[0, 1]),
+    ):
+        cut = planes.unfold(2, 8, 8).unfold(3, 8, 8)
+        assert ((basis @ cut @ basis.T) - found * table_of).abs().max() < 4, "of rounded samples"
+        assert ((basis @ cut @ basis.T) - found * table_of).abs().mean() < 0.5
+
+
+def in_ycc(rgb: Tensor) -> Tensor:
+    """BT.601, chroma around 0."""
+    red, green, blue = rgb.unbind(1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return torch.stack([luma, (blue - luma) / 1.772, (red - luma) / 1.402], dim=1)
+
+
+def in_rgb(ycc: Tensor) -> Tensor:
+    luma, cb, cr = ycc.unbind(1)
+    return torch.stack([luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb], dim=1)
+
+
+def test_levels_are_the_nearest_with_halves_away_from_zero() -> None:
+    values = torch.tensor([0.0, 0.49, 0.5, 1.5, 2.51, -0.49, -0.5, -1.5, -7.2]).reshape(1, 1, 1, 1, 1, 9)
+    for rounding in ROUNDINGS:
+        levels = Jpeg(standard_steps([50]), rounding=rounding).quantised(Blocks(values, values, 8, 8))
+        assert levels.luma.flatten().tolist() == [0, 0, 1, 2, 3, 0, -1, -2, -7]
+
+
+def test_pictures_between_grey_levels_are_rounded_to_them(photo: Tensor) -> None:
+    whole = (photo * 255).round() / 255
+    beside = whole + (torch.rand(photo.shape, generator=torch.Generator().manual_seed(1)) - 0.5) * 0.98 / 255
+    jpeg = Jpeg(standard_steps([90]))
+    assert torch.equal(jpeg(whole)[0], jpeg(beside)[0])
+    assert torch.equal(jpeg(whole * 3 - 1)[0], jpeg((whole * 3 - 1).clamp(0, 1))[0])
+
+
+def test_values_are_exact_in_mixed_precision(photo: Tensor) -> None:
+    jpeg = Jpeg(standard_steps([70]))
+    with torch.autocast("cpu", torch.bfloat16):
+        picture, bits = jpeg(photo)
+    assert torch.equal(picture, jpeg(photo)[0]) and torch.allclose(bits, jpeg(photo)[1])
+
+
+@pytest.mark.parametrize("chroma", CHROMAS)
+def test_straight_gradients_are_those_of_the_codec_without_rounding(chroma: Chroma, photo: Tensor) -> None:
+    weights = torch.rand(photo.shape, generator=torch.Generator().manual_seed(2))
+
+    def unrounded(rgb: Tensor) -> Tensor:
+        ycc = in_ycc(rgb)
+        if chroma == "444":
+            return in_rgb(ycc)
+        colours = F.interpolate(F.avg_pool2d(ycc[:, 1:], 2), scale_factor=2, mode="bilinear")
+        return in_rgb(torch.cat([ycc[:, :1], colours], dim=1))
+
+    image = photo.clone().requires_grad_()
+    picture = Jpeg(standard_steps([80]), chroma, "straight")(image)[0]
+    assert picture.min() > 0 and picture.max() < 1, "nothing is clipped"
+    (found,) = torch.autograd.grad((picture.sin() * weights).sum(), image)
+    outer = picture.detach().cos() * weights
+    (expected,) = torch.autograd.grad((unrounded(image) * outer).sum(), image)
+    assert torch.allclose(found, expected, atol=2e-3)
+
+
+def test_soft_gradients_are_large_only_where_levels_change() -> None:
+    place = torch.linspace(-2, 2, 4001, dtype=torch.float64).requires_grad_()
+    (slope,) = torch.autograd.grad(softened(place).sum(), place)
+    far = (place - place.round()).abs().detach()
+    assert slope[far > 0.49].min() > 2.3
+    assert slope[far < 0.2].max() < 0.5 and slope[far < 0.04].max() < 0.1 and slope.min() > 0
+    assert slope.max().item() == pytest.approx(1 / (4 * TEMPERATURE * np.tanh(1 / (4 * TEMPERATURE))), rel=1e-3)
+    assert slope.mean().item() == pytest.approx(1, rel=1e-3), "a step per step"
+    whole = torch.arange(-3.0, 4)
+    assert torch.allclose(softened(whole), whole, atol=1e-6)
+
+
+def test_the_rounding_changes_gradients_and_no_values(photo: Tensor) -> None:
+    image = photo.clone().requires_grad_()
+    straight, soft = (Jpeg(standard_steps([50]), rounding=rounding) for rounding in ROUNDINGS)
+    coefficients = straight.coefficients(image)
+    for one, other in zip(straight(image), soft(image), strict=True):
+        assert torch.equal(one, other)
+    (found,) = torch.autograd.grad(straight.quantised(coefficients).luma.sum(), coefficients.luma, retain_graph=True)
+    assert torch.equal(found, torch.ones_like(found))
+    (found,) = torch.autograd.grad(soft.quantised(coefficients).luma.sum(), coefficients.luma)
+    far = (coefficients.luma - coefficients.luma.round()).abs()
+    assert found[far > 0.45].min() > 10 * found[far < 0.1].max()
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("chroma", CHROMAS)
+def test_gradients_are_finite(chroma: Chroma, rounding: Rounding, photo: Tensor) -> None:
+    jpeg = Jpeg(standard_steps([3, 50, 98]), chroma, rounding)
+    flat = torch.full_like(photo, 0.5)
+    batch = torch.cat([photo, flat, noise_batch(photo)])[:, :, :51, :67].requires_grad_()
+    for which in range(2):
+        (found,) = torch.autograd.grad(jpeg(batch)[which].square().sum(), batch)
+        assert found.isfinite().all() and found.any()
+
+
+def noise_batch(like: Tensor) -> Tensor:
+    """Black and white in every channel, and beyond."""
+    return torch.rand(like.shape, generator=torch.Generator().manual_seed(3)).round() * 1.2 - 0.1
+
+
+@pytest.mark.parametrize("chroma", CHROMAS)
+def test_bits_are_nearly_those_of_real_files(chroma: Chroma, lake: Image, balloons: Image) -> None:
+    ratios, ours, real = [], [], []
+    crop = Image(np.ascontiguousarray(lake.pixels[:200, :300]))
+    for image, quality in product((crop, balloons, in_colours(balloons)), (10, 25, 40, 60, 75, 85, 95)):
+        with torch.no_grad():
+            jpeg = Jpeg(standard_steps([quality]), chroma)
+            ours.append(float(jpeg.rate(jpeg.coefficients(tensor([image.pixels])))))
+        real.append(scan_bits(file(image, quality, chroma)) / (image.width * image.height))
+        ratios.append(ours[-1] / real[-1])
+    assert min(ratios) > 0.9 and max(ratios) < 1.1
+    assert np.std(ratios) < 0.04
+    assert np.corrcoef(np.log(ours), np.log(real))[0, 1] > 0.999
+
+
+def in_colours(image: Image) -> Image:
+    """Mirrored, channels in another order: more colour than in photographs."""
+    return Image(np.ascontiguousarray(image.pixels[:, ::-1, [2, 0, 1]]))
+
+
+def one_block(levels: dict[int, float], zeros: int = 0) -> Blocks:
+    """Luma levels by their index in row order, 8x8 pixels; chroma is zero, after more such blocks of luma."""
+    luma = torch.zeros(1, 1, 1, 1 + zeros, 64)
+    for index, level in levels.items():
+        luma[..., -1, index] = level
+    return Blocks(luma.reshape(1, 1, 1, -1, 8, 8), torch.zeros(1, 2, 1, 1, 8, 8), 8, 8)
+
+
+def cost(levels: dict[int, float]) -> float:
+    """Bits beyond those of a block of zeros."""
+    return float(bits_per_pixel(one_block(levels)) - bits_per_pixel(one_block({}))) * 64
+
+
+def test_bits_follow_the_formula() -> None:
+    assert float(bits_per_pixel(one_block({})) * 64) == pytest.approx(3 * 2.1)
+    assert cost({0: 7}) == pytest.approx(2.9 * 3)
+    assert cost({1: 1}) == cost({1: -1}) == pytest.approx(2.9)
+    assert cost({1: 4}) == pytest.approx(2.9 + 2 * 1.55)
+    assert cost({8: 1}) == pytest.approx(2.9 + 1.8), "second in zigzag order"
+    assert cost({16: 1, 1: 1}) == pytest.approx(2 * 2.9 + 1.8), "the zeros after the last one count"
+    assert cost({63: 1}) == pytest.approx(2.9 + 3 * 1.8), "62 zeros are no worse than 7"
+    after_another = one_block({0: 5}, zeros=1)
+    after_another.luma[..., 0, 0, 0] = 4
+    assert float(bits_per_pixel(after_another) - bits_per_pixel(one_block({}, zeros=1))) * 64 == pytest.approx(
+        2.9 * (np.log2(5) + 1)
+    ), "the difference to the block before"
+
+
+def test_between_levels_bits_are_the_expectation() -> None:
+    at_random = 0.7 * 0.4 * cost({1: 1, 16: 3}) + 0.3 * 0.4 * cost({16: 3})
+    at_random += 0.7 * 0.6 * cost({1: 1, 16: 2}) + 0.3 * 0.6 * cost({16: 2})
+    assert cost({1: 0.7, 16: 2.4}) == pytest.approx(at_random, rel=1e-5)
+
+
+@pytest.mark.parametrize("index", [1, 2, 10, 40])
+@pytest.mark.parametrize("coefficient", [0.3, 0.45, 0.55, 1.2, -0.45, -2.6])
+def test_the_gradient_is_the_change_if_that_level_alone_changes(index: int, coefficient: float) -> None:
+    others = {3: 1.0, 9: -2.0, 24: 1.0}
+    coefficients = one_block(others | {index: coefficient})
+    coefficients.luma.requires_grad_()
+    below = np.sign(coefficient) * np.floor(abs(coefficient))
+    change = cost(others | {index: below + np.sign(coefficient)}) - cost(others | {index: below})
+    for rounding in ROUNDINGS:
+        rate = Jpeg(standard_steps([50]), rounding=rounding).rate(coefficients)
+        (found,) = torch.autograd.grad(rate * 64, coefficients.luma)
+        place = torch.tensor(coefficient, dtype=torch.float64).requires_grad_()
+        (slope,) = torch.autograd.grad(softened(place), place) if rounding == "soft" else (1,)
+        assert found.flatten()[index].item() == pytest.approx(np.sign(coefficient) * change * float(slope), rel=1e-4)
+
+
+def test_decisions_about_levels_get_the_bits_they_save() -> None:
+    """What is drawn gives the value, the probability the gradient, and the other levels are those that were drawn."""
+    fall = torch.tensor(0.3, requires_grad=True)
+    drawn, expected = one_block({1: 1, 16: 1}), one_block({1: 2, 16: 1})
+    first = one_block({1: 1}).luma
+    bits = bits_per_pixel(drawn, Blocks(expected.luma - fall * first, expected.chroma, 8, 8)) * 64
+    assert bits.item() == pytest.approx(3 * 2.1 + cost({1: 1, 16: 1}), rel=1e-5)
+    (found,) = torch.autograd.grad(bits, fall)
+    assert found.item() == pytest.approx(cost({1: 1, 16: 1}) - cost({1: 2, 16: 1}), rel=1e-4)
