@@ -70,7 +70,7 @@ def bench(
     networks = options.chosen(network, "--network", [*NETWORKS])
     preprocessors = preprocessor_names(networks, options.listed(filters))
     qualities = _qualities(quality or [AUTO], codecs)
-    plan = Plan(pictures, qualities, preprocessors, metrics, device)
+    plan = Plan(pictures, qualities, preprocessors, metrics, device, options.cache_folder())
     check(plan)
     # What a resumed run must share with the one before, beside the points themselves.
     before = points_before(target, metrics, resume=resume)

@@ -69,7 +69,7 @@ def _networks() -> list[dict[str, object]]:
         elif network.name in weights:
             found.append(_finding("network", network.name, weights[network.name], use, ""))
         else:
-            found.append(_finding("network", network.name, None, use, "Its weights did not come along: reinstall."))
+            found.append(_finding("network", network.name, None, use, "No weights came along: train some."))
     return found
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -94,7 +93,8 @@ def label(
     from kcompress.pool import Limits, Means
 
     means = Means(
-        resolve_device(device), Limits(guetzli_seconds, guetzli_memory, guetzli_jobs, (cache or _cache()).absolute())
+        resolve_device(device),
+        Limits(guetzli_seconds, guetzli_memory, guetzli_jobs, (cache or options.cache_folder()).absolute()),
     )
     plan = Plan(
         dataset=DataSet(dataset).absolute(),
@@ -231,11 +231,6 @@ def _patches(patch: str | None, stride: int | None, whole: bool) -> "Patches | N
     if sides is None:
         raise UsageError(f"--patch {patch} is no size. Give width and height, such as 320x180.")
     return Patches(int(sides[1]), int(sides[2]), Patches.stride if stride is None else stride)
-
-
-def _cache() -> Path:
-    """Where programs keep what they could compute again (XDG base directories)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kcompress"
 
 
 @contextlib.contextmanager

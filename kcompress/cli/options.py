@@ -49,7 +49,7 @@ Quality = Annotated[
 ]  # fmt: skip
 Network = Annotated[
     str | None,
-    typer.Option("--network", "-n", help="Preprocessor: none, shrink or kuchen. See doctor for what is installed. "
+    typer.Option("--network", "-n", help="Preprocessor: none, shrink, kuchen or rdo. See doctor for what is installed. "
                  "[default: shrink; none before mozjpeg]"),
 ]  # fmt: skip
 Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda or cuda:N.")]
@@ -116,3 +116,8 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         return os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Where programs keep what they could compute again (XDG base directories)."""
+    return (Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kcompress").absolute()

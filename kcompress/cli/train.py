@@ -1,9 +1,9 @@
-"""``kcompress train``: a network from the labels of a data set."""
+"""``kcompress train``: a network from the labels of a data set, or from photographs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,19 +14,24 @@ from kcompress.errors import KcompressError, MissingProgramError, UsageError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from kcompress.inference.weights import Weights
     from kcompress.training.kuchen import Training
     from kcompress.training.labelled import Labels
-    from kcompress.training.loop import Step, Validation
+    from kcompress.training.loop import Prepared, Step, Validation
+    from kcompress.training.rdo.training import RdoTraining
     from kcompress.training.recipe import Recipe
 
 
 @reported
 def train(
-    labels: Annotated[Path, typer.Argument(help="labels.csv of kcompress label, or its folder.")],
-    network: Annotated[str, typer.Option("--network", "-n", help="Network to train: kuchen.")] = "kuchen",
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="labels.csv of kcompress label, or its folder; for rdo, photos."),
+    ],
+    network: Annotated[
+        str, typer.Option("--network", "-n", help="kuchen, from labels; or rdo, from photographs, for JPEG.")
+    ] = "kuchen",
     target: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Stem of the weights. [default: weights/kuchen-CODEC]")
+        Path | None, typer.Option("--output", "-o", help="Stem of the weights. [default: weights/NETWORK-CODEC]")
     ] = None,
     codec: Annotated[
         options.CodecName | None, typer.Option("--codec", "-c", help="Codec that the labels must be for.")
@@ -34,26 +39,41 @@ def train(
     dataset: Annotated[
         str | None, typer.Option(help="Folder or URL of the originals, if they have moved since they were labelled.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. [default: 20000]")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. [default: 20000; rdo 3000]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Patches a step, over all processes.")] = 4,
-    rate: Annotated[float, typer.Option("--lr", help="Learning rate of Adam.")] = 1e-4,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Patches a step, of all processes. [default: 4; rdo 8]")
+    ] = None,
+    rate: Annotated[float | None, typer.Option("--lr", help="Learning rate. [default: 1e-4; rdo 7e-4]")] = None,
     schedule: Annotated[
-        str, typer.Option(help="Of the learning rate: constant, or cosine, which falls to nothing at the end.")
-    ] = "constant",
+        str | None,
+        typer.Option(help="Of the rate: constant, or cosine, which falls to nothing. [default: constant; rdo cosine]"),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Weights of the same width to start from, instead of random ones.")
     ] = None,
-    patch: Annotated[str, typer.Option(metavar="WxH", help="Size of the patches.")] = "320x180",
-    stride: Annotated[int, typer.Option(min=1, help="Pixels from patch to patch, both ways.")] = 160,
-    split: Annotated[float, typer.Option(help="Share of the pictures to train on; the others validate.")] = 0.6,
+    patch: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Size of the patches. [default: 320x180; rdo 160x160]")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Pixels from patch to patch, both ways. [default: 160]")
+    ] = None,
+    split: Annotated[
+        float | None, typer.Option(help="Share of the pictures to train on; others validate. [default: 0.6; rdo 0.95]")
+    ] = None,
     width: Annotated[
-        int, typer.Option(help="Channels after the first level, even; the cost grows with the square.")
-    ] = 8,
-    validate: Annotated[int, typer.Option(min=1, help="Steps from validation to validation.")] = 1000,
+        int | None, typer.Option(help="Channels; the cost grows with the square. [default: 8; rdo 128]")
+    ] = None,
+    quality_metric: Annotated[
+        str | None, typer.Option(help="What rdo holds up: scores, with commas. [default: ssimulacra2,psnr-hvs-m]")
+    ] = None,
+    validate: Annotated[
+        int | None, typer.Option(min=1, help="Steps from validation to validation. [default: 1000; rdo 500]")
+    ] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Held-out pictures to validate with, at most.")] = 12,
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of the patches.")] = 0,
     device: options.Device = "auto",
+    jobs: options.Jobs = None,
     checkpoints: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints, log.csv and log.png. [default: STEM-checkpoints]")
     ] = None,
@@ -61,64 +81,126 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a network on the labels of a data set; write its weights, ONNX graph and card.
+    """Train a network; write its weights, ONNX graph and card.
 
-    The defaults are those of the Kuchen paper, sections 4.2 and 4.3: mean squared error, Adam, 1e-4, batches of 4
-    patches of 320x180, split 0.6 : 0.4 by picture. Every --validate steps held-out pictures are encoded by the real
-    encoder; the checkpoint that is smallest at equal quality is kept. Several GPUs or machines:
-    accelerate launch -m kcompress train labels.csv ...
+    kuchen learns the labels of a data set; its defaults are those of the Kuchen paper, sections 4.2 and 4.3: mean
+    squared error, Adam, 1e-4, batches of 4 patches of 320x180, split 0.6 : 0.4 by picture. Several GPUs or machines:
+    accelerate launch -m kcompress train labels.csv ... rdo learns from photographs which of JPEG's coefficients are
+    worth their bits. Every --validate steps held-out pictures are encoded by the real encoder; the checkpoint that is
+    smallest at equal quality is kept.
     """
-    if network != "kuchen":
-        raise UsageError(f"--network {network} cannot be trained from labels. Allowed: kuchen.")
+    if network not in ("kuchen", "rdo"):
+        raise UsageError(f"--network {network} cannot be trained. Allowed: kuchen, rdo.")
     if steps is not None and epochs is not None:
         raise UsageError(f"--steps {steps} and --epochs {epochs} exclude each other. Leave one out.")
     _needed()
-    from kcompress.inference.weights import open_weights
-    from kcompress.training.kuchen import Training, export
-    from kcompress.training.labelled import opened
-
-    begun = open_weights(start, network) if start else None
-    recipe = _recipe(steps, batch, rate, schedule, patch, stride, split, width, validate, pictures, seed, begun)
-    found = opened(labels, dataset, codec.value if codec else None)
-    if epochs is not None:
-        recipe = _with_epochs(recipe, found, epochs)
-    stem = target or Path("weights") / f"kuchen-{found.codec}"
-    folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
-    training = Training(found, recipe, folder, _accelerator(device), begun)
-    main = training.accelerator.is_main_process
-    if main:
-        kept, held_out = found.split(recipe.split)
-        output.say(
-            f"{len(kept)} labels to train on, {len(held_out)} held out; {found.codec} {found.quality}, "
-            f"{found.metric} decided; on {training.accelerator.device}"
-        )
+    given = {
+        "steps": steps, "batch": batch, "learning_rate": _share(rate, "--lr"), "split": _share(split, "--split"),
+        "width": _even(width), "validate_every": validate, "validation_pictures": pictures, "seed": seed,
+    }  # fmt: skip
+    known = {name: value for name, value in given.items() if value is not None}
+    of_labels = {
+        "--dataset": dataset, "--epochs": epochs, "--schedule": schedule, "--start": start, "--stride": stride,
+    }  # fmt: skip
+    _refused({"--quality-metric": quality_metric, "--jobs": jobs} if network == "kuchen" else of_labels, network)
+    training: Training | RdoTraining
+    if network == "kuchen":
+        training = _from_labels(source, known, codec, dataset, epochs, schedule, start, _size(patch), stride, device)
+        name, main = f"kuchen-{training.labels.codec}", training.accelerator.is_main_process
+    else:
+        training = _from_photos(source, known, codec, _size(patch), quality_metric, device, jobs or options.cores())
+        name, main = "rdo-jpeg", True
+    stem = target or Path("weights") / name
+    training.folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
     try:
         _follow(training, training.run(resume=resume), shown=main)
     except FloatingPointError as error:
         raise KcompressError(
-            f"{error}. The last good checkpoint is in {folder}; a smaller --lr than {rate:g} may help."
+            f"{error}. The last good checkpoint is in {training.folder}; "
+            f"a smaller --lr than {training.recipe.learning_rate:g} may help."
         ) from error
     if not main:
         return
     stem.parent.mkdir(parents=True, exist_ok=True)
-    card = export(training, stem, about)
+    card = training.export(stem, about)
     weights = stem.with_suffix(".safetensors")
-    output.say(f"best at step {card['best_step']}; log and plot in {folder}")
+    output.say(f"best at step {card['best_step']}; log and plot in {training.folder}")
     if as_json:
         output.line({"type": "trained", "weights": str(weights), "card": card})
     else:
         print(weights)
 
 
-def _follow(training: "Training", events: "Iterator[Step | Validation]", *, shown: bool) -> None:
+def _from_labels(
+    source: Path, given: dict[str, Any], codec: options.CodecName | None, dataset: str | None, epochs: int | None,
+    schedule: str | None, start: Path | None, size: tuple[int, int] | None, stride: int | None, device: str,
+) -> "Training":  # fmt: skip
+    from kcompress.inference.weights import open_weights
+    from kcompress.training.kuchen import Training
+    from kcompress.training.labelled import opened
+    from kcompress.training.recipe import SCHEDULES, Recipe
+
+    if schedule is not None:
+        if schedule not in SCHEDULES:
+            raise UsageError(f"--schedule {schedule} is not known. Allowed: {', '.join(SCHEDULES)}.")
+        given["schedule"] = schedule
+    begun = open_weights(start, "kuchen") if start else None
+    if begun:
+        given["start"] = f"{begun.name} {begun.digest()}"
+    if size is not None:
+        given |= {"patch_width": size[0], "patch_height": size[1]}
+    if stride is not None:
+        given["stride"] = stride
+    recipe = Recipe(**given)
+    labels = opened(source, dataset, codec.value if codec else None)
+    if epochs is not None:
+        recipe = _with_epochs(recipe, labels, epochs)
+    training = Training(labels, recipe, Path(), _accelerator(device), begun)
+    if training.accelerator.is_main_process:
+        kept, held_out = labels.split(recipe.split)
+        output.say(
+            f"{len(kept)} labels to train on, {len(held_out)} held out; {labels.codec} {labels.quality}, "
+            f"{labels.metric} decided; on {training.accelerator.device}"
+        )
+    return training
+
+
+def _from_photos(
+    source: Path, given: dict[str, Any], codec: options.CodecName | None, size: tuple[int, int] | None,
+    quality_metric: str | None, device: str, jobs: int,
+) -> "RdoTraining":  # fmt: skip
+    from kcompress.dataset import DataSet
+    from kcompress.inference.engine import resolve_device
+    from kcompress.training.rdo.recipe import SCORES, RdoRecipe
+    from kcompress.training.rdo.training import RdoTraining
+
+    if codec not in (None, options.CodecName.jpeg):
+        raise UsageError(f"--codec {codec.value}: rdo is trained for jpeg alone. Leave --codec out.")
+    if resolve_device(device) != "cpu" and device != "auto":
+        raise UsageError(f"--device {device}: rdo is trained on the CPU alone. Leave --device out.")
+    if quality_metric is not None:
+        given["objective"] = tuple(options.chosen(quality_metric, "--quality-metric", list(SCORES)))
+    if size is not None:
+        if size[0] != size[1] or size[0] % 16:
+            raise UsageError(f"--patch {size[0]}x{size[1]}: rdo takes squares of a multiple of 16 pixels.")
+        given["side"] = size[0]
+    return RdoTraining(DataSet(str(source)), RdoRecipe(**given), Path(), jobs)
+
+
+def _follow(
+    training: "Training | RdoTraining", events: "Iterator[Prepared | Step | Validation]", *, shown: bool
+) -> None:
     """Draw a training: a bar with the loss, and a line a validation."""
-    from kcompress.training.loop import Step
+    from kcompress.training.loop import Prepared, Step
 
     with output.progress(training.recipe.steps if shown else 0, "step") as bar:
+        before = bar.add_task("measuring patches", total=None, visible=False)
         task = bar.add_task("training", total=training.recipe.steps)
         for event in events:
-            if isinstance(event, Step):
-                samples = f"{(bar.tasks[0].speed or 0) * training.recipe.batch:.1f} patches/s"
+            if isinstance(event, Prepared):
+                bar.update(before, completed=event.done, total=event.total, visible=event.done < event.total)
+            elif isinstance(event, Step):
+                samples = f"{(bar.tasks[1].speed or 0) * training.recipe.batch:.1f} patches/s"
                 bar.update(task, completed=event.number, description=f"loss {event.loss:.2e}, {samples}")
             elif shown:
                 figures = ", ".join(
@@ -126,49 +208,41 @@ def _follow(training: "Training", events: "Iterator[Step | Validation]", *, show
                     for name, value in event.figures.items()
                     if value is not None
                 )
-                output.say(
-                    f"step {event.step}: loss {event.loss:.3e}, held out {event.error:.3e} "
-                    f"(untouched {event.identity_error:.3e}), {figures}{' *' if event.is_best else ''}"
-                )
+                if event.error is not None:
+                    figures = f"held out {event.error:.3e} (untouched {event.identity_error:.3e}), {figures}"
+                output.say(f"step {event.step}: loss {event.loss:.3e}, {figures}{' *' if event.is_best else ''}")
 
 
-def _recipe(
-    steps: int | None, batch: int, rate: float, schedule: str, patch: str, stride: int, split: float, width: int,
-    validate: int, pictures: int, seed: int, start: "Weights | None",
-) -> "Recipe":  # fmt: skip
-    """The recipe, checked.
+def _refused(others: Mapping[str, object], network: str) -> None:
+    """Options of another network.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: one is given.
     """
-    from kcompress.training.recipe import SCHEDULES, Recipe
+    for option, value in others.items():
+        if value is not None:
+            raise UsageError(f"{option} has no meaning for --network {network}. Leave it out.")
 
-    if schedule not in SCHEDULES:
-        raise UsageError(f"--schedule {schedule} is not known. Allowed: {', '.join(SCHEDULES)}.")
+
+def _size(patch: str | None) -> tuple[int, int] | None:
+    if patch is None:
+        return None
     sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", patch)
     if sides is None:
         raise UsageError(f"--patch {patch} is no size. Give width and height, such as 320x180.")
-    if not 0 < split < 1:
-        raise UsageError(f"--split {split:g} is out of range. Allowed: between 0 and 1.")
-    if not 0 < rate < 1:
-        raise UsageError(f"--lr {rate:g} is out of range. Allowed: between 0 and 1.")
-    if width < 2 or width % 2:
+    return int(sides[1]), int(sides[2])
+
+
+def _share(value: float | None, option: str) -> float | None:
+    if value is not None and not 0 < value < 1:
+        raise UsageError(f"{option} {value:g} is out of range. Allowed: between 0 and 1.")
+    return value
+
+
+def _even(width: int | None) -> int | None:
+    if width is not None and (width < 2 or width % 2):
         raise UsageError(f"--width {width} is not possible. Allowed: even numbers from 2.")
-    return Recipe(
-        width=width,
-        steps=Recipe.steps if steps is None else steps,
-        batch=batch,
-        learning_rate=rate,
-        schedule=schedule,
-        patch_width=int(sides[1]),
-        patch_height=int(sides[2]),
-        stride=stride,
-        split=split,
-        validation_pictures=pictures,
-        validate_every=validate,
-        seed=seed,
-        start=f"{start.name} {start.digest()}" if start else "",
-    )
+    return width
 
 
 def _with_epochs(recipe: "Recipe", labels: "Labels", epochs: int) -> "Recipe":

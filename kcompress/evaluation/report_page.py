@@ -58,7 +58,7 @@ def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> 
     codec = CODECS[codec_name]
     qualities = plan.qualities[codec_name]
     setting = codec.setting(qualities[len(qualities) // 2])
-    chosen = preprocessor_named(name, plan.device, codec_name)
+    chosen = preprocessor_named(name, plan.device, codec_name, plan.cache)
     encoded = [encode(image, codec, setting, preprocessor) for preprocessor in (None, chosen)]
     decoded = [decode(each.data, picture).pixels for each in encoded]
     window = _most_changed(*decoded)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from kcompress import networks
 from kcompress.codecs import CODECS, decode
@@ -15,7 +16,7 @@ from kcompress.images import Image, comparable
 from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
-from kcompress.pool import Means, filter_named
+from kcompress.pool import Limits, Means, filter_named
 from kcompress.workers import ahead, completed, workers
 
 
@@ -29,6 +30,7 @@ class Plan:
         preprocessors: networks and filters by name; ``none`` is among them, to compare with.
         metrics: names.
         device: for networks.
+        cache: folder that keeps guetzli's results from run to run; None for none.
     """
 
     dataset: DataSet
@@ -36,6 +38,7 @@ class Plan:
     preprocessors: tuple[str, ...]
     metrics: tuple[str, ...]
     device: str = "auto"
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Itera
     for key in keys:
         codec = CODECS[key.codec]
         setting = codec.setting(key.quality)
-        preprocessor = preprocessor_named(key.preprocessor, plan.device, key.codec)
+        preprocessor = preprocessor_named(key.preprocessor, plan.device, key.codec, plan.cache)
         # What does not depend on the setting is prepared once for all qualities.
         if prepared is None or prepared[0] != key.preprocessor or (preprocessor and preprocessor.conditioned):
             start = time.perf_counter()
@@ -124,7 +127,7 @@ def _scorer(data: bytes, picture: str, metrics: tuple[str, ...]) -> Scorer:
 
 
 @lru_cache(maxsize=8)
-def preprocessor_named(name: str, device: str, codec: str) -> Preprocessor | None:
+def preprocessor_named(name: str, device: str, codec: str, cache: Path | None = None) -> Preprocessor | None:
     """A network, with its weights for the codec, or a filter by its name; None for ``none``.
 
     Raises:
@@ -133,7 +136,7 @@ def preprocessor_named(name: str, device: str, codec: str) -> Preprocessor | Non
     """
     if name in networks.NETWORKS:
         return networks.load(name, device=device, codec=codec)
-    found = filter_named(name, Means(resolve_device(device)))
+    found = filter_named(name, Means(resolve_device(device), Limits(cache=cache)))
     if not found.kind.available():
         raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")
     return found
@@ -147,7 +150,7 @@ def check(plan: Plan) -> None:
     """
     for name, qualities in plan.qualities.items():
         for preprocessor in plan.preprocessors:
-            preprocessor_named(preprocessor, plan.device, name)
+            preprocessor_named(preprocessor, plan.device, name, plan.cache)
         codec = CODECS[name]
         codec.backend("auto")
         for quality in qualities:

@@ -1,6 +1,7 @@
 """The preprocessors by name."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import resolve_device
 from kcompress.inference.models import engine
+from kcompress.networks.condition import condition
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.shrink import Shrink
 
@@ -31,6 +33,7 @@ class Network:
         learned: whether it needs weights.
         halo: pixels around a tile that its output can depend on, rounded up to a multiple of ``multiple``.
         multiple: its input sizes are multiples of it.
+        conditioned: whether it is told the codec's setting.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Network:
     learned: bool = False
     halo: int = 0
     multiple: int = 1
+    conditioned: bool = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -47,6 +51,15 @@ NETWORKS: dict[str, Network] = {
         Network("shrink", "soft threshold in the block DCT, in proportion to the quantiser; no weights"),
         # The U-Net reaches 45 pixels far (a test measures it).
         Network("kuchen", "U-Net that imitates the best filter of a pool", learned=True, halo=48, multiple=8),
+        # A block of depth 4 reaches 4 MCUs of 16 pixels.
+        Network(
+            "rdo",
+            "decides which of JPEG's coefficients are worth their bits",
+            learned=True,
+            halo=64,
+            multiple=16,
+            conditioned=True,
+        ),
     )
 }
 
@@ -84,8 +97,14 @@ def load(
     if not network.learned:
         return Shrink(strength)
     found = weight_files.open_weights(weights or shipped_weights(name, codec), name)
-    ready = engine(found, place, _module)
-    return NetworkPreprocessor(found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple)
+    learned_for = found.metadata.get("codec", "any")
+    if network.conditioned and codec is not None and learned_for != _ALIKE.get(codec, codec):
+        raise UsageError(f"--weights: {found.path} are for {learned_for}, not for {codec}. Give others, or --codec.")
+    ready = engine(found, place, partial(_module, name))
+    return NetworkPreprocessor(
+        found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple,
+        condition=condition if network.conditioned else None,
+    )  # fmt: skip
 
 
 def shipped_weights(name: str, codec: str | None = None) -> Path:
@@ -101,14 +120,16 @@ def shipped_weights(name: str, codec: str | None = None) -> Path:
             return weight_files.folder() / f"{stem}.safetensors"
     others = [path.stem for path in sorted(weight_files.folder().glob(f"{name}-*.safetensors"))]
     if not others:
-        raise WeightsError(f"the weights {name} did not come along: {weight_files.folder()} has none. Reinstall.")
+        raise WeightsError(f"no weights of {name} came along. Train some (kcompress train), and give --weights.")
     raise UsageError(
         f"--network {name} has no weights for {codec or 'no certain codec'}: there are {', '.join(others)}. "
         "Take another --codec or --network, or give --weights."
     )
 
 
-def _module() -> "type[nn.Module]":
-    from kcompress.networks.kuchen import Kuchen  # imports torch
+def _module(name: str) -> "type[nn.Module]":
+    # Both import torch.
+    from kcompress.networks.kuchen import Kuchen
+    from kcompress.networks.rdo import Rdo
 
-    return Kuchen
+    return {"kuchen": Kuchen, "rdo": Rdo}[name]

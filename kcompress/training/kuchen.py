@@ -23,9 +23,10 @@ from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.training.data import Pair
 from kcompress.training.labelled import Labels, kept_on_disk
 from kcompress.training.log import Entry, Log, plot
-from kcompress.training.loop import STATE, Step, Validation, steps_done, train
+from kcompress.training.loop import Step, Validation, train
 from kcompress.training.publishing import described, publish
 from kcompress.training.recipe import Recipe
+from kcompress.training.state import STATE, steps_done
 from kcompress.training.validation import Judge
 
 GFLOP = 39.8
@@ -93,6 +94,48 @@ class Training:
                 self.entries = log.entries
                 log.close()
 
+    def export(self, output: Path, about: str) -> dict[str, Any]:
+        """Write weights, graph and card of the best checkpoint; returns the card.
+
+        Args:
+            output: stem of the files.
+            about: what the pictures are, for the card.
+
+        Raises:
+            InputError: there is no checkpoint.
+        """
+        if not self.entries:
+            raise InputError(f"{self.folder} holds no checkpoint yet. Train at least up to the first validation.")
+        recipe, labels = self.recipe, self.labels
+        module = Kuchen(recipe.width)
+        module.load_state_dict(load_file(self.best_weights))
+        rows = labels.rows
+        kept, _ = labels.split(recipe.split)
+        best = min(self.entries, key=lambda entry: entry.scores.get(self.decides, math.inf))
+        card = {
+            "summary": f"imitates the filters that win for {labels.codec} at quality {labels.quality}",
+            "network": "kuchen",
+            "codec": labels.codec,
+            "paper": "Zhang, Deng and Li, A Unified Image Preprocessing Framework For Image Compression, section 3.3",
+            "recipe": {**asdict(recipe), "loss": "MSE", "optimiser": "Adam"},
+            "data": described(f"labels of {len({row.sha256 for row in kept})} pictures", about),
+            "labels": {
+                "sha256": labels.sha256,
+                "quality": labels.quality,
+                "encoder": f"{rows[0].backend} {rows[0].version}",
+                "metric": labels.metric,
+                "rate_weight": labels.rate_weight,
+                "winners": dict(Counter(row.group for row in rows).most_common()),
+            },
+            "gflop_at_1920x1080": round(GFLOP * (recipe.width / 8) ** 2, 1),
+            "training_minutes": round(self.seconds / 60),
+            "held_out_pictures": self.held_out,
+            "best_step": best.step,
+            "mse_to_label": {"network": best.error, "untouched": best.identity_error},
+            "against_the_plain_codec": best.scores,
+        }
+        return publish(output, module, {"width": recipe.width}, card)
+
     @property
     def best_weights(self) -> Path:
         """The best checkpoint so far."""
@@ -134,50 +177,6 @@ def preprocessor(module: nn.Module) -> Preprocessor:
     place = next(module.parameters()).device
     engine = TorchEngine(module, str(place))
     return NetworkPreprocessor("kuchen", engine, strength=1, halo=network.halo, multiple=network.multiple)
-
-
-def export(training: Training, output: Path, about: str) -> dict[str, Any]:
-    """Write weights, graph and card of the best checkpoint; returns the card.
-
-    Args:
-        training: that has run.
-        output: stem of the files.
-        about: what the pictures are, for the card.
-
-    Raises:
-        InputError: there is no checkpoint.
-    """
-    if not training.entries:
-        raise InputError(f"{training.folder} holds no checkpoint yet. Train at least up to the first validation.")
-    recipe, labels = training.recipe, training.labels
-    module = Kuchen(recipe.width)
-    module.load_state_dict(load_file(training.best_weights))
-    rows = labels.rows
-    kept, _ = labels.split(recipe.split)
-    best = min(training.entries, key=lambda entry: entry.scores.get(training.decides, math.inf))
-    card = {
-        "summary": f"imitates the filters that win for {labels.codec} at quality {labels.quality}",
-        "network": "kuchen",
-        "codec": labels.codec,
-        "paper": "Zhang, Deng and Li, A Unified Image Preprocessing Framework For Image Compression, section 3.3",
-        "recipe": {**asdict(recipe), "loss": "MSE", "optimiser": "Adam"},
-        "data": described(f"labels of {len({row.sha256 for row in kept})} pictures", about),
-        "labels": {
-            "sha256": labels.sha256,
-            "quality": labels.quality,
-            "encoder": f"{rows[0].backend} {rows[0].version}",
-            "metric": labels.metric,
-            "rate_weight": labels.rate_weight,
-            "winners": dict(Counter(row.group for row in rows).most_common()),
-        },
-        "gflop_at_1920x1080": round(GFLOP * (recipe.width / 8) ** 2, 1),
-        "training_minutes": round(training.seconds / 60),
-        "held_out_pictures": training.held_out,
-        "best_step": best.step,
-        "mse_to_label": {"network": best.error, "untouched": best.identity_error},
-        "against_the_plain_codec": best.scores,
-    }
-    return publish(output, module, {"width": recipe.width}, card)
 
 
 def _spread(rows: Sequence[Any], pictures: int) -> list[Any]:

@@ -19,15 +19,15 @@ class Entry:
     Attributes:
         step: number.
         loss: mean over the steps since the one before.
-        error: mean squared error of held-out pictures, 0..1 scale.
+        error: mean squared error of held-out pictures, 0..1 scale; None where there are no labels.
         identity_error: what untouched pictures give.
         scores: the figures with the real encoder; those that are not defined are left out.
     """
 
     step: int
     loss: float
-    error: float
-    identity_error: float
+    error: float | None
+    identity_error: float | None
     scores: dict[str, float]
 
 
@@ -72,10 +72,13 @@ def plot(entries: Sequence[Entry], figures: Sequence[str], heading: str) -> byte
     figure.suptitle(heading, fontsize=11)
     steps = [entry.step for entry in entries]
     left.plot(steps, [entry.loss for entry in entries], label="loss")
-    left.plot(steps, [entry.error for entry in entries], label="held out")
-    left.plot(steps, [entry.identity_error for entry in entries], color="0.6", linestyle="--", label="untouched")
-    left.set_yscale("log")
-    left.set_ylabel("mean squared error")
+    held_out = [(entry.step, entry.error, entry.identity_error) for entry in entries if entry.error is not None]
+    if held_out:
+        judged, errors, untouched = zip(*held_out, strict=True)
+        left.plot(judged, errors, label="held out")
+        left.plot(judged, untouched, color="0.6", linestyle="--", label="untouched")
+        left.set_yscale("log")
+    left.set_ylabel("mean squared error" if held_out else "cost")
     for name in figures:
         known = [(entry.step, entry.scores[name]) for entry in entries if name in entry.scores]
         if known:

@@ -2,23 +2,27 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.errors import InputError, UsageError
 from kcompress.training.data import Batches, Pair, prefetched, tensor
 from kcompress.training.recipe import Recipe
 from kcompress.training.schedule import cosine
+from kcompress.training.state import STATE, keep, opened
 from kcompress.training.steps import save
 
-STATE = "state.pt"
-"""What ``--resume`` goes on with, in the folder of the checkpoints."""
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pictures that were looked at before the first step, of how many."""
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Validation:
     Attributes:
         step: number.
         loss: mean over the steps since the last validation.
-        error: mean squared error against the labels of the held-out pictures, 0..1 scale.
+        error: mean squared error against the labels of the held-out pictures, 0..1 scale; None without labels.
         identity_error: what an untouched picture would give there.
         figures: with the real encoder; the first process alone knows them.
         checkpoint: where the weights were saved.
@@ -45,8 +49,8 @@ class Validation:
 
     step: int
     loss: float
-    error: float
-    identity_error: float
+    error: float | None
+    identity_error: float | None
     figures: Mapping[str, float | None]
     checkpoint: Path
     is_best: bool
@@ -107,7 +111,9 @@ def train(
     done, best = 0, math.inf
     losses: list[float] = []
     if resume and (folder / STATE).is_file():
-        state = _opened(folder / STATE, recipe)
+        # A cosine's rates depend on where it ends.
+        free = ("validate_every", "steps") if recipe.schedule == "constant" else ("validate_every",)
+        state = opened(folder, recipe, free)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         done, best = state["step"], state["best"]
@@ -137,21 +143,10 @@ def train(
             yield Validation(
                 number, sum(losses) / len(losses), *errors(model, held_out, accelerator.device), figures, path, is_best
             )
-            _keep(folder / STATE, {
-                "step": number, "best": best, "recipe": asdict(recipe),
-                "model": model.state_dict(), "optimiser": optimiser.state_dict(),
-            })  # fmt: skip
+            state = {"best": best, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            keep(folder, recipe, number, state)
         losses.clear()
         accelerator.wait_for_everyone()
-
-
-def steps_done(folder: Path) -> int:
-    """Steps of the state in a folder; 0 where there is none.
-
-    Raises:
-        InputError: it is no state.
-    """
-    return int(_read(folder / STATE)["step"]) if (folder / STATE).is_file() else 0
 
 
 def _rate(recipe: Recipe, step: int) -> float:
@@ -159,33 +154,3 @@ def _rate(recipe: Recipe, step: int) -> float:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     return cosine(step, steps=recipe.steps, highest=recipe.learning_rate, warmup=0)
-
-
-def _keep(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state: wholly or not at all."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(dict(state), temporary)
-    temporary.replace(path)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state = dict(torch.load(path, map_location="cpu", weights_only=True))
-        assert {"step", "best", "recipe", "model", "optimiser"} <= state.keys()
-    except Exception as error:  # torch raises all kinds
-        raise InputError(f"{path} is no state of a training ({error}). Remove it, or give another folder.") from error
-    return state
-
-
-def _opened(path: Path, recipe: Recipe) -> dict[str, Any]:
-    state = _read(path)
-    before = state["recipe"]
-    # A cosine's rates depend on where it ends.
-    free = ("validate_every", "steps") if recipe.schedule == "constant" else ("validate_every",)
-    for name, value in asdict(recipe).items():
-        if name not in free and before.get(name) != value:
-            raise UsageError(
-                f"--resume: {name} was {before.get(name)} before and is {value} now. "
-                "Give the same again, or another --checkpoints."
-            )
-    return state

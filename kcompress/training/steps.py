@@ -59,6 +59,7 @@ def steps(
     batches: Iterator[BatchT],
     inputs: Callable[[BatchT], Any],
     objective: Callable[[Tensor, BatchT], Tensor],
+    first: int = 0,
 ) -> Iterator[Step[BatchT]]:
     """Train; where torch.distributed is at work, all processes take the same steps, by their mean gradient.
 
@@ -70,12 +71,13 @@ def steps(
         batches: endless.
         inputs: what the model sees of a batch.
         objective: of the model's output (float32) and the batch.
+        first: number of steps that were taken before.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
     """
     forward = nn.parallel.DistributedDataParallel(model) if place()[1] > 1 else model
-    for step in range(pace.steps):
+    for step in range(first, pace.steps):
         batch = next(batches)
         for group in optimiser.param_groups:
             group["lr"] = cosine(step, steps=pace.steps, highest=pace.learning_rate, warmup=pace.warmup)

@@ -16,7 +16,7 @@ def test_every_encoder_network_and_device_is_listed(run):
         kind: [line["name"] for line in lines if line["type"] == kind] for kind in ("encoder", "network", "device")
     }
     assert [line["name"] for line in lines if line["type"] == "metric"] == list(METRICS)
-    assert named == {"encoder": ENCODERS, "network": ["none", "shrink", "kuchen"], "device": ["cpu", "cuda"]}
+    assert named == {"encoder": ENCODERS, "network": ["none", "shrink", "kuchen", "rdo"], "device": ["cpu", "cuda"]}
 
 
 def test_every_filter_of_the_pool_is_listed(run, tiny_weights, shipped):

@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from tiny_weights import write_kuchen
 
 from kcompress.training import kuchen, loop
+from kcompress.training.rdo import training as rdo_training
+from kcompress.training.rdo.recipe import RdoRecipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BASE = ["--width", "2", "--patch", "32x24", "--stride", "24", "--steps", "4", "--validate", "2", "--pictures", "1",
@@ -175,7 +177,9 @@ def test_a_loss_that_diverges(train, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--network", "shrink"], 2, "--network shrink cannot be trained from labels. Allowed: kuchen"),
+        (["--network", "shrink"], 2, "--network shrink cannot be trained. Allowed: kuchen, rdo"),
+        (["--quality-metric", "ssimulacra2"], 2, "--quality-metric has no meaning for --network kuchen"),
+        (["--jobs", "2"], 2, "--jobs has no meaning for --network kuchen"),
         (["--epochs", "2"], 2, "--steps 4 and --epochs 2 exclude each other"),
         (["--codec", "webp"], 2, "has labels for jpeg. Leave --codec out"),
         (["--patch", "32"], 2, "--patch 32 is no size"),
@@ -193,6 +197,62 @@ def test_a_loss_that_diverges(train, folder, monkeypatch):
 )
 def test_what_is_refused(train, folder, options, code, message):
     assert message in train(*options, expect=code).stderr
+    assert not (folder / "out/small.safetensors").exists()
+
+
+@pytest.fixture
+def rdo(run, folder, lake, monkeypatch):
+    """``rdo("--seed", "1")``: tiny, from photos/, and without the export."""
+    monkeypatch.setattr(rdo_training, "publish", lambda stem, module, arguments, card, multiple, more: dict(card))
+    for number in range(6):
+        save(
+            lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
+            folder / f"photos/{number}.bmp",
+        )
+    fixed = ["--network", "rdo", "--width", "16", "--patch", "96x96", "--steps", "4", "--validate", "2", "--batch", "2",
+             "--split", "0.5", "--pictures", "1", "--jobs", "1", "-o", "out/small"]  # fmt: skip
+    few = tuple(6 if value == RdoRecipe.patches else value for value in RdoRecipe.__init__.__defaults__)
+    monkeypatch.setattr(RdoRecipe.__init__, "__defaults__", few)
+    return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
+
+
+def test_rdo_learns_from_photographs(rdo, folder):
+    (line,) = rdo("--json", "--about", "a lake, CC0").lines
+    assert line["weights"] == "out/small.safetensors"
+    card = line["card"]
+    assert card["network"] == "rdo" and card["codec"] == "jpeg" and card["data"].endswith("photographs, a lake, CC0")
+    assert [row["step"] for row in log(folder)] == ["2", "4"]
+    assert rdo("--resume", "--codec", "jpeg").stdout == b"out/small.safetensors\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--seed", "1"), ("--lr", "0.01"), ("--batch", "3"), ("--patch", "80x80"), ("--split", "0.7"), ("--width", "8"),
+     ("--quality-metric", "ssimulacra2")],
+    ids=lambda options: options[0],
+)  # fmt: skip
+def test_each_option_changes_the_weights_of_rdo(rdo, folder, options):
+    rdo("--checkpoints", "usual")
+    rdo("--checkpoints", "other", *options)
+    assert not alike(weights(folder, place="usual"), weights(folder, place="other"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--codec", "webp"], 2, "rdo is trained for jpeg alone"),
+        (["--patch", "96x80"], 2, "rdo takes squares of a multiple of 16 pixels"),
+        (["--patch", "100x100"], 2, "rdo takes squares"),
+        (["--stride", "9"], 2, "--stride has no meaning for --network rdo"),
+        (["--schedule", "cosine"], 2, "--schedule has no meaning for --network rdo"),
+        (["--epochs", "2"], 2, "exclude each other"),
+        (["--quality-metric", "vmaf"], 2, "Allowed: ssimulacra2, psnr-hvs-m"),
+        (["--split", "0.0001"], 3, "leaves none to train on"),
+        (["--patch", "160x160"], 3, "no picture of 160 pixels a side"),
+    ],
+)
+def test_what_rdo_refuses(rdo, folder, options, code, message):
+    assert message in rdo(*options, expect=code).stderr
     assert not (folder / "out/small.safetensors").exists()
 
 

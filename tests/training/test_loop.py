@@ -17,8 +17,9 @@ from kcompress.networks.kuchen import Kuchen
 from kcompress.rows import Rows
 from kcompress.training.data import Pair
 from kcompress.training.log import FILE, Entry, Log, plot
-from kcompress.training.loop import STATE, Step, Validation, steps_done, train
+from kcompress.training.loop import Step, Validation, train
 from kcompress.training.recipe import Recipe
+from kcompress.training.state import STATE, steps_done
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = Recipe(width=4, steps=60, patch_width=32, patch_height=20, stride=16, learning_rate=3e-3, validate_every=20)

@@ -1,0 +1,64 @@
+"""The state of a training on disk, from which ``--resume`` goes on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from kcompress.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+STATE = "state.pt"
+"""In the folder of the checkpoints."""
+
+
+def keep(folder: Path, recipe: "DataclassInstance", step: int, state: Mapping[str, Any]) -> None:
+    """Write a state: wholly or not at all."""
+    temporary = (folder / STATE).with_suffix(".tmp")
+    torch.save({"step": step, "recipe": asdict(recipe), **state}, temporary)
+    temporary.replace(folder / STATE)
+
+
+def steps_done(folder: Path) -> int:
+    """Steps of the state in a folder; 0 where there is none.
+
+    Raises:
+        InputError: it is no state.
+    """
+    return int(_read(folder / STATE)["step"]) if (folder / STATE).is_file() else 0
+
+
+def opened(folder: Path, recipe: "DataclassInstance", free: Sequence[str]) -> dict[str, Any]:
+    """The state of a folder.
+
+    Args:
+        folder: that holds one.
+        recipe: with which the training goes on.
+        free: its values that may be others than before.
+
+    Raises:
+        InputError: it is no state.
+        UsageError: it belongs to another recipe.
+    """
+    state = _read(folder / STATE)
+    before = state["recipe"]
+    for name, value in asdict(recipe).items():
+        if name not in free and before.get(name) != value:
+            raise UsageError(
+                f"--resume: {name} was {before.get(name)} before and is {value} now. "
+                "Give the same again, or another --checkpoints."
+            )
+    return state
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
+        assert {"step", "recipe", "best", "model", "optimiser"} <= state.keys()
+    except Exception as error:  # torch raises all kinds
+        raise InputError(f"{path} is no state of a training ({error}). Remove it, or give another folder.") from error
+    return state
