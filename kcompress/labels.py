@@ -50,7 +50,7 @@ class Row:
         bpp: bits per pixel.
         z_quality: the deciding score, standardised over the groups of the picture (equation 3), higher is better.
         z_bpp: bits per pixel, standardised likewise (equation 4).
-        score: what the label maximises: ``z_quality - z_bpp``.
+        score: what the label maximises: ``z_quality - W z_bpp``, W of ``label --rate-weight``.
         chosen: 1 for the picture's best group, otherwise 0.
         label: file of the chosen picture, below the folder of labels.csv; empty in other rows.
         seconds: that the row took, without what it shares with rows before.

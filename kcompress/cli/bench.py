@@ -17,6 +17,8 @@ from kcompress.errors import InputError, KcompressError, UsageError
 if TYPE_CHECKING:
     from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import Outcome
+    from kcompress.evaluation.points import Point
+    from kcompress.evaluation.sweep import Plan
 
 AUTO = "auto"
 
@@ -74,9 +76,9 @@ def bench(
     check(plan)
     # What a resumed run must share with the one before, beside the points themselves.
     before = points_before(target, metrics, resume=resume)
-    weights = _weights(networks, codecs)
+    weights = _weights(plan)
     memory = target / "plan.json"
-    ladders = _recalled(memory, weights, resume=resume)
+    ladders = _recalled(memory, weights, before, resume=resume)
     _remember(memory, ladders, weights)
     for name in [name for name, listed in qualities.items() if not listed and name not in ladders]:
         output.say(f"looking for a ladder of qualities for {name}")
@@ -121,12 +123,14 @@ def _qualities(given: list[str], codecs: list[str]) -> dict[str, tuple[int, ...]
     return found
 
 
-def _recalled(path: Path, weights: dict[str, str], *, resume: bool) -> dict[str, list[int]]:
+def _recalled(path: Path, weights: dict[str, str], before: "list[Point]", *, resume: bool) -> dict[str, list[int]]:
     """The ladders of the run that is resumed; its points count only if they came from the same weights."""
     if not (resume and path.is_file()):
         return {}
     kept = json.loads(path.read_text())
-    changed = [name for name, digest in weights.items() if kept["weights"].get(name, digest) != digest]
+    used = {f"{point.preprocessor.partition(':')[0]} {point.codec}" for point in before}
+    used |= {name for name in weights if before and " " not in name}  # metrics
+    changed = [name for name, digest in weights.items() if name in used and kept["weights"].get(name) != digest]
     if changed:
         raise UsageError(f"--resume: the weights of {', '.join(changed)} are others than before. Give another -o.")
     weights |= {name: digest for name, digest in kept["weights"].items() if name not in weights}
@@ -137,13 +141,20 @@ def _remember(path: Path, ladders: dict[str, list[int]], weights: dict[str, str]
     storage.write(str(path), json.dumps({"ladders": ladders, "weights": weights}).encode())
 
 
-def _weights(networks: list[str], codecs: list[str]) -> dict[str, str]:
-    """SHA-256 of the weights that learned networks take before these codecs, by the name of their files."""
-    from kcompress.inference.weights import open_weights
+def _weights(plan: "Plan") -> dict[str, str]:
+    """SHA-256 of the weights behind a plan, by ``network codec``, ``filter codec`` and ``metric``."""
+    from kcompress.inference.weights import open_shipped, open_weights
     from kcompress.networks import NETWORKS, shipped_weights
 
-    paths = {shipped_weights(name, codec) for name in networks if NETWORKS[name].learned for codec in codecs}
-    return {path.stem: open_weights(path).digest() for path in sorted(paths)}
+    found = {name: open_shipped(name).digest() for name in plan.metrics if name == "vqscore"}
+    for codec in plan.qualities:
+        for name in plan.preprocessors:
+            kind = name.partition(":")[0]
+            if name in NETWORKS and NETWORKS[name].learned:
+                found[f"{name} {codec}"] = open_weights(shipped_weights(name, codec)).digest()
+            elif kind == "ar":
+                found[f"{kind} {codec}"] = open_shipped(kind).digest()
+    return found
 
 
 def _unseen(pictures: "DataSet", names: list[str], split: float | None) -> list[str]:

@@ -1,7 +1,9 @@
 """``kcompress train``: a network from the labels of a data set, or from photographs."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -184,7 +186,11 @@ def _from_photos(
         if size[0] != size[1] or size[0] % 16:
             raise UsageError(f"--patch {size[0]}x{size[1]}: rdo takes squares of a multiple of 16 pixels.")
         given["side"] = size[0]
-    return RdoTraining(DataSet(str(source)), RdoRecipe(**given), Path(), jobs)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--network rdo is trained by one process. Start it without accelerate or torchrun.")
+    recipe = RdoRecipe(**given)
+    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    return RdoTraining(DataSet(str(source)), recipe, Path(), jobs)
 
 
 def _follow(
@@ -247,8 +253,6 @@ def _even(width: int | None) -> int | None:
 
 def _with_epochs(recipe: "Recipe", labels: "Labels", epochs: int) -> "Recipe":
     """The recipe with the steps that see every patch so many times."""
-    from dataclasses import replace
-
     from kcompress.patches import Patches
 
     patches = Patches(recipe.patch_width, recipe.patch_height, recipe.stride)

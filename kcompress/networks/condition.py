@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.blockdct import thresholds
+from kcompress.errors import UsageError
 from kcompress.setting import Setting
 
 LENGTH = 2 * 64 + 2 * 64 + 1
@@ -23,8 +24,12 @@ def condition(setting: Setting) -> NDArray[np.float32]:
     """(1, LENGTH) of a setting that has quantisation tables.
 
     The network works on chroma of half the resolution; where the codec keeps all of it, chroma is left alone.
+
+    Raises:
+        UsageError: the setting has none; only JPEG's do.
     """
-    assert setting.tables is not None, "only JPEG's settings have quantisation tables"
+    if setting.tables is None:
+        raise UsageError(f"--network rdo knows the tables of JPEG alone. Take --codec jpeg, not {setting.codec}.")
     luma = thresholds(10 * AMPLITUDE * setting.coarseness).ravel()
     chroma = _CHROMA * luma if setting.chroma == "420" else np.full_like(luma, _NEVER)
     return np.concatenate([*setting.tables, luma, chroma, [setting.coarseness]]).astype(np.float32)[None]

@@ -1,7 +1,6 @@
 """Training of the Kuchen U-Net from the labels of a filter pool (Kuchen paper, sections 3.3, 4.2 and 4.3)."""
 
 import math
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,7 +25,7 @@ from kcompress.training.log import Entry, Log, plot
 from kcompress.training.loop import Step, Validation, train
 from kcompress.training.publishing import described, publish
 from kcompress.training.recipe import Recipe
-from kcompress.training.state import STATE, steps_done
+from kcompress.training.state import STATE, seconds_spent, steps_done
 from kcompress.training.validation import Judge
 
 GFLOP = 39.8
@@ -46,7 +45,6 @@ class Training:
         entries: of the log.
         decides: the figure by which the best checkpoint is kept.
         held_out: number of pictures that are validated with.
-        seconds: of this run.
     """
 
     labels: Labels
@@ -57,7 +55,6 @@ class Training:
     entries: list[Entry] = field(default_factory=list)
     decides: str = ""
     held_out: int = 0
-    seconds: float = 0.0
 
     def run(self, *, resume: bool = False) -> Iterator[Step | Validation]:
         """Train; what is yielded is for people to see.
@@ -67,7 +64,6 @@ class Training:
             InputError: pictures or labels that do not fit.
             OutputError: the folder holds another training already.
         """
-        began = time.perf_counter()
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / STATE).exists() and not resume:
             raise OutputError(f"{self.folder} holds a training. Give --resume to go on, or another --checkpoints.")
@@ -82,9 +78,8 @@ class Training:
         try:
             for event in train(
                 self.accelerator, model, self.recipe, pairs, judged, self.folder,
-                lambda module: judge(preprocessor(module)), judge.decides, resume=resume,
+                lambda module: judge(preprocessor(module)), judge.decides, self.labels.sha256, resume=resume,
             ):  # fmt: skip
-                self.seconds = time.perf_counter() - began
                 if isinstance(event, Validation) and log is not None:
                     log.append(event)
                     self._keep(event, judge, log)
@@ -128,7 +123,7 @@ class Training:
                 "winners": dict(Counter(row.group for row in rows).most_common()),
             },
             "gflop_at_1920x1080": round(GFLOP * (recipe.width / 8) ** 2, 1),
-            "training_minutes": round(self.seconds / 60),
+            "training_minutes": round(seconds_spent(self.folder) / 60),
             "held_out_pictures": self.held_out,
             "best_step": best.step,
             "mse_to_label": {"network": best.error, "untouched": best.identity_error},

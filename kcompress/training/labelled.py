@@ -1,6 +1,7 @@
 """What labels.csv holds for a training: originals, their labels, and on which side of the split each picture is."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -105,6 +106,10 @@ def opened(path: Path, dataset: str | None = None, codec: str | None = None) -> 
     chosen = tuple(row for row in rows if row.chosen)
     if not chosen:
         raise InputError(f"{path} has {len(rows)} rows and none of them is chosen. Give a labelling that has ended.")
+    places = Counter((row.sha256, row.path, row.patch, row.left, row.top) for row in chosen)
+    twice = [place[1] for place, count in places.items() if count > 1]
+    if twice:
+        raise InputError(f"{path} has two labels of {twice[0]}: it has not ended. Go on with label --resume.")
     settings = sorted({(row.codec, row.quality) for row in chosen})
     if len(settings) > 1:
         raise InputError(

@@ -1,6 +1,7 @@
 """The training loop: yields events, draws nothing."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,7 @@ def train(
     folder: Path,
     judge: Callable[[nn.Module], Mapping[str, float | None]],
     decides: str,
+    data: str = "",
     *,
     resume: bool = False,
 ) -> Iterator[Step | Validation]:
@@ -98,6 +100,7 @@ def train(
         folder: for checkpoints; exists.
         judge: figures of a network with the real encoder.
         decides: the figure by which the best checkpoint is known, the lower the better.
+        data: digest of the pairs' source.
         resume: go on with the state in the folder, if there is one.
 
     Raises:
@@ -108,15 +111,15 @@ def train(
     batches = Batches(pairs, recipe, accelerator.process_index, accelerator.num_processes)
     model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(model.parameters(), recipe.learning_rate)
-    done, best = 0, math.inf
+    done, best, before = 0, math.inf, time.perf_counter()
     losses: list[float] = []
     if resume and (folder / STATE).is_file():
         # A cosine's rates depend on where it ends.
         free = ("validate_every", "steps") if recipe.schedule == "constant" else ("validate_every",)
-        state = opened(folder, recipe, free)
+        state = opened(folder, recipe, data, free)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        done, best = state["step"], state["best"]
+        done, best, before = state["step"], state["best"], before - state["seconds"]
     seen, prepared = accelerator.prepare(model, optimiser)
     stream = prefetched(batches.__getitem__, 3, done)
     for step in range(done, recipe.steps):
@@ -144,7 +147,7 @@ def train(
                 number, sum(losses) / len(losses), *errors(model, held_out, accelerator.device), figures, path, is_best
             )
             state = {"best": best, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            keep(folder, recipe, number, state)
+            keep(folder, recipe, number, data, time.perf_counter() - before, state)
         losses.clear()
         accelerator.wait_for_everyone()
 

@@ -16,10 +16,21 @@ STATE = "state.pt"
 """In the folder of the checkpoints."""
 
 
-def keep(folder: Path, recipe: "DataclassInstance", step: int, state: Mapping[str, Any]) -> None:
-    """Write a state: wholly or not at all."""
+def keep(
+    folder: Path, recipe: "DataclassInstance", step: int, data: str, seconds: float, state: Mapping[str, Any]
+) -> None:
+    """Write a state: wholly or not at all.
+
+    Args:
+        folder: of the checkpoints.
+        recipe: of the training.
+        step: that was taken last.
+        data: digest of what it learns from.
+        seconds: that the training took so far.
+        state: the rest.
+    """
     temporary = (folder / STATE).with_suffix(".tmp")
-    torch.save({"step": step, "recipe": asdict(recipe), **state}, temporary)
+    torch.save({"step": step, "recipe": asdict(recipe), "data": data, "seconds": seconds, **state}, temporary)
     temporary.replace(folder / STATE)
 
 
@@ -32,19 +43,29 @@ def steps_done(folder: Path) -> int:
     return int(_read(folder / STATE)["step"]) if (folder / STATE).is_file() else 0
 
 
-def opened(folder: Path, recipe: "DataclassInstance", free: Sequence[str]) -> dict[str, Any]:
+def seconds_spent(folder: Path) -> float:
+    """Seconds that led to the state in a folder."""
+    return float(_read(folder / STATE)["seconds"]) if (folder / STATE).is_file() else 0.0
+
+
+def opened(folder: Path, recipe: "DataclassInstance", data: str, free: Sequence[str]) -> dict[str, Any]:
     """The state of a folder.
 
     Args:
         folder: that holds one.
         recipe: with which the training goes on.
+        data: digest of what it learns from.
         free: its values that may be others than before.
 
     Raises:
         InputError: it is no state.
-        UsageError: it belongs to another recipe.
+        UsageError: it belongs to another recipe, or to other pictures.
     """
     state = _read(folder / STATE)
+    if state["data"] != data:
+        raise UsageError(
+            "--resume: labels or pictures are others than before. Give the same again, or another --checkpoints."
+        )
     before = state["recipe"]
     for name, value in asdict(recipe).items():
         if name not in free and before.get(name) != value:
@@ -58,7 +79,7 @@ def opened(folder: Path, recipe: "DataclassInstance", free: Sequence[str]) -> di
 def _read(path: Path) -> dict[str, Any]:
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
-        assert {"step", "recipe", "best", "model", "optimiser"} <= state.keys()
+        assert {"step", "recipe", "data", "seconds", "best", "model", "optimiser"} <= state.keys()
     except Exception as error:  # torch raises all kinds
         raise InputError(f"{path} is no state of a training ({error}). Remove it, or give another folder.") from error
     return state

@@ -89,7 +89,7 @@ def steps(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}")
         _approach(average, model, min(pace.averaging, step / (step + 10)))
         number = step + 1
         yield Step(number, loss.item(), batch, number % pace.validate_every == 0 or number == pace.steps)

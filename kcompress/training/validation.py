@@ -15,6 +15,9 @@ from kcompress.networks import Preprocessor
 SIDE = 768
 """Of what is looked at in a picture, its middle, at most: whole pictures would take longer than the training."""
 
+_LARGEST = 100.0
+"""Of a score."""
+
 Figures = dict[str, float | None]
 
 
@@ -104,7 +107,9 @@ class Judge:
 
     def _point(self, image: Image, scorer: Scorer, quality: int, preprocessor: Preprocessor | None) -> _Point:
         encoded = encode(image, self.codec, self.codec.setting(quality), preprocessor, self.encoder.name)
-        return _Point(len(encoded.data), encoded.bpp, scorer(decode(encoded.data).pixels))
+        scores = scorer(decode(encoded.data).pixels)
+        # Equal pictures have an infinite PSNR, whose changes are no numbers.
+        return _Point(len(encoded.data), encoded.bpp, {name: min(value, _LARGEST) for name, value in scores.items()})
 
 
 def _middle(pixels: Pixels) -> Pixels:

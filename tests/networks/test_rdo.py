@@ -10,6 +10,7 @@ from torch import nn
 from kcompress.blockdct import thresholds
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
+from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks.condition import AMPLITUDE, LENGTH, condition
@@ -51,6 +52,11 @@ def test_the_condition_is_the_setting() -> None:
     assert np.allclose(found[0, 128:192].reshape(8, 8), thresholds(10 * AMPLITUDE * 0.4))
     assert (found[0, 193:256] < found[0, 129:192]).all() and found[0, 256] == np.float32(0.4)
     assert (condition(replace(setting, chroma="444"))[0, 192:256] < -1e3).all()
+
+
+def test_only_jpeg_has_tables() -> None:
+    with pytest.raises(UsageError, match="--codec jpeg, not webp"):
+        condition(CODECS["webp"].setting())
 
 
 def test_coefficients_are_those_of_the_encoder(photo: Image) -> None:

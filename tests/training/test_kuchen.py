@@ -14,7 +14,7 @@ from kcompress.dataset import digest
 from kcompress.errors import InputError, OutputError
 from kcompress.inference import weights as weight_files
 from kcompress.networks import load
-from kcompress.training.kuchen import Training, export
+from kcompress.training.kuchen import Training
 from kcompress.training.labelled import opened
 from kcompress.training.loop import Validation
 from kcompress.training.recipe import Recipe
@@ -52,7 +52,7 @@ def test_another_training_is_not_overwritten(labels: Path, tmp_path: Path) -> No
 
 def test_without_a_validation_there_is_nothing_to_export(labels: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no checkpoint yet"):
-        export(training(labels, tmp_path), tmp_path / "small", "")
+        training(labels, tmp_path).export(tmp_path / "small", "")
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_without_a_validation_there_is_nothing_to_export(labels: Path, tmp_path:
 def test_from_labels_to_weights(labels: Path, tmp_path: Path) -> None:
     run = training(labels, tmp_path / "checkpoints")
     found = states(run)
-    card = export(run, tmp_path / "small", "crops of a lake and of balloons")
+    card = run.export(tmp_path / "small", "crops of a lake and of balloons")
     weights = weight_files.open_weights(tmp_path / "small.safetensors", "kuchen")
     assert weight_files.card(weights) == card
     assert weights.metadata["codec"] == card["codec"] == "jpeg"

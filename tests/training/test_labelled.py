@@ -141,3 +141,12 @@ def test_what_is_refused(
     shutil.copytree(labels.parents[1] / "photos", tmp_path / "photos")
     with pytest.raises(kind, match=message):
         spoil(tmp_path / "labels")
+
+
+def test_a_decision_that_was_cut_short_is_told(labels: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(labels.parent, tmp_path / "labels")
+    lines = (folder / "labels.csv").read_text().splitlines(keepends=True)
+    again = next(line for line in lines if "pictures/0.bmp.png" in line)
+    (folder / "labels.csv").write_text("".join([*lines, again]))
+    with pytest.raises(InputError, match=r"has two labels of 0\.bmp: it has not ended"):
+        opened(folder)

@@ -19,7 +19,7 @@ from kcompress.training.data import Pair
 from kcompress.training.log import FILE, Entry, Log, plot
 from kcompress.training.loop import Step, Validation, train
 from kcompress.training.recipe import Recipe
-from kcompress.training.state import STATE, steps_done
+from kcompress.training.state import STATE, opened, seconds_spent, steps_done
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = Recipe(width=4, steps=60, patch_width=32, patch_height=20, stride=16, learning_rate=3e-3, validate_every=20)
@@ -115,6 +115,9 @@ def test_another_recipe_does_not_go_on(pair: Pair, tmp_path: Path) -> None:
     run(pair, tmp_path, replace(TINY, steps=2))
     with pytest.raises(UsageError, match=r"--resume: batch was 4 before and is 2 now"):
         run(pair, tmp_path, replace(TINY, batch=2), resume=True)
+    with pytest.raises(UsageError, match="labels or pictures are others than before"):
+        opened(tmp_path, replace(TINY, steps=2), "other pictures", ())
+    assert 0 < seconds_spent(tmp_path) < 60
     (tmp_path / STATE).write_bytes(b"spoiled")
     with pytest.raises(InputError, match=r"is no state of a training"):
         run(pair, tmp_path, resume=True)

@@ -1,6 +1,7 @@
 """Training of the RDO network: the cost is what it says, and falls; it goes on where it stopped."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +135,8 @@ def test_the_cost_falls(photos: DataSet, tmp_path: Path) -> None:
 
 def test_going_on_equals_never_having_stopped(photos: DataSet, tmp_path: Path) -> None:
     whole = states(RdoTraining(photos, TINY, tmp_path / "whole"))
+    other = shutil.copytree(photos.location, tmp_path / "photos")
+    shutil.copy(other / "0.png", other / "more.png")
     stopped = RdoTraining(photos, TINY, tmp_path / "parts").run()
     for event in stopped:
         if isinstance(event, Step) and event.number == 11:
@@ -143,6 +146,8 @@ def test_going_on_equals_never_having_stopped(photos: DataSet, tmp_path: Path) -
         states(RdoTraining(photos, TINY, tmp_path / "parts"))
     with pytest.raises(UsageError, match="width was 16 before and is 8 now"):
         states(RdoTraining(photos, replace(TINY, width=8), tmp_path / "parts"), resume=True)
+    with pytest.raises(UsageError, match="pictures are others than before"):
+        states(RdoTraining(DataSet(str(other)), TINY, tmp_path / "parts"), resume=True)
     rest = states(RdoTraining(photos, TINY, tmp_path / "parts"), resume=True)
     assert [state.step for state in rest] == [16]
     assert rest[0].figures == whole[1].figures

@@ -36,6 +36,13 @@ def judge(lake: Image, balloons: Image) -> Judge:
     return Judge("jpeg", 75, ["psnr", "ssimulacra2"], [lake.pixels[:160, :200], balloons.pixels[:120, :150]])
 
 
+def test_a_picture_that_nothing_changes_is_no_hole_in_the_figures() -> None:
+    flat = np.full((64, 64, 3), 255, np.uint8)
+    figures = Judge("jpeg", 75, ("psnr", "ssimulacra2"), [flat])(Blur())
+    assert all(value is None or np.isfinite(value) for value in figures.values())
+    assert figures["psnr_change"] == 0 and figures["size_at_equal_psnr_percent"] is not None
+
+
 def test_doing_nothing_changes_nothing(judge: Judge) -> None:
     found = judge(Nothing())
     assert list(found) == judge.names and set(found.values()) == {0}

@@ -26,7 +26,7 @@ from kcompress.training.publishing import described, publish
 from kcompress.training.rdo.bank import Bank, batches, measured
 from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.training.rdo.simulation import Simulation
-from kcompress.training.state import STATE, keep, opened, steps_done
+from kcompress.training.state import STATE, keep, opened, seconds_spent, steps_done
 from kcompress.training.steps import averaged, save, steps
 from kcompress.training.validation import Judge
 
@@ -46,7 +46,7 @@ class RdoTraining:
         entries: of the log.
         held_out: number of pictures that are validated with.
         trained_on: number of pictures.
-        seconds: of this run.
+        data: digest of all pictures.
     """
 
     photos: DataSet
@@ -56,7 +56,7 @@ class RdoTraining:
     entries: list[Entry] = field(default_factory=list)
     held_out: int = 0
     trained_on: int = 0
-    seconds: float = 0.0
+    data: str = ""
 
     @property
     def decides(self) -> tuple[str, ...]:
@@ -89,12 +89,12 @@ class RdoTraining:
         optimiser = torch.optim.AdamW(model.parameters(), self.recipe.learning_rate, weight_decay=1e-4)
         done, best = 0, math.inf
         if resume and (self.folder / STATE).is_file():
-            state = opened(self.folder, self.recipe, ("validate_every",))
+            state = opened(self.folder, self.recipe, self.data, ("validate_every",))
             model.load_state_dict(state["model"])
             average.load_state_dict(state["average"])
             optimiser.load_state_dict(state["optimiser"])
             torch.set_rng_state(state["random"])
-            done, best = state["step"], state["best"]
+            done, best, began = state["step"], state["best"], began - state["seconds"]
         bank = yield from self._bank(kept)
         costs: list[float] = []
         log = Log(self.folder, judge.names, done)
@@ -103,7 +103,6 @@ class RdoTraining:
                 model, average, optimiser, self.recipe, batches(bank, self.recipe, done),
                 lambda batch: batch, lambda cost, _: cost.mean(), done,
             ):  # fmt: skip
-                self.seconds = time.perf_counter() - began
                 costs.append(step.loss)
                 yield Step(step.number, step.loss)
                 if not step.is_judged:
@@ -117,7 +116,7 @@ class RdoTraining:
                 self._keep(event, judge, log)
                 state = {"best": best, "model": model.state_dict(), "average": average.state_dict(),
                          "optimiser": optimiser.state_dict(), "random": torch.get_rng_state()}  # fmt: skip
-                keep(self.folder, self.recipe, step.number, state)
+                keep(self.folder, self.recipe, step.number, self.data, time.perf_counter() - began, state)
                 costs.clear()
                 yield event
         finally:
@@ -147,7 +146,7 @@ class RdoTraining:
             "recipe": {**asdict(recipe), "loss": "ln(rate) - slope * score", "optimiser": "AdamW"},
             "data": described(f"{self.trained_on} photographs", about),
             "gflop_at_1920x1080": round(_gflop(recipe), 1),
-            "training_minutes": round(self.seconds / 60),
+            "training_minutes": round(seconds_spent(self.folder) / 60),
             "held_out_pictures": self.held_out,
             "best_step": best.step,
             "against_the_plain_codec": best.scores,
@@ -162,7 +161,9 @@ class RdoTraining:
             InputError: one of the two is empty.
         """
         names = self.photos.names()
-        out = [is_held_out(digest(self.photos.read(name)), 1 - self.recipe.split) for name in names]
+        digests = [digest(self.photos.read(name)) for name in names]
+        self.data = digest("".join(digests).encode())
+        out = [is_held_out(each, 1 - self.recipe.split) for each in digests]
         kept = [name for name, held in zip(names, out, strict=True) if not held]
         judged = [name for name, held in zip(names, out, strict=True) if held][: self.recipe.validation_pictures]
         if not kept or not judged:
