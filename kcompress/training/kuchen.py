@@ -12,8 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
 
-from kcompress import storage
-from kcompress.errors import InputError, OutputError, UsageError
+from kcompress.errors import InputError, UsageError
 from kcompress.inference.engine import TorchEngine
 from kcompress.inference.weights import Weights
 from kcompress.networks import NETWORKS
@@ -21,11 +20,11 @@ from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.training.data import Pair
 from kcompress.training.labelled import Labels, kept_on_disk
-from kcompress.training.log import Entry, Log, plot
+from kcompress.training.log import BEST, Entry, Log
 from kcompress.training.loop import Step, Validation, train
 from kcompress.training.publishing import described, publish
 from kcompress.training.recipe import Recipe
-from kcompress.training.state import STATE, seconds_spent, steps_done
+from kcompress.training.state import begin, seconds_spent, steps_done
 from kcompress.training.validation import Judge
 
 GFLOP = 39.8
@@ -64,9 +63,7 @@ class Training:
             InputError: pictures or labels that do not fit.
             OutputError: the folder holds another training already.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / STATE).exists() and not resume:
-            raise OutputError(f"{self.folder} holds a training. Give --resume to go on, or another --checkpoints.")
+        begin(self.folder, resume=resume)
         kept, held_out = self.labels.split(self.recipe.split)
         pairs = kept_on_disk(self.labels.pairs(kept), self.folder)
         judged = list(self.labels.pairs(_spread(held_out, self.recipe.validation_pictures)))
@@ -82,7 +79,7 @@ class Training:
             ):  # fmt: skip
                 if isinstance(event, Validation) and log is not None:
                     log.append(event)
-                    self._keep(event, judge, log)
+                    log.keep(event, judge.heading)
                 yield event
         finally:
             if log is not None:
@@ -103,7 +100,7 @@ class Training:
             raise InputError(f"{self.folder} holds no checkpoint yet. Train at least up to the first validation.")
         recipe, labels = self.recipe, self.labels
         module = Kuchen(recipe.width)
-        module.load_state_dict(load_file(self.best_weights))
+        module.load_state_dict(load_file(self.folder / BEST))
         rows = labels.rows
         kept, _ = labels.split(recipe.split)
         best = min(self.entries, key=lambda entry: entry.scores.get(self.decides, math.inf))
@@ -131,11 +128,6 @@ class Training:
         }
         return publish(output, module, {"width": recipe.width}, card)
 
-    @property
-    def best_weights(self) -> Path:
-        """The best checkpoint so far."""
-        return self.folder / "best.safetensors"
-
     def _fresh(self) -> Kuchen:
         """The network before the first step.
 
@@ -156,14 +148,6 @@ class Training:
     def _judge(self, judged: Sequence[Pair]) -> Judge:
         metrics = (self.labels.metric, "ssimulacra2")
         return Judge(self.labels.codec, self.labels.quality, metrics, [pair.original for pair in judged])
-
-    def _keep(self, state: Validation, judge: Judge, log: Log) -> None:
-        """The best weights under a name of their own, and the plot so far."""
-        if state.is_best or not self.best_weights.exists():
-            storage.write(str(self.best_weights), state.checkpoint.read_bytes())
-        heading = f"{self.labels.codec} {self.labels.quality}, {judge.encoder.name} {judge.encoder.version()}"
-        shown = [name for name in judge.names if name.startswith("size_")]
-        storage.write(str(self.folder / "log.png"), plot(log.entries, shown, heading))
 
 
 def preprocessor(module: nn.Module) -> Preprocessor:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kcompress import storage
 from kcompress.rows import Journal, Rows
 from kcompress.training.loop import Validation
 
 FILE = "log.csv"
+BEST = "best.safetensors"
+"""The best checkpoint so far, beside it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Log:
     """
 
     def __init__(self, folder: Path, names: Sequence[str], after: int = 0) -> None:
+        self._folder, self._names = folder, tuple(names)
         rows = Rows(Entry, names)
         path = folder / FILE
         self.entries = [entry for entry in rows.read(path) if entry.step <= after] if after and path.exists() else []
@@ -55,6 +59,14 @@ class Log:
         known = {name: value for name, value in state.figures.items() if value is not None}
         self.entries.append(Entry(state.step, state.loss, state.error, state.identity_error, known))
         self._journal.append(self.entries[-1:])
+
+    def keep(self, state: Validation, heading: str) -> None:
+        """Keep the best weights under a name of their own, and draw the plot so far."""
+        best = self._folder / BEST
+        if state.is_best or not best.exists():
+            storage.write(str(best), state.checkpoint.read_bytes())
+        shown = [name for name in self._names if name.startswith("size_")]
+        storage.write(str(self._folder / "log.png"), plot(self.entries, shown, heading))
 
     def close(self) -> None:
         """End the file."""

@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kcompress.errors import InputError, UsageError
+from kcompress.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 STATE = "state.pt"
 """In the folder of the checkpoints."""
+
+
+def begin(folder: Path, *, resume: bool) -> None:
+    """Make the folder of a training.
+
+    Raises:
+        OutputError: it holds one already, which is not asked for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / STATE).exists() and not resume:
+        raise OutputError(f"{folder} holds a training. Give --resume to go on, or another --checkpoints.")
 
 
 def keep(

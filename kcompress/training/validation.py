@@ -71,6 +71,11 @@ class Judge:
         return f"size_at_equal_{self.metrics[0]}_percent"
 
     @property
+    def heading(self) -> str:
+        """What it compares with, for plots."""
+        return f"{self.codec.name} {self.quality}, {self.encoder.name} {self.encoder.version()}"
+
+    @property
     def names(self) -> list[str]:
         """Of all figures, in order."""
         kinds = ("{}_change", "size_at_equal_{}_percent", "bd_rate_{}_percent")

@@ -11,22 +11,21 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from kcompress import storage
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet, digest, is_held_out
-from kcompress.errors import InputError, OutputError
+from kcompress.errors import InputError
 from kcompress.images import comparable
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks.condition import condition
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.rdo import MCU, Rdo
-from kcompress.training.log import Entry, Log, plot
+from kcompress.training.log import BEST, Entry, Log
 from kcompress.training.loop import Prepared, Step, Validation
 from kcompress.training.publishing import described, publish
 from kcompress.training.rdo.bank import Bank, batches, measured
 from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.training.rdo.simulation import Simulation
-from kcompress.training.state import STATE, keep, opened, seconds_spent, steps_done
+from kcompress.training.state import STATE, begin, keep, opened, seconds_spent, steps_done
 from kcompress.training.steps import averaged, save, steps
 from kcompress.training.validation import Judge
 
@@ -63,11 +62,6 @@ class RdoTraining:
         """The figures whose mean decides which checkpoint is the best: the lower, the better."""
         return tuple(f"size_at_equal_{name}_percent" for name in self.recipe.objective)
 
-    @property
-    def best_weights(self) -> Path:
-        """The best checkpoint so far."""
-        return self.folder / "best.safetensors"
-
     def run(self, *, resume: bool = False) -> Iterator[Prepared | Step | Validation]:
         """Train; what is yielded is for people to see.
 
@@ -78,9 +72,7 @@ class RdoTraining:
             UsageError: the state belongs to another recipe.
         """
         began = time.perf_counter()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / STATE).exists() and not resume:
-            raise OutputError(f"{self.folder} holds a training. Give --resume to go on, or another --checkpoints.")
+        begin(self.folder, resume=resume)
         kept, judged = self._split()
         judge = self._judge(judged)
         torch.manual_seed(self.recipe.seed)
@@ -113,7 +105,7 @@ class RdoTraining:
                 path = save(average.network, self.folder, step.number)
                 event = Validation(step.number, float(np.mean(costs)), None, None, figures, path, is_best)
                 log.append(event)
-                self._keep(event, judge, log)
+                log.keep(event, judge.heading)
                 state = {"best": best, "model": model.state_dict(), "average": average.state_dict(),
                          "optimiser": optimiser.state_dict(), "random": torch.get_rng_state()}  # fmt: skip
                 keep(self.folder, self.recipe, step.number, self.data, time.perf_counter() - began, state)
@@ -137,7 +129,7 @@ class RdoTraining:
             raise InputError(f"{self.folder} holds no checkpoint yet. Train at least up to the first validation.")
         recipe = self.recipe
         module = Rdo(recipe.width, recipe.depth)
-        module.load_state_dict(load_file(self.best_weights))
+        module.load_state_dict(load_file(self.folder / BEST))
         best = min(self.entries, key=lambda entry: sum(entry.scores[name] for name in self.decides))
         card = {
             "summary": "decides which of JPEG's quantised coefficients are worth their bits",
@@ -187,14 +179,6 @@ class RdoTraining:
     def _judge(self, names: list[str]) -> Judge:
         pictures = [comparable(self.photos.read(name), name).pixels for name in names]
         return Judge("jpeg", QUALITY, (*self.recipe.objective, "psnr"), pictures)
-
-    def _keep(self, state: Validation, judge: Judge, log: Log) -> None:
-        """The best weights under a name of their own, and the plot so far."""
-        if state.is_best or not self.best_weights.exists():
-            storage.write(str(self.best_weights), state.checkpoint.read_bytes())
-        heading = f"jpeg {QUALITY}, {judge.encoder.name} {judge.encoder.version()}"
-        shown = [name for name in judge.names if name.startswith("size_")]
-        storage.write(str(self.folder / "log.png"), plot(log.entries, shown, heading))
 
 
 def preprocessor(network: Rdo) -> Preprocessor:
