@@ -21,56 +21,74 @@ if TYPE_CHECKING:
     from kcompress.training.loop import Prepared, Step, Validation
     from kcompress.training.rdo.training import RdoTraining
     from kcompress.training.recipe import Recipe
+    from kcompress.training.simulator.training import SimulatorTraining
+
+NETWORKS = ("kuchen", "rdo", "simulator")
 
 
 @reported
 def train(
     source: Annotated[
         Path,
-        typer.Argument(metavar="SOURCE", help="labels.csv of kcompress label, or its folder; for rdo, photos."),
+        typer.Argument(metavar="SOURCE", help="labels.csv of kcompress label, or its folder; else a folder of photos."),
     ],
     network: Annotated[
-        str, typer.Option("--network", "-n", help="kuchen, from labels; or rdo, from photographs, for JPEG.")
+        str,
+        typer.Option(
+            "--network",
+            "-n",
+            help="kuchen, from labels; rdo, from photos, for JPEG; or a codec's simulator, from photos.",
+        ),
     ] = "kuchen",
     target: Annotated[
         Path | None, typer.Option("--output", "-o", help="Stem of the weights. [default: weights/NETWORK-CODEC]")
     ] = None,
     codec: Annotated[
-        options.CodecName | None, typer.Option("--codec", "-c", help="Codec that the labels must be for.")
+        options.CodecName | None,
+        typer.Option("--codec", "-c", help="Codec that the labels must be for, or that is simulated."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Folder or URL of the originals, if they have moved since they were labelled.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. [default: 20000; rdo 3000]")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps. [default: 20000; rdo 3000; simulator 2000]")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Patches a step, of all processes. [default: 4; rdo 8]")
+        int | None, typer.Option(min=1, help="Patches a step, of all processes. [default: 4; rdo 8; simulator 4]")
     ] = None,
-    rate: Annotated[float | None, typer.Option("--lr", help="Learning rate. [default: 1e-4; rdo 7e-4]")] = None,
+    rate: Annotated[
+        float | None, typer.Option("--lr", help="Learning rate. [default: 1e-4; rdo 7e-4; simulator 2e-3]")
+    ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(help="Of the rate: constant, or cosine, which falls to nothing. [default: constant; rdo cosine]"),
+        typer.Option(
+            help="Of the rate: constant, or cosine, which falls to nothing. [default: constant; others cosine]"
+        ),
     ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Weights of the same width to start from, instead of random ones.")
     ] = None,
     patch: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Size of the patches. [default: 320x180; rdo 160x160]")
+        str | None,
+        typer.Option(metavar="WxH", help="Size of the patches. [default: 320x180; rdo 160x160; simulator 192x192]"),
     ] = None,
     stride: Annotated[
         int | None, typer.Option(min=1, help="Pixels from patch to patch, both ways. [default: 160]")
     ] = None,
     split: Annotated[
-        float | None, typer.Option(help="Share of the pictures to train on; others validate. [default: 0.6; rdo 0.95]")
+        float | None,
+        typer.Option(help="Share of the pictures to train on; others validate. [default: 0.6; others 0.95]"),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Channels; the cost grows with the square. [default: 8; rdo 128]")
+        int | None, typer.Option(help="Channels; the cost grows with the square. [default: 8; rdo 128; simulator 48]")
     ] = None,
     quality_metric: Annotated[
         str | None, typer.Option(help="What rdo holds up: scores, with commas. [default: ssimulacra2,psnr-hvs-m]")
     ] = None,
     validate: Annotated[
-        int | None, typer.Option(min=1, help="Steps from validation to validation. [default: 1000; rdo 500]")
+        int | None,
+        typer.Option(min=1, help="Steps from validation to validation. [default: 1000; rdo 500; simulator 250]"),
     ] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Held-out pictures to validate with, at most.")] = 12,
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of the patches.")] = 0,
@@ -89,10 +107,11 @@ def train(
     squared error, Adam, 1e-4, batches of 4 patches of 320x180, split 0.6 : 0.4 by picture. Several GPUs or machines:
     accelerate launch -m kcompress train labels.csv ... rdo learns from photographs which of JPEG's coefficients are
     worth their bits. Every --validate steps held-out pictures are encoded by the real encoder; the checkpoint that is
-    smallest at equal quality is kept.
+    smallest at equal quality is kept. A simulator learns what the encoder of --codec does to photographs, plain and
+    preprocessed, and what they cost in bits: through it, other networks can be trained.
     """
-    if network not in ("kuchen", "rdo"):
-        raise UsageError(f"--network {network} cannot be trained. Allowed: kuchen, rdo.")
+    if network not in NETWORKS:
+        raise UsageError(f"--network {network} cannot be trained. Allowed: {', '.join(NETWORKS)}.")
     if steps is not None and epochs is not None:
         raise UsageError(f"--steps {steps} and --epochs {epochs} exclude each other. Leave one out.")
     _needed()
@@ -104,11 +123,19 @@ def train(
     of_labels = {
         "--dataset": dataset, "--epochs": epochs, "--schedule": schedule, "--start": start, "--stride": stride,
     }  # fmt: skip
-    _refused({"--quality-metric": quality_metric, "--jobs": jobs} if network == "kuchen" else of_labels, network)
-    training: Training | RdoTraining
+    others: dict[str, Mapping[str, object]] = {
+        "kuchen": {"--quality-metric": quality_metric, "--jobs": jobs},
+        "rdo": of_labels,
+        "simulator": {**of_labels, "--quality-metric": quality_metric},
+    }
+    _refused(others[network], network)
+    training: Training | RdoTraining | SimulatorTraining
     if network == "kuchen":
         training = _from_labels(source, known, codec, dataset, epochs, schedule, start, _size(patch), stride, device)
         name, main = f"kuchen-{training.labels.codec}", training.accelerator.is_main_process
+    elif network == "simulator":
+        training = _of_codec(source, known, codec, _size(patch), device, jobs or options.cores())
+        name, main = f"simulator-{training.recipe.codec}", True
     else:
         training = _from_photos(source, known, codec, _size(patch), quality_metric, device, jobs or options.cores())
         name, main = "rdo-jpeg", True
@@ -172,29 +199,62 @@ def _from_photos(
     quality_metric: str | None, device: str, jobs: int,
 ) -> "RdoTraining":  # fmt: skip
     from kcompress.dataset import DataSet
-    from kcompress.inference.engine import resolve_device
     from kcompress.training.rdo.recipe import SCORES, RdoRecipe
     from kcompress.training.rdo.training import RdoTraining
 
     if codec not in (None, options.CodecName.jpeg):
         raise UsageError(f"--codec {codec.value}: rdo is trained for jpeg alone. Leave --codec out.")
-    if resolve_device(device) != "cpu" and device != "auto":
-        raise UsageError(f"--device {device}: rdo is trained on the CPU alone. Leave --device out.")
+    _alone_on_the_cpu("rdo", device)
     if quality_metric is not None:
         given["objective"] = tuple(options.chosen(quality_metric, "--quality-metric", list(SCORES)))
     if size is not None:
         if size[0] != size[1] or size[0] % 16:
             raise UsageError(f"--patch {size[0]}x{size[1]}: rdo takes squares of a multiple of 16 pixels.")
         given["side"] = size[0]
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--network rdo is trained by one process. Start it without accelerate or torchrun.")
     recipe = RdoRecipe(**given)
     recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
     return RdoTraining(DataSet(str(source)), recipe, Path(), jobs)
 
 
+def _of_codec(
+    source: Path, given: dict[str, Any], codec: options.CodecName | None, size: tuple[int, int] | None, device: str,
+    jobs: int,
+) -> "SimulatorTraining":  # fmt: skip
+    from kcompress.dataset import DataSet
+    from kcompress.training.simulator.recipe import RANGES, SimulatorRecipe
+    from kcompress.training.simulator.training import SimulatorTraining
+
+    if codec is None:
+        raise UsageError(f"--network simulator needs --codec. Give one of {', '.join(RANGES)}.")
+    _alone_on_the_cpu("simulator", device)
+    if size is not None:
+        if size[0] != size[1] or size[0] < 16:
+            raise UsageError(f"--patch {size[0]}x{size[1]}: a simulator takes squares of at least 16 pixels.")
+        given["side"] = size[0]
+    recipe = SimulatorRecipe(codec.value, *RANGES[codec.value], **given)
+    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    return SimulatorTraining(DataSet(str(source)), recipe, Path(), jobs)
+
+
+def _alone_on_the_cpu(network: str, device: str) -> None:
+    """Refuse what only the training from labels can use.
+
+    Raises:
+        UsageError: another device, or several processes.
+    """
+    from kcompress.inference.engine import resolve_device
+
+    if resolve_device(device) != "cpu" and device != "auto":
+        raise UsageError(f"--device {device}: {network} is trained on the CPU alone. Leave --device out.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(f"--network {network} is trained by one process. Start it without accelerate or torchrun.")
+
+
 def _follow(
-    training: "Training | RdoTraining", events: "Iterator[Prepared | Step | Validation]", *, shown: bool
+    training: "Training | RdoTraining | SimulatorTraining",
+    events: "Iterator[Prepared | Step | Validation]",
+    *,
+    shown: bool,
 ) -> None:
     """Draw a training: a bar with the loss, and a line a validation."""
     from kcompress.training.loop import Prepared, Step

@@ -120,6 +120,18 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
     return Weights(tensors, metadata)
 
 
+def write_tensors(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any]) -> Weights:
+    """Write weights and card of a trained network, ``stem`` without suffix: all that a training of others needs."""
+    from safetensors.torch import save_file
+
+    complete = {"format": FORMAT, "version": kcompress.__version__, **metadata}
+    path = stem.with_suffix(".safetensors")
+    module = module.cpu().eval()
+    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path, complete)
+    stem.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    return Weights(path, complete)
+
+
 def write(
     stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any], multiple: int = 8,
     more: "Sequence[Tensor]" = (),
@@ -130,13 +142,8 @@ def write(
     """
     import onnx
     import torch
-    from safetensors.torch import save_file
 
-    complete = {"format": FORMAT, "version": kcompress.__version__, **metadata}
-    path = stem.with_suffix(".safetensors")
-    module = module.cpu().eval()
-    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path, complete)
-    weights = Weights(path, complete)
+    weights = write_tensors(stem, module, metadata, card)
     sizes = {
         axis: multiple * torch.export.Dim(name, min=1, max=65536 // multiple)
         for axis, name in ((2, "rows"), (3, "columns"))
@@ -151,7 +158,6 @@ def write(
     graph = program.model_proto
     for part in (graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.input, *graph.graph.output):
         del part.metadata_props[:]  # stack traces of the export, with paths of the machine it ran on
-    onnx.helper.set_model_props(graph, {**complete, "safetensors_sha256": weights.digest()})
+    onnx.helper.set_model_props(graph, {**weights.metadata, "safetensors_sha256": weights.digest()})
     onnx.save(graph, weights.onnx)
-    stem.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     return weights

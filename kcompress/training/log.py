@@ -60,20 +60,31 @@ class Log:
         self.entries.append(Entry(state.step, state.loss, state.error, state.identity_error, known))
         self._journal.append(self.entries[-1:])
 
-    def keep(self, state: Validation, heading: str) -> None:
-        """Keep the best weights under a name of their own, and draw the plot so far."""
+    def keep(
+        self, state: Validation, heading: str, shown: Sequence[str] = (), about: str = "against the plain codec"
+    ) -> None:
+        """Keep the best weights under a name of their own, and draw the plot so far.
+
+        Args:
+            state: the last one.
+            heading: of the plot.
+            shown: figures in it. [default: those of size]
+            about: them.
+        """
         best = self._folder / BEST
         if state.is_best or not best.exists():
             storage.write(str(best), state.checkpoint.read_bytes())
-        shown = [name for name in self._names if name.startswith("size_")]
-        storage.write(str(self._folder / "log.png"), plot(self.entries, shown, heading))
+        shown = shown or [name for name in self._names if name.startswith("size_")]
+        storage.write(str(self._folder / "log.png"), plot(self.entries, shown, heading, about))
 
     def close(self) -> None:
         """End the file."""
         self._journal.close()
 
 
-def plot(entries: Sequence[Entry], figures: Sequence[str], heading: str) -> bytes:
+def plot(
+    entries: Sequence[Entry], figures: Sequence[str], heading: str, about: str = "against the plain codec"
+) -> bytes:
     """A PNG: loss and held-out error over the steps, and these figures beside them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -96,7 +107,7 @@ def plot(entries: Sequence[Entry], figures: Sequence[str], heading: str) -> byte
         if known:
             right.plot(*zip(*known, strict=True), marker="o", markersize=3, label=name.replace("_", " "))
     right.axhline(0, color="0.8", linewidth=1)
-    right.set_ylabel("against the plain codec")
+    right.set_ylabel(about)
     for axes in (left, right):
         _tidy(axes)
     output = io.BytesIO()

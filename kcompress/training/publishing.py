@@ -17,7 +17,7 @@ def described(what: str, data: str) -> str:
 
 def publish(
     output: Path, module: nn.Module, arguments: Mapping[str, Any], card: Mapping[str, Any], multiple: int = 8,
-    more: Sequence[Tensor] = (),
+    more: Sequence[Tensor] = (), *, graph: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Write weights, graph and card; returns the whole card.
 
@@ -28,6 +28,7 @@ def publish(
         card: with at least ``network``, ``recipe`` and ``data``; licence and parameters are added.
         multiple: the network's input sizes are multiples of it.
         more: examples of what it takes beside the picture.
+        graph: whether an ONNX graph is written too; what serves in trainings alone needs none.
     """
     complete = {**card, "licence": "MIT", "parameters": sum(parameter.numel() for parameter in module.parameters())}
     metadata = {
@@ -38,5 +39,8 @@ def publish(
         "data": str(card["data"]),
         "licence": "MIT",
     }
-    weight_files.write(output, module, metadata, complete, multiple, more)
+    if graph:
+        weight_files.write(output, module, metadata, complete, multiple, more)
+    else:
+        weight_files.write_tensors(output, module, metadata, complete)
     return complete
