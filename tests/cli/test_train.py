@@ -17,6 +17,7 @@ from tiny_weights import write_kuchen
 from kcompress.training import kuchen, loop
 from kcompress.training.rdo import training as rdo_training
 from kcompress.training.rdo.recipe import RdoRecipe
+from kcompress.training.simulator.recipe import SimulatorRecipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BASE = ["--width", "2", "--patch", "32x24", "--stride", "24", "--steps", "4", "--validate", "2", "--pictures", "1",
@@ -175,7 +176,7 @@ def test_a_loss_that_diverges(train, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--network", "shrink"], 2, "--network shrink cannot be trained. Allowed: kuchen, rdo"),
+        (["--network", "shrink"], 2, "--network shrink cannot be trained. Allowed: kuchen, rdo, simulator"),
         (["--quality-metric", "ssimulacra2"], 2, "--quality-metric has no meaning for --network kuchen"),
         (["--jobs", "2"], 2, "--jobs has no meaning for --network kuchen"),
         (["--epochs", "2"], 2, "--steps 4 and --epochs 2 exclude each other"),
@@ -251,6 +252,49 @@ def test_each_option_changes_the_weights_of_rdo(rdo, folder, options):
 )
 def test_what_rdo_refuses(rdo, folder, options, code, message):
     assert message in rdo(*options, expect=code).stderr
+    assert not (folder / "out/small.safetensors").exists()
+
+
+@pytest.fixture
+def simulator(run, folder, lake, monkeypatch):
+    """``simulator("--seed", "1")``: tiny, of WebP, from photos/."""
+    for number in range(6):
+        save(
+            lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
+            folder / f"photos/{number}.bmp",
+        )
+    few = tuple(3 if value == SimulatorRecipe.patches else value for value in SimulatorRecipe.__init__.__defaults__)
+    monkeypatch.setattr(SimulatorRecipe.__init__, "__defaults__", few)
+    fixed = ["--network", "simulator", "--width", "8", "--patch", "32x32", "--steps", "2", "--validate", "1",
+             "--batch", "2", "--split", "0.5", "--pictures", "1", "--jobs", "1", "-o", "out/small"]  # fmt: skip
+    return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
+
+
+def test_a_simulator_learns_from_photographs(simulator, folder, run):
+    (line,) = simulator("--codec", "webp", "--json", "--about", "a lake, CC0").lines
+    assert line["weights"] == "out/small.safetensors"
+    card = line["card"]
+    assert card["network"] == "simulator" and card["codec"] == "webp"
+    assert card["data"].endswith("photographs, a lake, CC0") and "psnr_gain_db" in card["on_held_out_patches"]
+    assert [row["step"] for row in log(folder)] == ["1", "2"]
+    assert simulator("--codec", "webp", "--resume").stdout == b"out/small.safetensors\n"
+    assert not (folder / "out/small.onnx").exists()
+    done = run("encode", "photos/0.bmp", "--network", "kuchen", "--weights", "out/small.safetensors", expect=9)
+    assert "are simulator weights; kuchen was asked for" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--network simulator needs --codec. Give one of jpeg, webp, hevc, bpg"),
+        (["--codec", "webp", "--patch", "96x80"], "a simulator takes squares of at least 16 pixels"),
+        (["--codec", "webp", "--patch", "8x8"], "a simulator takes squares"),
+        (["--codec", "webp", "--stride", "9"], "--stride has no meaning for --network simulator"),
+        (["--codec", "webp", "--quality-metric", "psnr"], "--quality-metric has no meaning for --network simulator"),
+    ],
+)
+def test_what_a_simulator_refuses(simulator, folder, options, message):
+    assert message in simulator(*options, expect=2).stderr
     assert not (folder / "out/small.safetensors").exists()
 
 
