@@ -72,4 +72,9 @@ def encode(
 
 def default_network(backend: Backend) -> str:
     """The network for a backend: ``none`` before mozjpeg, whose trellis already does what ``shrink`` does."""
-    return NONE if "mozjpeg" in f"{backend.name} {backend.version()}" else DEFAULT
+    return NONE if searches_levels(backend) else DEFAULT
+
+
+def searches_levels(backend: Backend) -> bool:
+    """Whether a backend decides on JPEG's levels itself, as mozjpeg's trellis does, instead of rounding."""
+    return "mozjpeg" in f"{backend.name} {backend.version()}"

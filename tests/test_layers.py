@@ -16,9 +16,10 @@ LAYERS = {
     "inference": 2,
     "codecs": 3, "networks": 3, "pool": 3, "metrics": 3,
     "encoding": 4,
-    "evaluation": 5, "labeling": 5,
-    "training": 6,
-    "cli": 7, "__main__": 8,
+    "evaluation": 5, "labeling": 5, "judging": 5,
+    "training": 6, "selection": 6,
+    "refinement": 7,
+    "cli": 8, "__main__": 9,
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg"}
@@ -27,7 +28,7 @@ WHOLLY_HEAVY = {
     "kcompress.networks.kuchen", "kcompress.networks.rdo", "kcompress.pool.artifacts_network",
     "kcompress.pool.nonlocal_means", "kcompress.pool.blur",
     "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",
-    "kcompress.metrics.psnr_hvs_m",
+    "kcompress.metrics.psnr_hvs_m", "kcompress.refinement.levels",
 }  # fmt: skip
 
 

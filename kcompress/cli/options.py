@@ -49,12 +49,17 @@ Quality = Annotated[
 ]  # fmt: skip
 Network = Annotated[
     str | None,
-    typer.Option("--network", "-n", help="Preprocessor: none, shrink, kuchen or rdo. See doctor for what is installed. "
-                 "[default: shrink; none before mozjpeg]"),
+    typer.Option("--network", "-n", help="Preprocessor: none, shrink, kuchen or rdo; auto takes the one that measures "
+                 "best on each picture. See doctor for what is installed. [default: shrink; none before mozjpeg]"),
 ]  # fmt: skip
 Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda or cuda:N.")]
 Backend = Annotated[str, typer.Option(help="Encoder: auto, or a name that doctor shows.")]
 Strength = Annotated[float, typer.Option(help="Between the untouched picture (0) and the network's (1).")]
+Refine = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Steps of optimisation on each picture, judged by the real encoder: JPEG's "
+                 "decisions on coefficients (try 100; minutes a megapixel), elsewhere the strength (try 8)."),
+]  # fmt: skip
 Chroma = Annotated[ChromaName | None, typer.Option(help="Chroma sampling. WebP has 420 only. [default: 420]")]
 Effort = Annotated[
     int | None,

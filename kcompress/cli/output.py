@@ -59,16 +59,16 @@ def line(fields: Mapping[str, object]) -> None:
 
 
 @contextlib.contextmanager
-def progress(total: int, unit: str | None = None) -> Iterator[Progress]:
+def progress(total: int, unit: str | None = None, *, always: bool = False) -> Iterator[Progress]:
     """A bar for batches, on terminals only; lines that are said meanwhile go above it.
 
-    With a unit it also shows how many of them are done in a minute.
+    With a unit it also shows how many of them are done in a minute. A single one has a bar only with ``always``.
     """
     columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     if unit is not None:
         columns.append(_PerMinute(unit))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    shown = total > 1 and console.is_terminal
+    shown = (always or total > 1) and console.is_terminal
     with Progress(*columns, *times, console=console, disable=not shown, transient=True) as bar:
         yield bar
 

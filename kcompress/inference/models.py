@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kcompress.errors import WeightsError
 from kcompress.inference.engine import Engine, OnnxEngine, TorchEngine
@@ -10,6 +10,8 @@ from kcompress.inference.weights import Weights, open_shipped
 
 if TYPE_CHECKING:
     from torch import nn
+
+Module = TypeVar("Module", bound="nn.Module")
 
 
 def engine(weights: Weights, device: str, module: "Callable[[], type[nn.Module]]", threads: int = 0) -> Engine:
@@ -29,8 +31,17 @@ def engine(weights: Weights, device: str, module: "Callable[[], type[nn.Module]]
         if found.metadata.get("safetensors_sha256") != weights.digest():
             raise WeightsError(f"{weights.onnx} belongs to other weights than {weights.path.name}. Export it again.")
         return found
+    return TorchEngine(torch_module(weights, module()), device)
+
+
+def torch_module(weights: Weights, module: "type[Module]") -> "Module":
+    """The torch module of these weights, on the CPU.
+
+    Raises:
+        WeightsError: the weights do not fit the module.
+    """
     try:
-        built = module()(**weights.arguments)
+        built = module(**weights.arguments)
         built.load_state_dict(weights.tensors())
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -38,7 +49,7 @@ def engine(weights: Weights, device: str, module: "Callable[[], type[nn.Module]]
         raise WeightsError(
             f"{weights.path} does not fit the network {network} ({reason}). Give other weights."
         ) from error
-    return TorchEngine(built, device)
+    return built
 
 
 @lru_cache(maxsize=8)

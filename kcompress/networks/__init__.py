@@ -16,7 +16,7 @@ from kcompress.networks.shrink import Shrink
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DEFAULT", "NETWORKS", "NONE", "Network", "Preprocessor", "load", "shipped_weights"]
+__all__ = ["DEFAULT", "NETWORKS", "NONE", "Network", "Preprocessor", "load", "serving", "shipped_weights"]
 
 NONE = "none"
 DEFAULT = "shrink"
@@ -125,6 +125,19 @@ def shipped_weights(name: str, codec: str | None = None) -> Path:
         f"--network {name} has no weights for {codec or 'no certain codec'}: there are {', '.join(others)}. "
         "Take another --codec or --network, or give --weights."
     )
+
+
+def serving(codec: str) -> tuple[str, ...]:
+    """Networks that can stand before a codec as they came along, ``none`` included, in the order of the table."""
+    return tuple(name for name, network in NETWORKS.items() if not network.learned or _is_shipped(network, codec))
+
+
+def _is_shipped(network: Network, codec: str) -> bool:
+    try:
+        path = shipped_weights(network.name, codec)
+    except (UsageError, WeightsError):
+        return False
+    return not network.conditioned or weight_files.open_weights(path).metadata.get("codec") == _ALIKE.get(codec, codec)
 
 
 def _module(name: str) -> "type[nn.Module]":

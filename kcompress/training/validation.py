@@ -1,10 +1,12 @@
 """Validation with the real encoder: what a preprocessor saves, and what it costs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kcompress import judging
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
 from kcompress.evaluation.bd import NoBdRate, bd_rate
@@ -14,9 +16,6 @@ from kcompress.networks import Preprocessor
 
 SIDE = 768
 """Of what is looked at in a picture, its middle, at most: whole pictures would take longer than the training."""
-
-_LARGEST = 100.0
-"""Of a score."""
 
 Figures = dict[str, float | None]
 
@@ -53,12 +52,7 @@ class Judge:
         self.codec, self.quality = CODECS[codec], quality
         self.metrics = tuple(dict.fromkeys(metrics))
         self.encoder = self.codec.backend("auto")
-        scale = self.codec.quality
-        step = (scale.finest - scale.coarsest) / 10
-        low, high = sorted((scale.finest, scale.coarsest))
-        self.qualities = tuple(
-            dict.fromkeys(int(np.clip(round(quality + steps * step), low, high)) for steps in (-3, -1.5, 0, 1.2))
-        )
+        self.qualities = judging.qualities(self.codec.quality, quality, (-3, -1.5, 0, 1.2))
         self._cases = []
         for pixels in pictures:
             image, scorer = Image(_middle(pixels)), Scorer(_middle(pixels), self.metrics)
@@ -114,7 +108,9 @@ class Judge:
         encoded = encode(image, self.codec, self.codec.setting(quality), preprocessor, self.encoder.name)
         scores = scorer(decode(encoded.data).pixels)
         # Equal pictures have an infinite PSNR, whose changes are no numbers.
-        return _Point(len(encoded.data), encoded.bpp, {name: min(value, _LARGEST) for name, value in scores.items()})
+        return _Point(
+            len(encoded.data), encoded.bpp, {name: min(value, judging.LARGEST) for name, value in scores.items()}
+        )
 
 
 def _middle(pixels: Pixels) -> Pixels:
@@ -124,12 +120,8 @@ def _middle(pixels: Pixels) -> Pixels:
 
 
 def _slope(plain: Sequence[_Point], metric: str, sign: int) -> float:
-    """How ln(rate) of the plain codec rises with the score; 0 where it falls, which no score should be paid for."""
-    scores = np.array([sign * point.scores[metric] for point in plain])
-    rates = np.log([point.bpp for point in plain])
-    spread = float(((scores - scores.mean()) ** 2).sum())
-    slope = float(((scores - scores.mean()) * (rates - rates.mean())).sum()) / spread if spread else 0.0
-    return max(0.0, slope)
+    """How ln(rate) of the plain codec rises with the score."""
+    return judging.slope([sign * point.scores[metric] for point in plain], [math.log(point.bpp) for point in plain])
 
 
 def _mean_bd_rate(

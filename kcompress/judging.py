@@ -1,0 +1,166 @@
+"""The currency in which results of one codec are compared: ln(bytes), less what the scores are worth to it.
+
+A preprocessor that makes a file smaller and the picture worse has gained only if the codec itself would have had to
+give up more for as few bytes. What it would is read off the plain codec, on the very picture: the slope d ln(bytes) /
+d score between qualities around the one asked for. A difference of costs estimates the BD-rate, as a logarithm.
+"""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kcompress.codecs import Codec, Scale, decode
+from kcompress.encoding import encode
+from kcompress.errors import InputError
+from kcompress.images import Image, Pixels, keeping
+from kcompress.inference.tiling import Slices, tiles
+from kcompress.metrics import METRICS, Scorer
+from kcompress.setting import Setting
+
+WHOLE_PIXELS = 1 << 22
+"""Pictures up to this many pixels are scored whole: SSIMULACRA2 takes some 64 bytes a pixel."""
+
+CROP_SIDE = 512
+"""Pixels; of larger pictures crops of at most this side are scored, and their scores averaged."""
+
+CROPS = 16
+"""At most so many, spread evenly: as many pixels as of the largest picture that is scored whole."""
+
+LARGEST = 100.0
+"""Of a score: equal pictures have an infinite PSNR, which is no number to take differences of."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a file is worth.
+
+    Attributes:
+        size: bytes.
+        scores: by metric.
+        cost: against the plain codec at the same quality, as ln: -0.05 is worth about 5 % fewer bytes at equal scores.
+    """
+
+    size: int
+    scores: dict[str, float]
+    cost: float
+
+
+class Judge:
+    """Puts a cost on files of one picture.
+
+    Colours are those of the picture's profile, transparency lies over white. Of a picture above 4 megapixels the
+    scores are means over 16 crops of at most 512x512 pixels that lie on a fixed grid, so memory stays below 0.4 GB;
+    bytes are always those of the whole file.
+
+    Attributes:
+        plain: what the codec makes of the untouched picture.
+        slopes: by metric: d ln(bytes) / d score, where higher scores are better; 0 or above.
+        scores: by metric, of `plain`.
+    """
+
+    def __init__(
+        self, image: Image, codec: Codec, setting: Setting, weights: Mapping[str, float], backend: str = "auto"
+    ) -> None:
+        """Encode the untouched picture at three qualities, a tenth of the scale apart, and score the results.
+
+        Args:
+            image: as it is given to `encode`.
+            codec: that writes the files.
+            setting: of the files.
+            weights: of the metrics, keys of ``METRICS``; they add up to 1.
+            backend: of the codec.
+
+        Raises:
+            UnsupportedError: the picture is too small for a metric, or the codec cannot hold it.
+            MissingProgramError: a metric is not installed.
+            ProgramError: the encoder failed.
+        """
+        image = codec.accepted(image)
+        self._icc = image.icc
+        self._weights = dict(weights)
+        shown = self._shown(image)
+        self._crops = crops(image.height, image.width)
+        self._scorers = [Scorer(shown[crop], weights) for crop in self._crops]
+        files = {}
+        for quality in qualities(codec.quality, setting.quality, (-1, 0, 1)):
+            other = codec.setting(quality, setting.chroma, setting.effort, raw=setting.raw)
+            encoded = encode(image, codec, setting if quality == setting.quality else other, None, backend)
+            files[quality] = (encoded, self._scores(encoded.data))
+        self.plain, self.scores = files[setting.quality]
+        self._rate = math.log(len(self.plain.data))
+        rates = [math.log(len(encoded.data)) for encoded, _ in files.values()]
+        self.slopes = {
+            name: slope([_sign(name) * scores[name] for _, scores in files.values()], rates) for name in weights
+        }
+
+    def __call__(self, data: bytes) -> Judged:
+        """What a file that holds the picture is worth.
+
+        Raises:
+            InputError: it cannot be decoded, or holds a picture of another size.
+        """
+        scores = self.scores if data == self.plain.data else self._scores(data)
+        gained = math.fsum(
+            weight * self.slopes[name] * _sign(name) * (scores[name] - self.scores[name])
+            for name, weight in self._weights.items()
+        )
+        return Judged(len(data), scores, math.log(len(data)) - self._rate - gained)
+
+    def _scores(self, data: bytes) -> dict[str, float]:
+        shown = self._shown(decode(data))
+        found = [scorer(shown[crop]) for crop, scorer in zip(self._crops, self._scorers, strict=True)]
+        means = {name: float(np.mean([min(scores[name], LARGEST) for scores in found])) for name in self._weights}
+        # A bare stream has even sides: what it repeats is not scored.
+        return means
+
+    def _shown(self, image: Image) -> Pixels:
+        """(H, W, 3) sRGB over white."""
+        with contextlib.suppress(InputError):  # a profile that cannot be used: samples are taken as they are
+            image = keeping(replace(image, icc=self._icc), "none")
+        return image.on((255, 255, 255)).pixels
+
+
+def qualities(scale: Scale, quality: int, tenths: Sequence[float]) -> tuple[int, ...]:
+    """Qualities so many tenths of the scale away, finer for positive numbers; within the scale, each once."""
+    step = (scale.finest - scale.coarsest) / 10
+    low, high = sorted((scale.finest, scale.coarsest))
+    return tuple(dict.fromkeys(int(np.clip(round(quality + number * step), low, high)) for number in tenths))
+
+
+def slope(scores: Sequence[float], rates: Sequence[float]) -> float:
+    """By least squares, how a codec's ln(bytes) rises with its score (higher is better).
+
+    0 where it falls or the scores are all alike: no score should be paid for then.
+    """
+    found, paid = np.asarray(scores), np.asarray(rates)
+    found, paid = found - found.mean(), paid - paid.mean()
+    spread = float((found**2).sum())
+    return max(0.0, float((found * paid).sum()) / spread) if spread else 0.0
+
+
+def crops(height: int, width: int) -> list[Slices]:
+    """What is scored of a picture: all of it, or pieces on an even grid that have about its proportions."""
+    if height * width <= WHOLE_PIXELS:
+        return [(slice(0, height), slice(0, width))]
+    pieces = [tile.inner for tile in tiles(height, width, side=CROP_SIDE, halo=0, multiple=16)]
+    columns = sum(rows.start == 0 for rows, _ in pieces)
+    rows = len(pieces) // columns
+    down = min(rows, CROPS, max(1, round(math.sqrt(CROPS * rows / columns))))
+    across = min(columns, CROPS // down)
+    return [
+        pieces[_spread(row, down, rows) * columns + _spread(column, across, columns)]
+        for row in range(down)
+        for column in range(across)
+    ]
+
+
+def _spread(number: int, count: int, length: int) -> int:
+    """Of so many evenly spread over a length, where the one of this number lies."""
+    return (2 * number + 1) * length // (2 * count)
+
+
+def _sign(metric: str) -> int:
+    return 1 if METRICS[metric].direction == "higher" else -1

@@ -1,0 +1,214 @@
+"""Refinement: the decisions of a preprocessor, made better on the very picture, with the real encoder for a judge.
+
+Before plain libjpeg with 4:2:0 it is decisions on levels that are refined (`levels`), elsewhere the strength of the
+preprocessor (`strength`). Files are compared by `judging`, on a mix of metrics: by one alone the others would lose.
+What was there before is always a candidate, so the result is never worse than it by that measure.
+"""
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kcompress.codecs import Backend, Codec
+from kcompress.encoding import Encoded, encode, searches_levels
+from kcompress.errors import UnsupportedError
+from kcompress.images import Image
+from kcompress.inference import weights as weight_files
+from kcompress.inference.models import torch_module
+from kcompress.judging import Judge
+from kcompress.networks import Preprocessor, serving, shipped_weights
+from kcompress.networks.preprocessor import blended
+from kcompress.refinement.strength import following
+from kcompress.selection import Selection
+from kcompress.setting import Setting
+
+if TYPE_CHECKING:
+    from kcompress.networks.rdo import Rdo
+
+WEIGHTS = {"ssimulacra2": 0.5, "psnr-hvs-m": 0.25, "psnr": 0.25}
+"""Of the metrics by which files are compared."""
+
+JUDGED = 5
+"""Points of the descent at which the real encoder is asked."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much is done, of how much."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How a picture was refined.
+
+    Attributes:
+        of: ``levels``, ``strength``, or None where nothing could be refined.
+        steps: that were taken: of the descent, or strengths that were tried.
+        kept: the step whose result is kept; 0 for the file that was there before.
+        strength: that is kept, as a share of the preprocessor's own, where that was searched.
+        cost: of what is kept against the file that was there before, as ln: -0.05 is worth about 5 % of its bytes.
+        scores: by metric, of what is kept.
+        seconds: wall time.
+    """
+
+    of: str | None
+    steps: int
+    kept: int
+    strength: float | None
+    cost: float
+    scores: dict[str, float]
+    seconds: float
+
+
+Work = Generator[Progress, None, tuple[Encoded, Refinement]]
+
+
+def decides_on_levels(setting: Setting, backend: Backend) -> bool:
+    """Whether levels can be refined: libjpeg's own tables and rounding, and chroma of half the resolution."""
+    return setting.tables is not None and setting.chroma == "420" and not searches_levels(backend)
+
+
+def refinable(selection: Selection, setting: Setting, backend: Backend) -> Preprocessor | None:
+    """Whose work to refine after a selection: the winner's.
+
+    Where that is none, and there is but strength to refine, the best of the others': less of it may gain yet.
+    """
+    if selection.preprocessor is not None or decides_on_levels(setting, backend):
+        return selection.preprocessor
+    others = (candidate.preprocessor for candidate in selection.candidates)
+    return next((preprocessor for preprocessor in others if preprocessor is not None), None)
+
+
+def refined(
+    image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor | None, encoded: Encoded, *, steps: int,
+    weights: Path | None = None, backend: str = "auto", threads: int = 1,
+) -> Work:  # fmt: skip
+    """Refine what was encoded; yields progress and returns the best file, with how it came about.
+
+    The same input gives the same file, whatever ``threads`` is. A picture that is too small for the metrics, and
+    strength without a preprocessor, are left as they are, with a note.
+
+    Args:
+        image: the picture.
+        codec: that wrote the file.
+        setting: of the file.
+        preprocessor: to refine. Of one that knows the setting, levels are decided anew; what another one makes of the
+            picture is what is decided on.
+        encoded: the file that is there.
+        steps: of the descent on levels, or strengths to try at most; 1 or more.
+        weights: of ``rdo``, whose decisions are where levels start, in place of those that came along; without
+            any, they start from the rule that it is before training.
+        backend: of the codec.
+        threads: tiles of a picture to be worked on at a time.
+
+    Raises:
+        ProgramError: the encoder failed.
+        WeightsError: the weights do not fit.
+    """
+    start = time.perf_counter()
+    image = codec.accepted(image)
+    on_levels = decides_on_levels(setting, codec.backend(backend, image))
+    try:
+        judge = Judge(image, codec, setting, WEIGHTS, backend)
+    except UnsupportedError:
+        note = f"too small to be refined: {', '.join(WEIGHTS)} cannot judge it"
+        return _left(encoded, note, {}, start)
+    results = _Results(encoded, judge)
+    if on_levels:
+        yield from _levels(image, codec, setting, preprocessor, results, steps, weights, threads)
+    elif preprocessor is not None:
+        yield from _strength(image, codec, setting, preprocessor, results, steps)
+    else:
+        return _left(encoded, "nothing to refine: no preprocessor was taken", judge(encoded.data).scores, start)
+    refinement = Refinement(
+        "levels" if on_levels else "strength", results.steps, results.kept, results.strength,
+        results.best.cost - results.before.cost, results.best.scores, time.perf_counter() - start,
+    )  # fmt: skip
+    return results.encoded, refinement
+
+
+class _Results:
+    """The best file so far."""
+
+    def __init__(self, encoded: Encoded, judge: Judge) -> None:
+        self.first = self.encoded = encoded
+        self.judge = judge
+        self.before = self.best = judge(encoded.data)
+        self.steps = self.kept = 0
+        self.strength: float | None = None
+
+    def judged(self, encoded: Encoded, step: int, strength: float | None = None) -> float:
+        """The cost of one more file, which is kept if there is none better."""
+        judged = self.judge(encoded.data)
+        self.steps = max(self.steps, step)
+        if judged.cost < self.best.cost:
+            self.encoded, self.best, self.kept, self.strength = encoded, judged, step, strength
+        return judged.cost
+
+
+def _levels(
+    image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor | None, results: _Results, steps: int,
+    weights: Path | None, threads: int,
+) -> Iterator[Progress]:  # fmt: skip
+    from kcompress.refinement.levels import Exchange, Levels  # imports torch
+
+    judge, first = results.judge, results.first
+    picture = image if preprocessor is None or preprocessor.conditioned else preprocessor(image, setting)
+    exchange = Exchange(WEIGHTS, judge.slopes, judge.scores, judge.plain.bpp)
+    levels = Levels(image.pixels, picture.pixels, setting, _decider(weights, codec.name), exchange)
+    points = sorted({math.ceil(steps * number / JUDGED) for number in range(1, JUDGED + 1)})
+    total = len(levels) + len(points)
+    for done in levels.descend(points, threads):
+        yield Progress(done, total)
+    for number, step in enumerate(points, 1):
+        encoded = encode(image.with_pixels(levels.pixels(step)), codec, setting, None, first.backend)
+        named = replace(encoded, network=first.network, network_seconds=first.network_seconds, notes=first.notes)
+        results.judged(named, step)
+        yield Progress(len(levels) + number, total)
+
+
+def _strength(
+    image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor, results: _Results, steps: int
+) -> Iterator[Progress]:
+    first = results.first
+    start = time.perf_counter()
+    changed = preprocessor(image, setting).pixels.astype(np.float32)
+    seconds = time.perf_counter() - start
+    tried = 0
+
+    def cost(strength: float) -> float:
+        pixels = blended(image.pixels, changed, strength)
+        encoded = encode(image.with_pixels(pixels), codec, setting, None, first.backend)
+        named = replace(encoded, network=preprocessor.name, network_seconds=seconds, notes=first.notes)
+        return results.judged(named, tried, strength)
+
+    plain = replace(results.judge.plain, notes=first.notes)
+    costs = {0.0: results.judged(plain, 0, 0.0), 1.0: cost(1.0)}
+    for tried in range(1, steps + 1):
+        strength = following(costs)
+        if strength is None:
+            break
+        costs[strength] = cost(strength)
+        yield Progress(tried, steps)
+
+
+def _decider(weights: Path | None, codec: str) -> "Rdo":
+    from kcompress.networks.rdo import Rdo  # imports torch
+
+    if weights is None and "rdo" not in serving(codec):
+        return Rdo()
+    found = weight_files.open_weights(weights or shipped_weights("rdo", codec), "rdo")
+    return torch_module(found, Rdo)
+
+
+def _left(encoded: Encoded, note: str, scores: dict[str, float], start: float) -> tuple[Encoded, Refinement]:
+    encoded = replace(encoded, notes=(*encoded.notes, note))
+    return encoded, Refinement(None, 0, 0, None, 0.0, scores, time.perf_counter() - start)

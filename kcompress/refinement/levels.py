@@ -1,0 +1,221 @@
+"""Refinement of JPEG's levels: which quantised coefficients of this very picture are worth their bits.
+
+Every AC coefficient whose level is not zero gets a logit of its own: the odds that its level falls by one. They start
+from the decisions of the network ``rdo`` and descend the cost of what a simulated libjpeg makes of levels drawn from
+them, in the currency of `judging`. The gradient is that of the probabilities, as in the training of that network.
+Decisions are realised by pixels that any libjpeg quantises to the levels decided on (`networks.rdo.Rdo.change`).
+
+A large picture is worked on by tiles. A tile sees some of its neighbours' pixels and decides on them too, as context;
+what it says of its own is kept. Decisions belong to MCUs and tiles are made of whole ones, so there are no seams.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from kcompress.images import Pixels
+from kcompress.inference.tiling import Tile, batch, tiles
+from kcompress.networks.condition import condition
+from kcompress.networks.rdo import MCU, Decisions, Rdo
+from kcompress.setting import Setting
+from kcompress.training.proxies.jpeg import Blocks, Jpeg, bits_per_pixel
+from kcompress.training.rdo.recipe import SCORES
+
+TILE_SIDE = 256
+"""Pixels of a tile, at most, without what surrounds it: its planes stay in the processor's cache."""
+
+HALO = 16
+"""Pixels seen beyond each side of a tile: one MCU, the neighbour into which chroma's interpolation reaches."""
+
+RATE = 0.15
+"""Of Adam, at the start; half a cosine brings it down to a tenth."""
+
+_FALLS, _STAYS = 1.0, -1.5
+"""Logits to start from: a level that shall fall does so in 73 of 100 draws, another in 18."""
+
+_DECIBELS = frozenset({"psnr", "psnr-hvs-m"})
+
+_NEVER = -1e3
+"""Scores below it are of levels that must stay."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What the scores are worth, see `judging`.
+
+    Attributes:
+        weights: by score, a key of ``SCORES``.
+        slopes: by score, d ln(bytes) / d score of the plain codec on the whole picture.
+        scores: by score, of the plain codec's file of the whole picture.
+        bpp: bits per pixel of that file.
+    """
+
+    weights: Mapping[str, float]
+    slopes: Mapping[str, float]
+    scores: Mapping[str, float]
+    bpp: float
+
+    def cost(self, bpp: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+        """What a tile adds to the cost of the picture, by its share of the pixels; (N,) as its arguments.
+
+        To first order, around the plain file: bits count as part of the picture's, not of the tile's, and a score in
+        decibels by what its error adds to the picture's. So bits go where they help the picture most.
+        """
+        total = bpp / self.bpp
+        for name, weight in self.weights.items():
+            score = scores[name]
+            if name in _DECIBELS:
+                score = -10 / math.log(10) * 10 ** ((self.scores[name] - score) / 10)
+            total = total - weight * self.slopes[name] * score
+        return total
+
+
+class Levels:
+    """The decisions on one picture, at several points of their descent."""
+
+    def __init__(self, original: Pixels, picture: Pixels, setting: Setting, network: Rdo, exchange: Exchange) -> None:
+        """Nothing is computed yet.
+
+        Args:
+            original: (H, W, 3) that scores are held against.
+            picture: (H, W, 3) whose levels are decided on: the same, or what a preprocessor made of it.
+            setting: of JPEG, with tables, 4:2:0.
+            network: whose decisions are where to start.
+            exchange: what the scores are worth.
+        """
+        self._original, self._picture = original, picture
+        self._network = network.eval()
+        self._condition = torch.from_numpy(condition(setting))
+        self._exchange = exchange
+        self._tiles = list(tiles(*original.shape[:2], side=TILE_SIDE, halo=HALO, multiple=MCU))
+        self._found: dict[int, dict[int, NDArray[np.uint8]]] = {}
+
+    def __len__(self) -> int:
+        """Tiles."""
+        return len(self._tiles)
+
+    def descend(self, steps: Sequence[int], threads: int = 1) -> Iterator[int]:
+        """Optimise every tile; the result is the same whatever ``threads`` is.
+
+        Args:
+            steps: after which decisions are kept, ascending; the last one ends the descent.
+            threads: tiles at a time.
+
+        Yields:
+            How many tiles are done.
+        """
+        pool = ThreadPoolExecutor(threads)
+        try:
+            running = {pool.submit(self._optimised, number, steps): number for number in range(len(self._tiles))}
+            for done, future in enumerate(as_completed(running), 1):
+                self._found[running[future]] = future.result()
+                yield done
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody wants the rest
+
+    def pixels(self, step: int) -> Pixels:
+        """(H, W, 3) that encode to the levels decided on after a step."""
+        result = np.empty_like(self._picture)
+        with torch.inference_mode():
+            for number, tile in enumerate(self._tiles):
+                shown = _padded(self._picture[tile.inner])
+                decisions = self._network.decide(shown, self._condition)
+                falls = _unpacked_bits(self._found[number][step], decisions.scores)
+                changed = shown + self._network.change(decisions, falls, self._condition)
+                height, width = result[tile.inner].shape[:2]
+                levels = (changed[0, :, :height, :width] * 255).round().clamp(0, 255).byte()
+                result[tile.inner] = levels.permute(1, 2, 0).numpy()
+        return result
+
+    def _optimised(self, number: int, steps: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+        """Decisions on a tile's own MCUs by step, as bits."""
+        tile = self._tiles[number]
+        original, shown = _padded(self._original[tile.outer]), _padded(self._picture[tile.outer])
+        with torch.no_grad():
+            decisions = self._network.decide(shown, self._condition)
+        descent = _Descent(original, decisions, self._condition, self._exchange, steps[-1], number)
+        kept = {}
+        for step in range(1, steps[-1] + 1):
+            descent.step(step)
+            if step in steps:
+                kept[step] = _packed_bits(descent.falls()[_own(tile)])
+        return kept
+
+
+class _Descent:
+    """The optimisation of one tile."""
+
+    def __init__(
+        self, original: Tensor, decisions: Decisions, condition: Tensor, exchange: Exchange, last: int, seed: int
+    ) -> None:
+        self._original, self._size = original, original.shape[-2:]
+        self._levels = decisions.levels
+        self._sign = self._levels.sign()
+        self._free = decisions.scores > _NEVER
+        start = torch.where(decisions.scores[self._free] > 0, _FALLS, _STAYS)
+        self._logits = start.requires_grad_()
+        self._optimiser = torch.optim.Adam([self._logits], lr=RATE, betas=(0.9, 0.99))
+        self._random = torch.Generator().manual_seed(seed)
+        self._codec = Jpeg(condition[:, :128].view(-1, 2, 8, 8))
+        self._exchange = exchange
+        self._last = last
+
+    def step(self, number: int) -> None:
+        """One step, from number 1 on."""
+        self._optimiser.param_groups[0]["lr"] = RATE * (0.55 + 0.45 * math.cos(math.pi * (number - 1) / self._last))
+        chance = torch.sigmoid(self._logits)
+        drawn = (torch.rand(chance.shape, generator=self._random) < chance).float()
+        levels, path = self._fallen(drawn), self._fallen(chance)
+        bpp = bits_per_pixel(_blocks(levels, self._size), _blocks(path, self._size))
+        decoded = self._codec.decoded(_blocks(levels + (path - path.detach()), self._size))
+        scores = {name: SCORES[name](self._original, decoded) for name in self._exchange.weights}
+        cost = self._exchange.cost(bpp, scores)
+        self._optimiser.zero_grad()
+        torch.autograd.backward(cost.sum(), inputs=[self._logits])
+        self._optimiser.step()
+
+    def falls(self) -> Tensor:
+        """(1, 384, H / 16, W / 16): 1 where a level is likelier to fall than not."""
+        return torch.zeros_like(self._levels).masked_scatter(self._free, (self._logits.detach() > 0).float())
+
+    def _fallen(self, falls: Tensor) -> Tensor:
+        """Levels of which those that are free have fallen so far, 0..1."""
+        return self._levels - self._sign * torch.zeros_like(self._levels).masked_scatter(self._free, falls)
+
+
+def _own(tile: Tile) -> tuple[slice, ...]:
+    """Where a tile's own MCUs lie among those that it sees."""
+    rows, columns = (slice(part.start // MCU, -(-part.stop // MCU)) for part in tile.within)
+    return slice(None), slice(None), rows, columns
+
+
+def _packed_bits(falls: Tensor) -> NDArray[np.uint8]:
+    """Decisions on large pictures, several times over, would not fit into memory as numbers."""
+    return np.packbits(falls.bool().numpy())
+
+
+def _unpacked_bits(bits: NDArray[np.uint8], like: Tensor) -> Tensor:
+    return torch.from_numpy(np.unpackbits(bits, count=like.numel())).float().view_as(like)
+
+
+def _padded(pixels: Pixels) -> Tensor:
+    """(H, W, 3) 0..255 as (1, 3, ...) 0..1 of whole MCUs; the last row and column fill it up, as libjpeg does."""
+    height, width = pixels.shape[:2]
+    return torch.from_numpy(batch(np.pad(pixels, [(0, -height % MCU), (0, -width % MCU), (0, 0)], mode="edge")))
+
+
+def _blocks(packed: Tensor, size: Sequence[int]) -> Blocks:
+    """Levels as the network packs them, (N, 384, H / 16, W / 16), as the codec has them."""
+    count = packed.shape[0]
+    parts = ((F.pixel_shuffle(packed[:, :256], 2), 1), (packed[:, 256:], 2))
+    luma, chroma = (
+        part.reshape(count, channels, 8, 8, *part.shape[-2:]).permute(0, 1, 4, 5, 2, 3) for part, channels in parts
+    )
+    return Blocks(luma, chroma, int(size[0]), int(size[1]))

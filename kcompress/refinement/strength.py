@@ -1,0 +1,24 @@
+"""Refinement of a preprocessor's strength: a search between the untouched picture and the preprocessed one."""
+
+import itertools
+from collections.abc import Mapping
+
+NARROWEST = 1 / 32
+"""Of the gaps beside the best strength: between closer ones no gain is left that could be measured."""
+
+
+def following(costs: Mapping[float, float]) -> float | None:
+    """The strength to try next: the middle of the wider of the two gaps beside the best one so far.
+
+    Args:
+        costs: by strength, of 0 and 1 at least; the lower the better.
+
+    Returns:
+        A strength between 0 and 1, or None where both gaps are narrow: the search is over.
+    """
+    known = sorted(costs)
+    # Of equals the weakest: what gains nothing had better change nothing.
+    at = known.index(min(known, key=lambda strength: (costs[strength], strength)))
+    around = known[max(0, at - 1) : at + 2]
+    low, high = max(itertools.pairwise(around), key=lambda gap: gap[1] - gap[0])
+    return (low + high) / 2 if high - low > NARROWEST else None

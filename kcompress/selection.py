@@ -1,0 +1,104 @@
+"""Selection: one picture through several preprocessors and through none, and what measures best is kept."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kcompress.codecs import Codec
+from kcompress.encoding import Encoded, default_network, encode
+from kcompress.errors import UnsupportedError
+from kcompress.images import Image
+from kcompress.judging import Judge
+from kcompress.networks import NONE, Preprocessor
+from kcompress.setting import Setting
+
+METRIC = "ssimulacra2"
+"""By which preprocessors are compared."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one preprocessor made of the picture.
+
+    Attributes:
+        network: its name, or ``none``.
+        size: of the file, bytes.
+        score: SSIMULACRA2, of the file against the original.
+        cost: against the plain codec, as ln; see `judging.Judged`.
+        preprocessor: itself.
+    """
+
+    network: str
+    size: int
+    score: float
+    cost: float
+    preprocessor: Preprocessor | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen.
+
+    Attributes:
+        encoded: the file that is kept.
+        preprocessor: that was before it.
+        candidates: all that were tried, best first; none where the picture cannot be judged.
+        seconds: wall time of everything.
+    """
+
+    encoded: Encoded
+    preprocessor: Preprocessor | None
+    candidates: tuple[Candidate, ...]
+    seconds: float
+
+
+def select(
+    image: Image, codec: Codec, setting: Setting, preprocessors: Sequence[Preprocessor | None], backend: str = "auto"
+) -> Selection:
+    """Encode a picture with every preprocessor and with none, and keep the file of the lowest cost.
+
+    The cost is ln(bytes) less what the plain codec would pay for the change of SSIMULACRA2, by its own slope on this
+    picture: see `judging`. So what is kept is never worse than the plain codec's file, by that measure. Of equals the
+    plain codec's is taken, then the first. A picture that is too small for SSIMULACRA2 gets the codec's default
+    preprocessor, if it is among them, or else none, and a note.
+
+    Args:
+        image: the picture.
+        codec: that writes the files.
+        setting: of the files.
+        preprocessors: to try; None, for none of them, is tried whether it is there or not.
+        backend: of the codec.
+
+    Raises:
+        UnsupportedError: the codec cannot hold the picture.
+        ProgramError: no encoder is there, or it failed.
+    """
+    start = time.perf_counter()
+    image = codec.accepted(image)
+    try:
+        judge = Judge(image, codec, setting, {METRIC: 1.0}, backend)
+    except UnsupportedError:
+        return _default(image, codec, setting, preprocessors, backend, start)
+    best, lowest = judge.plain, 0.0
+    candidates = [Candidate(NONE, len(best.data), judge.scores[METRIC], 0.0, None)]
+    for preprocessor in preprocessors:
+        if preprocessor is None:
+            continue
+        encoded = encode(image, codec, setting, preprocessor, backend)
+        judged = judge(encoded.data)
+        candidates.append(Candidate(preprocessor.name, judged.size, judged.scores[METRIC], judged.cost, preprocessor))
+        if judged.cost < lowest:
+            best, lowest = encoded, judged.cost
+    candidates.sort(key=lambda candidate: candidate.cost)  # stable: of equals the first stays before
+    return Selection(best, candidates[0].preprocessor, tuple(candidates), time.perf_counter() - start)
+
+
+def _default(
+    image: Image, codec: Codec, setting: Setting, preprocessors: Sequence[Preprocessor | None], backend: str,
+    start: float,
+) -> Selection:  # fmt: skip
+    name = default_network(codec.backend(backend, image))
+    preprocessor = next((known for known in preprocessors if known is not None and known.name == name), None)
+    encoded = encode(image, codec, setting, preprocessor, backend)
+    note = f"too small for SSIMULACRA2, by which --network auto chooses: {encoded.network} was taken"
+    return Selection(replace(encoded, notes=(*encoded.notes, note)), preprocessor, (), time.perf_counter() - start)
