@@ -126,7 +126,7 @@ def train(
     others: dict[str, Mapping[str, object]] = {
         "kuchen": {"--quality-metric": quality_metric, "--jobs": jobs},
         "rdo": of_labels,
-        "simulator": {**of_labels, "--quality-metric": quality_metric},
+        "simulator": {**of_labels, "--start": None, "--quality-metric": quality_metric},
     }
     _refused(others[network], network)
     training: Training | RdoTraining | SimulatorTraining
@@ -134,7 +134,7 @@ def train(
         training = _from_labels(source, known, codec, dataset, epochs, schedule, start, _size(patch), stride, device)
         name, main = f"kuchen-{training.labels.codec}", training.accelerator.is_main_process
     elif network == "simulator":
-        training = _of_codec(source, known, codec, _size(patch), device, jobs or options.cores())
+        training = _of_codec(source, known, codec, start, _size(patch), device, jobs or options.cores())
         name, main = f"simulator-{training.recipe.codec}", True
     else:
         training = _from_photos(source, known, codec, _size(patch), quality_metric, device, jobs or options.cores())
@@ -217,10 +217,11 @@ def _from_photos(
 
 
 def _of_codec(
-    source: Path, given: dict[str, Any], codec: options.CodecName | None, size: tuple[int, int] | None, device: str,
-    jobs: int,
+    source: Path, given: dict[str, Any], codec: options.CodecName | None, start: Path | None,
+    size: tuple[int, int] | None, device: str, jobs: int,
 ) -> "SimulatorTraining":  # fmt: skip
     from kcompress.dataset import DataSet
+    from kcompress.inference.weights import open_weights
     from kcompress.training.simulator.recipe import RANGES, SimulatorRecipe
     from kcompress.training.simulator.training import SimulatorTraining
 
@@ -231,9 +232,12 @@ def _of_codec(
         if size[0] != size[1] or size[0] < 16:
             raise UsageError(f"--patch {size[0]}x{size[1]}: a simulator takes squares of at least 16 pixels.")
         given["side"] = size[0]
+    begun = open_weights(start, "simulator") if start else None
+    if begun:
+        given["start"] = f"{begun.name} {begun.digest()}"
     recipe = SimulatorRecipe(codec.value, *RANGES[codec.value], **given)
     recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
-    return SimulatorTraining(DataSet(str(source)), recipe, Path(), jobs)
+    return SimulatorTraining(DataSet(str(source)), recipe, Path(), jobs, begun)
 
 
 def _alone_on_the_cpu(network: str, device: str) -> None:

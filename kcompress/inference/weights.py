@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kcompress
+from kcompress import storage
 from kcompress.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -122,12 +123,12 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
 
 def write_tensors(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any]) -> Weights:
     """Write weights and card of a trained network, ``stem`` without suffix: all that a training of others needs."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     complete = {"format": FORMAT, "version": kcompress.__version__, **metadata}
     path = stem.with_suffix(".safetensors")
-    module = module.cpu().eval()
-    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path, complete)
+    state = {key: value.contiguous() for key, value in module.cpu().eval().state_dict().items()}
+    storage.write(str(path), save(state, complete))
     stem.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     return Weights(path, complete)
 

@@ -1,9 +1,10 @@
 """What the models that ship do on pictures they were not trained on; the figures go into their cards.
 
-``python -m kcompress.training.measure ar PICTURES`` and ``... vqscore PICTURES``.
+``python -m kcompress.training.measure ar PICTURES``, ``... vqscore PICTURES``, ``... simulator PICTURES --codec webp``.
 """
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -15,14 +16,19 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from kcompress.dataset import DataSet
 from kcompress.images import Pixels, comparable
 from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
 from kcompress.metrics.psnr import psnr
 from kcompress.pool import filter_named
 from kcompress.training.distortions import Distortion, compression, through
+from kcompress.training.proxies.learned import shipped
 from kcompress.training.publishing import described
 from kcompress.training.quality_data import KINDS, distorted
+from kcompress.training.simulator.accuracy import accuracy, exact_jpeg
+from kcompress.training.simulator.pairs import all_encoded
+from kcompress.training.simulator.recipe import RANGES, SimulatorRecipe
 from kcompress.training.vqscore import correlation
 from kcompress.workers import one_thread
 
@@ -142,6 +148,32 @@ def vqscore(pictures: Pictures, data: About = "", jobs: int = 2, seed: int = 1) 
             "mean_scores": {str(q): round(float(s), 1) for q, s in zip(LADDER, climbs.mean(axis=0), strict=True)},
         },
         "clean_pictures": {"mean": round(float(clean.mean()), 1), "least": round(float(clean.min()), 1)},
+    })  # fmt: skip
+
+
+@app.command()
+def simulator(
+    pictures: Pictures,
+    codec: Annotated[str, typer.Option(help="Whose simulator.")],
+    data: About = "",
+    jobs: int = 2,
+    seed: int = 1,
+) -> None:
+    """Agreement of a codec's simulator with its real encoder; beside JPEG's, that of the exact proxy."""
+    if codec not in RANGES:
+        raise typer.BadParameter(f"--codec {codec}: allowed are {', '.join(RANGES)}")
+    low, high = RANGES[codec]
+    recipe = SimulatorRecipe(codec, low, high, side=256, seed=seed)
+    photos = DataSet(str(pictures))
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = all_encoded(photos, photos.names(), 8, recipe, Path(folder), jobs)
+    figures = {"simulator": accuracy(shipped(codec), pairs, codec)}
+    if codec == "jpeg":
+        figures["exact"] = accuracy(exact_jpeg, pairs, codec)
+    _note(f"simulator-{codec}", {
+        "pictures": described(f"{len(photos.names())} lossless pictures", data),
+        "patches": f"{len(pairs.bpp)} of 256x256 in {recipe.versions} versions, qualities {low}..{high} at random",
+        **{name: {part: round(value, 4) for part, value in found.items()} for name, found in figures.items()},
     })  # fmt: skip
 
 

@@ -1,11 +1,12 @@
 """How close a simulator comes to the codec: figures over patches in several versions."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kcompress.codecs import CODECS
 from kcompress.training.proxies.jpeg import Jpeg, standard_steps
 from kcompress.training.simulator.pairs import Batch, Pairs, batch
 
@@ -66,17 +67,11 @@ def accuracy(proxy: Proxy, pairs: Pairs, codec: str) -> dict[str, float]:
     }
 
 
-def exact_jpeg(qualities: Mapping[float, int]) -> Proxy:
-    """The proxy of ``proxies.jpeg`` in the form of a simulator.
-
-    Args:
-        qualities: by coarseness.
-    """
-
-    def proxy(pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
-        return Jpeg(standard_steps(qualities[round(float(value), 3)] for value in coarseness))(pictures)
-
-    return proxy
+def exact_jpeg(pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
+    """The proxy of ``proxies.jpeg`` in the form of a simulator."""
+    scale = CODECS["jpeg"].quality
+    qualities = [round(scale.finest + float(value) * (scale.coarsest - scale.finest)) for value in coarseness]
+    return Jpeg(standard_steps(qualities))(pictures)
 
 
 def _all(pairs: Pairs, codec: str) -> Iterator[Batch]:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -98,6 +99,18 @@ def encoded(
     if not parts:
         raise InputError(f"{dataset.location} has no picture of {recipe.side} pixels a side. Give larger ones.")
     return Pairs(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def all_encoded(
+    dataset: DataSet, names: Sequence[str], each: int, recipe: SimulatorRecipe, folder: Path, jobs: int
+) -> Pairs:
+    """What `encoded` returns, for those who do not want to see its progress."""
+    events = encoded(dataset, names, each, recipe, folder, jobs)
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return cast(Pairs, end.value)
 
 
 def batches(pairs: Pairs, recipe: SimulatorRecipe, first: int = 0) -> Iterator[Batch]:

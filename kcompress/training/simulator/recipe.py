@@ -30,6 +30,7 @@ class SimulatorRecipe:
         validation_pictures: held-out pictures to validate with, at most.
         split: share of the pictures to train on, drawn by their sha256; the others are held out.
         seed: of patches, versions and weights.
+        start: weights that the training starts from, as ``name sha256``; empty for none.
     """
 
     codec: str
@@ -51,3 +52,4 @@ class SimulatorRecipe:
     validation_pictures: int = 12
     split: float = 0.95
     seed: int = 0
+    start: str = ""

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet, digest, is_held_out
-from kcompress.errors import InputError
+from kcompress.errors import InputError, UsageError
+from kcompress.inference.weights import Weights
 from kcompress.training.log import BEST, Entry, Log
 from kcompress.training.loop import Prepared, Step, Validation
 from kcompress.training.proxies.learned import NETWORK, Simulator
@@ -63,6 +64,7 @@ class SimulatorTraining:
         recipe: how.
         folder: for checkpoints, state, log, and the encoded patches.
         jobs: processes that encode.
+        start: weights to begin with, of this codec or another.
         entries: of the log.
         held_out: number of pictures that are validated with.
         trained_on: number of pictures.
@@ -73,6 +75,7 @@ class SimulatorTraining:
     recipe: SimulatorRecipe
     folder: Path
     jobs: int = 1
+    start: Weights | None = None
     entries: list[Entry] = field(default_factory=list)
     held_out: int = 0
     trained_on: int = 0
@@ -92,7 +95,7 @@ class SimulatorTraining:
         begin(self.folder, resume=resume)
         kept, judged = self._split()
         torch.manual_seed(self.recipe.seed)
-        model = Errors(Simulator(self.recipe.width, self.recipe.depth), self.recipe.difference)
+        model = Errors(self._simulator(), self.recipe.difference)
         average = averaged(model)
         optimiser = torch.optim.AdamW(model.parameters(), self.recipe.learning_rate, weight_decay=1e-4)
         done, best = 0, math.inf
@@ -162,6 +165,22 @@ class SimulatorTraining:
             "on_held_out_patches": {name: round(value, 4) for name, value in best.scores.items()},
         }
         return publish(output, module, {"width": recipe.width, "depth": recipe.depth}, card, graph=False)
+
+    def _simulator(self) -> Simulator:
+        """The networks before the first step.
+
+        Raises:
+            UsageError: the weights to begin with are of other sizes.
+        """
+        simulator = Simulator(self.recipe.width, self.recipe.depth)
+        if self.start is not None:
+            if self.start.arguments != {"width": self.recipe.width, "depth": self.recipe.depth}:
+                raise UsageError(
+                    f"--start: {self.start.path} has width {self.start.arguments['width']}, not {self.recipe.width}. "
+                    "Give others, or another --width."
+                )
+            simulator.load_state_dict(self.start.tensors())
+        return simulator
 
     def _split(self) -> tuple[list[str], list[str]]:
         """Names of the pictures to train on, and of some that are held out.
