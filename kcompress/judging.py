@@ -59,6 +59,8 @@ class Judge:
         plain: what the codec makes of the untouched picture.
         slopes: by metric: d ln(bytes) / d score, where higher scores are better; 0 or above.
         scores: by metric, of `plain`.
+        floor: by metric, the plain codec's score a tenth of the scale coarser, which is as far as the slopes were
+            measured; None at the coarse end of the scale.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Judge:
             encoded = encode(image, codec, setting if quality == setting.quality else other, None, backend)
             files[quality] = (encoded, self._scores(encoded.data))
         self.plain, self.scores = files[setting.quality]
+        coarser = next(iter(files))
+        self.floor = None if coarser == setting.quality else files[coarser][1]
         self._rate = math.log(len(self.plain.data))
         rates = [math.log(len(encoded.data)) for encoded, _ in files.values()]
         self.slopes = {

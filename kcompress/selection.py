@@ -25,6 +25,7 @@ class Candidate:
         size: of the file, bytes.
         score: SSIMULACRA2, of the file against the original.
         cost: against the plain codec, as ln; see `judging.Judged`.
+        eligible: its score is not below the plain codec's a tenth of the quality scale coarser.
         preprocessor: itself.
     """
 
@@ -32,6 +33,7 @@ class Candidate:
     size: int
     score: float
     cost: float
+    eligible: bool
     preprocessor: Preprocessor | None
 
 
@@ -42,7 +44,8 @@ class Selection:
     Attributes:
         encoded: the file that is kept.
         preprocessor: that was before it.
-        candidates: all that were tried, best first; none where the picture cannot be judged.
+        candidates: all that were tried, best first, those that are not eligible last; none where the picture
+            cannot be judged.
         seconds: wall time of everything.
     """
 
@@ -58,8 +61,10 @@ def select(
     """Encode a picture with every preprocessor and with none, and keep the file of the lowest cost.
 
     The cost is ln(bytes) less what the plain codec would pay for the change of SSIMULACRA2, by its own slope on this
-    picture: see `judging`. So what is kept is never worse than the plain codec's file, by that measure. Of equals the
-    plain codec's is taken, then the first. A picture that is too small for SSIMULACRA2 gets the codec's default
+    picture: see `judging`. So what is kept is never worse than the plain codec's file, by that measure. Nor does it
+    score lower than the plain codec would a tenth of its scale coarser: a slope says nothing about pictures that are
+    much worse, and the quality that was asked for is to be there. Of equals the plain codec's is taken, then the
+    first. A picture that is too small for SSIMULACRA2 gets the codec's default
     preprocessor, if it is among them, or else none, and a note.
 
     Args:
@@ -79,17 +84,19 @@ def select(
         judge = Judge(image, codec, setting, {METRIC: 1.0}, backend)
     except UnsupportedError:
         return _default(image, codec, setting, preprocessors, backend, start)
-    best, lowest = judge.plain, 0.0
-    candidates = [Candidate(NONE, len(best.data), judge.scores[METRIC], 0.0, None)]
+    best = judge.plain
+    candidates = [Candidate(NONE, len(best.data), judge.scores[METRIC], 0.0, True, None)]
     for preprocessor in preprocessors:
         if preprocessor is None:
             continue
         encoded = encode(image, codec, setting, preprocessor, backend)
         judged = judge(encoded.data)
-        candidates.append(Candidate(preprocessor.name, judged.size, judged.scores[METRIC], judged.cost, preprocessor))
-        if judged.cost < lowest:
-            best, lowest = encoded, judged.cost
-    candidates.sort(key=lambda candidate: candidate.cost)  # stable: of equals the first stays before
+        score = judged.scores[METRIC]
+        eligible = judge.floor is None or score >= judge.floor[METRIC]
+        if eligible and judged.cost < min(each.cost for each in candidates if each.eligible):
+            best = encoded
+        candidates.append(Candidate(preprocessor.name, judged.size, score, judged.cost, eligible, preprocessor))
+    candidates.sort(key=lambda each: (not each.eligible, each.cost))  # stable: of equals the first stays before
     return Selection(best, candidates[0].preprocessor, tuple(candidates), time.perf_counter() - start)
 
 

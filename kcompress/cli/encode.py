@@ -405,6 +405,7 @@ def _searched(done: _Done) -> dict[str, object]:
                 "bytes": each.size,
                 "ssimulacra2": round(each.score, 4),
                 "cost": round(each.cost, 6),
+                "eligible": each.eligible,
             }
             for each in done.selection.candidates
         ]

@@ -83,7 +83,7 @@ def refinable(selection: Selection, setting: Setting, backend: Backend) -> Prepr
     """
     if selection.preprocessor is not None or decides_on_levels(setting, backend):
         return selection.preprocessor
-    others = (candidate.preprocessor for candidate in selection.candidates)
+    others = (candidate.preprocessor for candidate in selection.candidates if candidate.eligible)
     return next((preprocessor for preprocessor in others if preprocessor is not None), None)
 
 
@@ -158,12 +158,11 @@ def _levels(
     image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor | None, results: _Results, steps: int,
     weights: Path | None, threads: int,
 ) -> Iterator[Progress]:  # fmt: skip
-    from kcompress.refinement.levels import Exchange, Levels  # imports torch
+    from kcompress.refinement.levels import Levels  # imports torch
 
-    judge, first = results.judge, results.first
+    first = results.first
     picture = image if preprocessor is None or preprocessor.conditioned else preprocessor(image, setting)
-    exchange = Exchange(WEIGHTS, judge.slopes, judge.scores, judge.plain.bpp)
-    levels = Levels(image.pixels, picture.pixels, setting, _decider(weights, codec.name), exchange)
+    levels = Levels(image.pixels, picture.pixels, setting, _decider(weights, codec.name), WEIGHTS)
     points = sorted({math.ceil(steps * number / JUDGED) for number in range(1, JUDGED + 1)})
     total = len(levels) + len(points)
     for done in levels.descend(points, threads):

@@ -2,8 +2,9 @@
 
 Every AC coefficient whose level is not zero gets a logit of its own: the odds that its level falls by one. They start
 from the decisions of the network ``rdo`` and descend the cost of what a simulated libjpeg makes of levels drawn from
-them, in the currency of `judging`. The gradient is that of the probabilities, as in the training of that network.
-Decisions are realised by pixels that any libjpeg quantises to the levels decided on (`networks.rdo.Rdo.change`).
+them: ln(rate) less what the plain codec would pay for the scores, by its own slope on the same pixels. The gradient is
+that of the probabilities, as in the training of that network. Decisions are realised by pixels that any libjpeg
+quantises to the levels decided on (`networks.rdo.Rdo.change`).
 
 A large picture is worked on by tiles. A tile sees some of its neighbours' pixels and decides on them too, as context;
 what it says of its own is kept. Decisions belong to MCUs and tiles are made of whole ones, so there are no seams.
@@ -12,7 +13,6 @@ what it says of its own is kept. Decisions belong to MCUs and tiles are made of 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from kcompress.inference.tiling import Tile, batch, tiles
 from kcompress.networks.condition import condition
 from kcompress.networks.rdo import MCU, Decisions, Rdo
 from kcompress.setting import Setting
-from kcompress.training.proxies.jpeg import Blocks, Jpeg, bits_per_pixel
+from kcompress.training.proxies.jpeg import Blocks, Jpeg, bits_per_pixel, standard_steps
 from kcompress.training.rdo.recipe import SCORES
 
 TILE_SIDE = 256
@@ -35,52 +35,24 @@ HALO = 16
 """Pixels seen beyond each side of a tile: one MCU, the neighbour into which chroma's interpolation reaches."""
 
 RATE = 0.15
-"""Of Adam, at the start; half a cosine brings it down to a tenth."""
+"""Of Adam at the start of 100 steps or more; half a cosine brings it down to a tenth. Fewer steps are larger."""
 
 _FALLS, _STAYS = 1.0, -1.5
 """Logits to start from: a level that shall fall does so in 73 of 100 draws, another in 18."""
 
-_DECIBELS = frozenset({"psnr", "psnr-hvs-m"})
+_SLOPES = {"ssimulacra2": (0.01, 0.3), "psnr-hvs-m": (0.03, 0.4), "psnr": (0.03, 0.4)}
+"""Between which the plain codec's lie, ln(rate) a unit of score; what lies outside is of a flat tile."""
 
 _NEVER = -1e3
 """Scores below it are of levels that must stay."""
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """What the scores are worth, see `judging`.
-
-    Attributes:
-        weights: by score, a key of ``SCORES``.
-        slopes: by score, d ln(bytes) / d score of the plain codec on the whole picture.
-        scores: by score, of the plain codec's file of the whole picture.
-        bpp: bits per pixel of that file.
-    """
-
-    weights: Mapping[str, float]
-    slopes: Mapping[str, float]
-    scores: Mapping[str, float]
-    bpp: float
-
-    def cost(self, bpp: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
-        """What a tile adds to the cost of the picture, by its share of the pixels; (N,) as its arguments.
-
-        To first order, around the plain file: bits count as part of the picture's, not of the tile's, and a score in
-        decibels by what its error adds to the picture's. So bits go where they help the picture most.
-        """
-        total = bpp / self.bpp
-        for name, weight in self.weights.items():
-            score = scores[name]
-            if name in _DECIBELS:
-                score = -10 / math.log(10) * 10 ** ((self.scores[name] - score) / 10)
-            total = total - weight * self.slopes[name] * score
-        return total
-
-
 class Levels:
     """The decisions on one picture, at several points of their descent."""
 
-    def __init__(self, original: Pixels, picture: Pixels, setting: Setting, network: Rdo, exchange: Exchange) -> None:
+    def __init__(
+        self, original: Pixels, picture: Pixels, setting: Setting, network: Rdo, weights: Mapping[str, float]
+    ) -> None:
         """Nothing is computed yet.
 
         Args:
@@ -88,12 +60,12 @@ class Levels:
             picture: (H, W, 3) whose levels are decided on: the same, or what a preprocessor made of it.
             setting: of JPEG, with tables, 4:2:0.
             network: whose decisions are where to start.
-            exchange: what the scores are worth.
+            weights: of the scores, keys of ``SCORES``; they add up to 1.
         """
         self._original, self._picture = original, picture
         self._network = network.eval()
         self._condition = torch.from_numpy(condition(setting))
-        self._exchange = exchange
+        self._setting, self._weights = setting, weights
         self._tiles = list(tiles(*original.shape[:2], side=TILE_SIDE, halo=HALO, multiple=MCU))
         self._found: dict[int, dict[int, NDArray[np.uint8]]] = {}
 
@@ -140,7 +112,8 @@ class Levels:
         original, shown = _padded(self._original[tile.outer]), _padded(self._picture[tile.outer])
         with torch.no_grad():
             decisions = self._network.decide(shown, self._condition)
-        descent = _Descent(original, decisions, self._condition, self._exchange, steps[-1], number)
+        worth = {name: self._weights[name] * slope for name, slope in _slopes(original, self._setting).items()}
+        descent = _Descent(original, decisions, self._setting, worth, steps[-1], number)
         kept = {}
         for step in range(1, steps[-1] + 1):
             descent.step(step)
@@ -153,7 +126,7 @@ class _Descent:
     """The optimisation of one tile."""
 
     def __init__(
-        self, original: Tensor, decisions: Decisions, condition: Tensor, exchange: Exchange, last: int, seed: int
+        self, original: Tensor, decisions: Decisions, setting: Setting, worth: Mapping[str, float], last: int, seed: int
     ) -> None:
         self._original, self._size = original, original.shape[-2:]
         self._levels = decisions.levels
@@ -161,22 +134,25 @@ class _Descent:
         self._free = decisions.scores > _NEVER
         start = torch.where(decisions.scores[self._free] > 0, _FALLS, _STAYS)
         self._logits = start.requires_grad_()
-        self._optimiser = torch.optim.Adam([self._logits], lr=RATE, betas=(0.9, 0.99))
+        self._optimiser = torch.optim.Adam([self._logits], betas=(0.9, 0.99))
         self._random = torch.Generator().manual_seed(seed)
-        self._codec = Jpeg(condition[:, :128].view(-1, 2, 8, 8))
-        self._exchange = exchange
-        self._last = last
+        self._codec = _codec(setting, [setting.quality])
+        self._worth, self._last = worth, last
+        self._rate = RATE * max(1.0, math.sqrt(100 / last))
 
     def step(self, number: int) -> None:
         """One step, from number 1 on."""
-        self._optimiser.param_groups[0]["lr"] = RATE * (0.55 + 0.45 * math.cos(math.pi * (number - 1) / self._last))
+        self._optimiser.param_groups[0]["lr"] = self._rate * (
+            0.55 + 0.45 * math.cos(math.pi * (number - 1) / self._last)
+        )
         chance = torch.sigmoid(self._logits)
         drawn = (torch.rand(chance.shape, generator=self._random) < chance).float()
         levels, path = self._fallen(drawn), self._fallen(chance)
-        bpp = bits_per_pixel(_blocks(levels, self._size), _blocks(path, self._size))
+        whole, between = _blocks(levels, self._size), _blocks(path, self._size)
+        cost = bits_per_pixel(whole, between, progressive=self._codec.progressive).log()
         decoded = self._codec.decoded(_blocks(levels + (path - path.detach()), self._size))
-        scores = {name: SCORES[name](self._original, decoded) for name in self._exchange.weights}
-        cost = self._exchange.cost(bpp, scores)
+        for name, worth in self._worth.items():
+            cost = cost - worth * SCORES[name](self._original, decoded)
         self._optimiser.zero_grad()
         torch.autograd.backward(cost.sum(), inputs=[self._logits])
         self._optimiser.step()
@@ -188,6 +164,25 @@ class _Descent:
     def _fallen(self, falls: Tensor) -> Tensor:
         """Levels of which those that are free have fallen so far, 0..1."""
         return self._levels - self._sign * torch.zeros_like(self._levels).masked_scatter(self._free, falls)
+
+
+def _codec(setting: Setting, qualities: Sequence[int]) -> Jpeg:
+    """At these qualities, coded as the setting says."""
+    return Jpeg(standard_steps(qualities), progressive=setting.effort > 0)
+
+
+@torch.no_grad()
+def _slopes(original: Tensor, setting: Setting) -> dict[str, float]:
+    """By score, d ln(rate) / d score of the plain codec on one tile, between a coarser and a finer quality."""
+    coarse, fine = max(1, setting.quality - 8), min(100, setting.quality + 6)
+    twice = original.expand(2, -1, -1, -1)
+    decoded, rates = _codec(setting, [coarse, fine])(twice)
+    found = {}
+    for name, (low, high) in _SLOPES.items():
+        scores = SCORES[name](twice, decoded)
+        paid, gained = float((rates[1] / rates[0]).log()), float(scores[1] - scores[0])
+        found[name] = min(max(paid / gained, low), high) if gained > 0 else high
+    return found
 
 
 def _own(tile: Tile) -> tuple[slice, ...]:

@@ -1,0 +1,74 @@
+"""Refined levels: what the encoder makes of them, tiles, and that nothing depends on threads."""
+
+import numpy as np
+import pytest
+import torch
+
+from kcompress.codecs import CODECS
+from kcompress.networks.rdo import Rdo
+from kcompress.refinement import WEIGHTS, levels
+from kcompress.refinement.levels import Levels
+from kcompress.training.proxies.jpeg import Jpeg, standard_steps
+
+SETTING = CODECS["jpeg"].setting(70)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def refined(pixels, steps=(4, 8), threads=1):
+    found = Levels(pixels, pixels, SETTING, Rdo(), WEIGHTS)
+    assert list(found.descend(steps, threads)) == list(range(1, len(found) + 1))
+    return found
+
+
+def coded(pixels):
+    """Levels that the encoder makes of pixels: luma's and chroma's."""
+    codec = Jpeg(standard_steps([SETTING.quality]))
+    blocks = codec.quantised(codec.coefficients(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255))
+    return torch.cat([blocks.luma.flatten(), blocks.chroma.flatten()])
+
+
+def test_levels_fall_towards_zero_and_hardly_any_other_changes(lake):
+    pixels = lake.pixels[100:164, 200:280]
+    before, after = coded(pixels), coded(refined(pixels).pixels(8))
+    fell = (after.abs() == before.abs() - 1) & (after * before >= 0)
+    assert 0.1 < float(fell.sum() / (before != 0).sum()) < 0.9
+    assert float(((after != before) & ~fell).float().mean()) < 0.005
+
+
+def test_later_steps_decide_otherwise(lake):
+    found = refined(lake.pixels[100:148, 200:248])
+    assert (found.pixels(4) != found.pixels(8)).any()
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(levels, "TILE_SIDE", 64)
+
+
+def test_threads_change_nothing(small_tiles, lake):
+    pixels = lake.pixels[100:177, 200:331]
+    one, several = (refined(pixels, (3, 5), threads).pixels(5) for threads in (1, 3))
+    np.testing.assert_array_equal(one, several)
+
+
+def test_no_seams(small_tiles, lake):
+    """Beside the edges of tiles, pixels change as much as beside those of any other MCU."""
+    pixels = lake.pixels[100:196, 200:456]
+    found = refined(pixels)
+    assert len(found) == 8
+    change = np.abs(found.pixels(8).astype(float) - pixels).mean((0, 2))
+    beside = np.array([(change[edge - 1] + change[edge]) / 2 for edge in range(16, 256, 16)])
+    at_tiles = np.arange(16, 256, 16) % 64 == 0
+    assert beside[at_tiles].mean() < 1.25 * beside[~at_tiles].mean()
+
+
+def test_sides_that_are_no_multiple_of_an_mcu(balloons):
+    pixels = balloons.pixels[:37, :51]
+    result = refined(pixels, (2,)).pixels(2)
+    assert result.shape == pixels.shape
+    assert (result != pixels).any()
+
+
+def test_a_flat_picture_stays(lake):
+    flat = np.full((32, 32, 3), 90, np.uint8)
+    np.testing.assert_array_equal(refined(flat, (2,)).pixels(2), flat)

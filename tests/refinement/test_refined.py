@@ -1,0 +1,151 @@
+"""Refinement as a whole: never worse by its own measure, better on a photograph, the same whatever the threads."""
+
+import numpy as np
+import pytest
+from pictures import in_grey, smooth
+
+from kcompress.codecs import CODECS, decode
+from kcompress.encoding import encode
+from kcompress.images import Image
+from kcompress.judging import Judge
+from kcompress.networks.shrink import Shrink
+from kcompress.refinement import WEIGHTS, Progress, refinable, refined
+from kcompress.selection import select
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Noisy:
+    """Makes files larger and pictures worse."""
+
+    name, conditioned = "noisy", False
+
+    def __call__(self, image, setting):
+        noise = np.random.default_rng(0).integers(-9, 10, image.pixels.shape)
+        return image.with_pixels(np.clip(image.pixels + noise, 0, 255).astype(np.uint8))
+
+
+class Darker:
+    """Changes the picture itself, whatever the setting, and a little for the worse."""
+
+    name, conditioned = "darker", False
+
+    def __call__(self, image, setting):
+        return image.with_pixels(np.maximum(image.pixels, 3) - np.uint8(3))
+
+
+def finish(image, codec, setting, preprocessor, *, steps, encoded=None, backend="pillow", **options):
+    """The file, how it came about, and all that was told on the way."""
+    encoded = encoded or encode(image, codec, setting, preprocessor, backend)
+    work = refined(image, codec, setting, preprocessor, encoded, steps=steps, backend=backend, **options)
+    told = []
+    while True:
+        try:
+            told.append(next(work))
+        except StopIteration as end:
+            return *end.value, told
+
+
+def cost(image, codec, setting, data):
+    return Judge(image, codec, setting, WEIGHTS, "pillow")(data).cost
+
+
+def crops(lake, balloons):
+    yield from (Image(lake.pixels[y : y + 48, x : x + 64]) for y, x in ((0, 0), (100, 200), (300, 500)))
+    yield Image(balloons.pixels[60:95, 50:121])
+    yield Image(smooth(64, 32))
+    yield Image(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    yield Image(np.full((24, 40, 3), 200, np.uint8))
+    yield in_grey(Image(lake.pixels[200:248, 100:164]))
+    yield Image(smooth(9, 70))
+    yield Image(lake.pixels[150:182, 0:16])
+
+
+@pytest.mark.parametrize(("name", "steps"), [("jpeg", 4), ("webp", 3)])
+def test_never_worse_by_its_own_measure(lake, balloons, name, steps):
+    codec = CODECS[name]
+    setting = codec.setting(70)
+    for image in crops(lake, balloons):
+        before = encode(image, codec, setting, Shrink(), "pillow")
+        after, how, _ = finish(image, codec, setting, Shrink(), steps=steps)
+        gained = cost(image, codec, setting, after.data) - cost(image, codec, setting, before.data)
+        assert gained <= 0
+        assert how.cost == pytest.approx(gained, abs=1e-9)
+        assert (how.kept == 0) == (how.cost == 0) or how.strength == 0
+        assert decode(after.data).pixels.shape == image.pixels.shape
+
+
+def test_a_photograph_gains(lake):
+    codec, image = CODECS["jpeg"], Image(lake.pixels[100:196, 200:328])
+    after, how, told = finish(image, codec, codec.setting(75), Shrink(), steps=12)
+    assert how.of == "levels" and how.steps == 12 and how.kept >= 5 and how.strength is None
+    assert how.cost < -0.05
+    assert after.network == "shrink" and set(how.scores) == set(WEIGHTS)
+    assert told == [Progress(done, 6) for done in range(1, 7)]
+
+
+def test_more_steps_gain_more(lake):
+    codec, image = CODECS["jpeg"], Image(lake.pixels[100:164, 200:264])
+    few, many = (finish(image, codec, codec.setting(75), None, steps=steps)[1].cost for steps in (1, 20))
+    assert many < few - 0.02
+
+
+def test_threads_change_nothing(monkeypatch, lake):
+    from kcompress.refinement import levels
+
+    monkeypatch.setattr(levels, "TILE_SIDE", 32)
+    codec, image = CODECS["jpeg"], Image(lake.pixels[100:164, 200:264])
+    files = {finish(image, codec, codec.setting(75), None, steps=5, threads=threads)[0].data for threads in (1, 3)}
+    assert len(files) == 1
+
+
+def test_what_another_preprocessor_made_is_what_is_decided_on(lake):
+    codec, image = CODECS["jpeg"], Image(lake.pixels[100:148, 200:264])
+    setting = codec.setting(75)
+    dark = encode(image, codec, setting, Darker(), "pillow")
+    after, how, _ = finish(image, codec, setting, Darker(), steps=4)
+    assert how.cost < 0 and after.network == "darker"
+    shift = [float(decode(each.data).pixels.mean()) - float(image.pixels.mean()) for each in (dark, after)]
+    assert shift[1] == pytest.approx(shift[0], abs=0.7)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "backend"),
+    [("webp", {}, "pillow"), ("jpeg", {"chroma": "444"}, "pillow"), ("jpeg", {}, "mozjpeg")],
+)
+def test_elsewhere_the_strength_is_searched(lake, name, options, backend):
+    codec, image = CODECS[name], Image(lake.pixels[100:164, 200:296])
+    if backend == "mozjpeg":
+        pytest.importorskip("pyvips")
+    _, how, told = finish(image, codec, codec.setting(60, **options), Shrink(), steps=3, backend=backend)
+    assert how.of == "strength" and how.steps == 3
+    assert told == [Progress(done, 3) for done in (1, 2, 3)]
+
+
+def test_a_bad_preprocessor_is_left_out(lake):
+    codec, image = CODECS["webp"], Image(lake.pixels[100:164, 200:264])
+    after, how, _ = finish(image, codec, codec.setting(60), Noisy(), steps=12)
+    plain = encode(image, codec, codec.setting(60), None, "pillow")
+    assert (after.network, after.data, how.strength) == ("none", plain.data, 0)
+    assert how.steps < 12, "it stops where nothing is left to find"
+
+
+def test_after_a_selection_less_of_a_loser_may_gain(lake):
+    image, webp, jpeg = Image(lake.pixels[100:164, 200:264]), CODECS["webp"], CODECS["jpeg"]
+    noisy = Noisy()
+    chosen = select(image, webp, webp.setting(60), [noisy], "pillow")
+    assert chosen.preprocessor is None
+    assert refinable(chosen, webp.setting(60), webp.backend("pillow")) is noisy
+    assert refinable(chosen, jpeg.setting(60), jpeg.backend("pillow")) is None
+    after, _, _ = finish(image, webp, webp.setting(60), noisy, steps=2, encoded=chosen.encoded)
+    assert cost(image, webp, webp.setting(60), after.data) <= 0
+
+
+@pytest.mark.parametrize(("name", "preprocessor"), [("jpeg", Shrink()), ("webp", Shrink()), ("webp", None)])
+def test_what_cannot_be_refined_stays_with_a_note(one_pixel, lake, name, preprocessor):
+    codec = CODECS[name]
+    image = one_pixel if preprocessor else Image(lake.pixels[:32, :32])
+    before = encode(image, codec, codec.setting(75), preprocessor, "pillow")
+    after, how, told = finish(image, codec, codec.setting(75), preprocessor, steps=5)
+    assert (after.data, how.of, how.steps, how.cost, told) == (before.data, None, 0, 0, [])
+    assert ("too small" if preprocessor else "nothing to refine") in after.notes[-1]
