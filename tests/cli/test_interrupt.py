@@ -45,6 +45,20 @@ def test_a_batch_is_broken_off(start, fake, album, folder, environment, number, 
         assert (folder / "out" / "a.jpg").read_bytes() == jpeg()
 
 
+@pytest.mark.parametrize("pictures, jobs", [(["small.png"], 2), (["small.png", "album"], 2)])
+def test_a_refinement_is_broken_off(start, fake, small, album, folder, pictures, jobs):
+    cjpeg = fake("cjpeg", answer=jpeg())
+    process = start("encode", *pictures, "-o", "out/", "--refine", "1000000", "--jobs", str(jobs))
+    wait_until(lambda: len(cjpeg.calls) >= 4)  # the file, and three by which it is judged
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stderr.decode().splitlines()[-1].startswith("kcompress: interrupted")
+    assert b"Traceback" not in stderr
+    assert not (folder / "out").exists()
+
+
 def test_scratch_folders_go_too(start, fake, album, folder, environment):
     bpgenc = fake("bpgenc", slow=0)
     process = start("encode", "album", "-o", "out", "--codec", "bpg", "--jobs", "2")
