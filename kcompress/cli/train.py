@@ -37,7 +37,7 @@ def train(
         typer.Option(
             "--network",
             "-n",
-            help="kuchen, from labels; rdo, from photos, for JPEG; or a codec's simulator, from photos.",
+            help="kuchen, from labels; rdo, from photos; or a codec's simulator, from photos.",
         ),
     ] = "kuchen",
     target: Annotated[
@@ -51,11 +51,11 @@ def train(
         str | None, typer.Option(help="Folder or URL of the originals, if they have moved since they were labelled.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps. [default: 20000; rdo 3000; simulator 2000]")
+        int | None, typer.Option(min=1, help="Optimiser steps. [default: 20000; rdo 3000; simulator 1200]")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Patches a step, of all processes. [default: 4; rdo 8; simulator 4]")
+        int | None, typer.Option(min=1, help="Patches a step, of all processes. [default: 4; rdo 4; simulator 4]")
     ] = None,
     rate: Annotated[
         float | None, typer.Option("--lr", help="Learning rate. [default: 1e-4; rdo 7e-4; simulator 2e-3]")
@@ -71,7 +71,7 @@ def train(
     ] = None,
     patch: Annotated[
         str | None,
-        typer.Option(metavar="WxH", help="Size of the patches. [default: 320x180; rdo 160x160; simulator 192x192]"),
+        typer.Option(metavar="WxH", help="Size of the patches. [default: 320x180; rdo 256x256; simulator 192x192]"),
     ] = None,
     stride: Annotated[
         int | None, typer.Option(min=1, help="Pixels from patch to patch, both ways. [default: 160]")
@@ -84,7 +84,11 @@ def train(
         int | None, typer.Option(help="Channels; the cost grows with the square. [default: 8; rdo 128; simulator 48]")
     ] = None,
     quality_metric: Annotated[
-        str | None, typer.Option(help="What rdo holds up: scores, with commas. [default: ssimulacra2,psnr-hvs-m]")
+        str | None,
+        typer.Option(
+            metavar="NAME[:WEIGHT],...",
+            help="What rdo holds up: ssimulacra2, psnr-hvs-m, psnr, vif. [default: ssimulacra2:3,vif]",
+        ),
     ] = None,
     validate: Annotated[
         int | None,
@@ -138,7 +142,7 @@ def train(
         name, main = f"simulator-{training.recipe.codec}", True
     else:
         training = _from_photos(source, known, codec, _size(patch), quality_metric, device, jobs or options.cores())
-        name, main = "rdo-jpeg", True
+        name, main = f"rdo-{training.recipe.codec}", True
     stem = target or Path("weights") / name
     training.folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
     try:
@@ -199,21 +203,36 @@ def _from_photos(
     quality_metric: str | None, device: str, jobs: int,
 ) -> "RdoTraining":  # fmt: skip
     from kcompress.dataset import DataSet
-    from kcompress.training.rdo.recipe import SCORES, RdoRecipe
+    from kcompress.training.rdo.recipe import RANGES, SCORES, RdoRecipe
     from kcompress.training.rdo.training import RdoTraining
 
-    if codec not in (None, options.CodecName.jpeg):
-        raise UsageError(f"--codec {codec.value}: rdo is trained for jpeg alone. Leave --codec out.")
+    name = codec.value if codec else "jpeg"
+    if name not in RANGES:
+        raise UsageError(f"--codec {name}: rdo is not trained for it. Allowed: {', '.join(RANGES)}.")
     _alone_on_the_cpu("rdo", device)
     if quality_metric is not None:
-        given["objective"] = tuple(options.chosen(quality_metric, "--quality-metric", list(SCORES)))
+        given["objective"] = _objective(quality_metric, list(SCORES))
     if size is not None:
         if size[0] != size[1] or size[0] % 16:
             raise UsageError(f"--patch {size[0]}x{size[1]}: rdo takes squares of a multiple of 16 pixels.")
         given["side"] = size[0]
-    recipe = RdoRecipe(**given)
+    recipe = RdoRecipe(name, **given)
     recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
     return RdoTraining(DataSet(str(source)), recipe, Path(), jobs)
+
+
+def _objective(text: str, known: list[str]) -> dict[str, float]:
+    """Shares of scores, 1 in all: of NAME:WEIGHT with commas, where :WEIGHT may be left out."""
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition(":")
+        (name,) = options.chosen(name, "--quality-metric", known)
+        if name in weights:
+            raise UsageError(f"--quality-metric {text} names {name} twice. Name each score once.")
+        if re.fullmatch(r"\d*\.?\d+", weight or "1") is None or not float(weight or 1):
+            raise UsageError(f"--quality-metric {part.strip()}: {weight} is no weight. Give a number above 0.")
+        weights[name] = float(weight or 1)
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
 def _of_codec(

@@ -1,8 +1,14 @@
 """The real encoder in a training: its values, with the gradients of a simulation.
 
-A simulation that gives the values too is exploited: what looked like a gain there was a loss with the real encoder.
-Values of the encoder and gradients of the simulation (a straight-through estimator: Bengio, Leonard and Courville,
-arXiv 1308.3432) leave nothing to exploit, and ask of a simulation only that it points the right way.
+A simulation that gives the values too can be exploited: what looks like a gain there may be a loss with the real
+encoder. Values of the encoder and gradients of the simulation (a straight-through estimator: Bengio, Leonard and
+Courville, arXiv 1308.3432) leave nothing to exploit, and ask of a simulation only that it points the right way.
+
+It does so if it knows where levels change, as ``proxies.jpeg`` does. One that tells what to *expect*, as
+``proxies.learned`` does, answers a quantiser's error as if the picture could make up for it, and noise is what comes
+of that. Five steps of Adam on the pixels of four patches at WebP 75, for ln(rate) less the slope times SSIMULACRA2,
+changed the real cost by -14, -16, -8 and -6 % with the simulator's own values, and by -14, -11, +6 and +91 % under the
+encoder's. So there: train by the simulator's values, and choose by the encoder's.
 """
 
 import functools

@@ -38,7 +38,7 @@ class SimulatorRecipe:
     highest: int
     width: int = 48
     depth: int = 4
-    steps: int = 2_000
+    steps: int = 1_200
     batch: int = 4
     versions: int = 3
     patches: int = 1_800
