@@ -1,4 +1,4 @@
-"""The 8x8 block DCT of pictures, and soft thresholds in it.
+"""The block DCT of pictures, and soft thresholds in it.
 
 Every AC coefficient c of Y, Cb and Cr (BT.601, full range and resolution) becomes sign(c) * max(|c| - t, 0); the DC
 coefficients stay. Soft thresholding in an orthonormal basis: Donoho and Johnstone, Biometrika 81 (1994).
@@ -15,26 +15,32 @@ _FROM_RGB = np.array([[0.299, 0.587, 0.114], [-0.299, -0.587, 0.886], [0.701, -0
 _FROM_RGB /= np.array([[1], [1.772], [1.402]], np.float32)
 _TO_RGB = np.linalg.inv(_FROM_RGB.astype(np.float64)).astype(np.float32)
 
-DCT = np.array(
-    [[np.sqrt((1 if u == 0 else 2) / 8) * np.cos((2 * x + 1) * u * np.pi / 16) for x in range(8)] for u in range(8)],
-    np.float32,
-)
+
+def basis(side: int) -> NDArray[np.float32]:
+    """The orthonormal DCT (side, side): rows are frequencies."""
+    u, x = np.mgrid[:side, :side]
+    cosines = np.sqrt(np.where(u == 0, 1, 2) / side) * np.cos((2 * x + 1) * u * np.pi / (2 * side))
+    return np.asarray(cosines, dtype=np.float32)
+
+
+DCT = basis(8)
 assert np.allclose(DCT @ DCT.T, np.eye(8), atol=1e-6), "the transform must be orthonormal"
 
 
-def thresholds(height: float) -> NDArray[np.float32]:
-    """t(u, v) = height * min(1.5, (u + v) / 4) in grey levels, (8, 8), 0 for DC."""
-    frequency = np.add.outer(np.arange(8), np.arange(8)).astype(np.float32)
-    return np.asarray(height * np.minimum(frequency / 4, 1.5), dtype=np.float32)
+def thresholds(height: float, side: int = 8) -> NDArray[np.float32]:
+    """t(u, v) = height * min(1.5, (u + v) * 2 / side) in grey levels, (side, side), 0 for DC."""
+    frequency = np.add.outer(np.arange(side), np.arange(side)).astype(np.float32)
+    return np.asarray(height * np.minimum(frequency * 2 / side, 1.5), dtype=np.float32)
 
 
 def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A plane (H, W), multiples of 8, with its block DCT coefficients pulled towards 0 by ``limits`` (8, 8)."""
-    height, width = plane.shape
-    blocks = plane.reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
-    coefficients = DCT @ blocks @ DCT.T
+    """A plane (H, W) with its block DCT coefficients pulled towards 0 by ``limits`` (side, side); whole blocks."""
+    (height, width), side = plane.shape, len(limits)
+    cosines = basis(side)
+    blocks = plane.reshape(height // side, side, width // side, side).transpose(0, 2, 1, 3)
+    coefficients = cosines @ blocks @ cosines.T
     kept = coefficients - np.clip(coefficients, -limits, limits)
-    restored = (DCT.T @ kept @ DCT).transpose(0, 2, 1, 3).reshape(height, width)
+    restored = (cosines.T @ kept @ cosines).transpose(0, 2, 1, 3).reshape(height, width)
     return np.asarray(restored, dtype=np.float32)
 
 
@@ -45,7 +51,7 @@ def strips_shrunk(
 
     Args:
         pixels: the picture.
-        limits: of the coefficients, (8, 8), for luma and chroma alike.
+        limits: of the coefficients, (8, 8) or (4, 4), for luma and chroma alike.
         grey: the three channels are equal and shall stay so.
     """
     for top in range(0, pixels.shape[0], _STRIP):

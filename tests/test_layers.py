@@ -28,7 +28,7 @@ WHOLLY_HEAVY = {
     "kcompress.networks.kuchen", "kcompress.networks.rdo", "kcompress.pool.artifacts_network",
     "kcompress.pool.nonlocal_means", "kcompress.pool.blur",
     "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",
-    "kcompress.metrics.psnr_hvs_m", "kcompress.refinement.levels",
+    "kcompress.metrics.psnr_hvs_m", "kcompress.metrics.vif", "kcompress.refinement.levels",
 }  # fmt: skip
 
 

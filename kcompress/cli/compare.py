@@ -82,7 +82,7 @@ def _show(compared: "Comparison") -> None:
         absent = "" if file is compared.original else "-"
         scores = [score_text(file.scores.get(name), absent) for name in compared.metrics]
         table.add_row(Text(output.visible(file.name)), output.size(file.size), f"{file.bpp:.3f}", *scores)
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
     for note in compared.notes:
         output.say(f"note: {note}", style="yellow")
     for file in (compared.original, *compared.others):

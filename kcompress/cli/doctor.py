@@ -131,7 +131,7 @@ def _finding(
 
 
 def _show(findings: list[dict[str, object]]) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "name", "here", "use", "version, or how to get it"):
         table.add_column(heading, overflow="fold")

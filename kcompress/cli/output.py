@@ -24,7 +24,7 @@ from rich.text import Text
 
 from kcompress.errors import UsageError
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str, style: str = "") -> None:

@@ -31,6 +31,12 @@ def _ssimulacra2(original: Pixels) -> Judge:
     return ssimulacra2.prepare(original)
 
 
+def _vif(original: Pixels) -> Judge:
+    from kcompress.metrics import vif
+
+    return vif.prepare(original)
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -69,6 +75,15 @@ METRICS: dict[str, Metric] = {
             reference=True,
             smallest_side=161,
             prepare=_ms_ssim,
+        ),
+        Metric(
+            name="vif",
+            about="how much of what luma's detail tells is still told; no credit for enhancement",
+            direction="higher",
+            range=(0, 1),
+            reference=True,
+            smallest_side=48,
+            prepare=_vif,
         ),
         Metric(
             name="vmaf",

@@ -227,8 +227,8 @@ def test_rdo_learns_from_photographs(rdo, folder):
 @pytest.mark.parametrize(
     "options",
     [("--seed", "1"), ("--lr", "0.01"), ("--batch", "3"), ("--patch", "80x80"), ("--split", "0.7"), ("--width", "8"),
-     ("--quality-metric", "ssimulacra2")],
-    ids=lambda options: options[0],
+     ("--quality-metric", "ssimulacra2"), ("--quality-metric", "ssimulacra2,vif:2"), ("--codec", "webp")],
+    ids=" ".join,
 )  # fmt: skip
 def test_each_option_changes_the_weights_of_rdo(rdo, folder, options):
     rdo("--checkpoints", "usual")
@@ -239,13 +239,16 @@ def test_each_option_changes_the_weights_of_rdo(rdo, folder, options):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--codec", "webp"], 2, "rdo is trained for jpeg alone"),
+        (["--codec", "bpg"], 2, "--codec bpg: rdo is not trained for it. Allowed: jpeg, webp, hevc"),
         (["--patch", "96x80"], 2, "rdo takes squares of a multiple of 16 pixels"),
         (["--patch", "100x100"], 2, "rdo takes squares"),
         (["--stride", "9"], 2, "--stride has no meaning for --network rdo"),
         (["--schedule", "cosine"], 2, "--schedule has no meaning for --network rdo"),
         (["--epochs", "2"], 2, "exclude each other"),
         (["--quality-metric", "vmaf"], 2, "Allowed: ssimulacra2, psnr-hvs-m"),
+        (["--quality-metric", "psnr:0"], 2, "0 is no weight"),
+        (["--quality-metric", "psnr:x,vif"], 2, "--quality-metric psnr:x: x is no weight. Give a number above 0"),
+        (["--quality-metric", "psnr,psnr:2"], 2, "names psnr twice"),
         (["--split", "0.0001"], 3, "leaves none to train on"),
         (["--patch", "160x160"], 3, "no picture of 160 pixels a side"),
     ],

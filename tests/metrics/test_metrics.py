@@ -23,12 +23,19 @@ each = pytest.mark.parametrize("metric", EACH)
 # A metric without reference does not know what perfect is.
 comparing = pytest.mark.parametrize("metric", [chosen for chosen in EACH if chosen.values[0].reference])
 # The perfect score; VMAF's is a range.
-PERFECT = {"psnr": math.inf, "psnr-hvs-m": math.inf, "ms-ssim": 1, "ssimulacra2": 100, "butteraugli": 0}
+PERFECT = {
+    "psnr": math.inf,
+    "psnr-hvs-m": math.inf,
+    "ms-ssim": 1,
+    "vif": pytest.approx(1, abs=1e-6),
+    "ssimulacra2": 100,
+    "butteraugli": 0,
+}
 
 
 def test_the_table():
     assert list(METRICS) == [
-        "ssimulacra2", "psnr", "psnr-hvs-m", "ms-ssim", "vmaf", "vmaf-neg", "butteraugli", "vqscore",
+        "ssimulacra2", "psnr", "psnr-hvs-m", "ms-ssim", "vif", "vmaf", "vmaf-neg", "butteraugli", "vqscore",
     ]  # fmt: skip
     for name, metric in METRICS.items():
         assert metric.name == name

@@ -10,12 +10,13 @@ from torch import nn
 from kcompress.blockdct import thresholds
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
-from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference.engine import TorchEngine
-from kcompress.networks.condition import AMPLITUDE, LENGTH, condition
+from kcompress.networks import shrink
+from kcompress.networks.condition import AMPLITUDE, LENGTH, SOFT_LENGTH, condition
+from kcompress.networks.macroblocks import Transform
 from kcompress.networks.preprocessor import NetworkPreprocessor
-from kcompress.networks.rdo import MCU, Rdo, pack_steps
+from kcompress.networks.rdo import MCU, Rdo
 from kcompress.training.data import tensor
 from kcompress.training.proxies.jpeg import Jpeg, standard_steps
 
@@ -28,9 +29,9 @@ def network() -> Rdo:
     """It decides by its context, at random."""
     torch.manual_seed(0)
     module = Rdo(width=16, depth=2)
-    for block in module.blocks:
+    for block in module.context.blocks:
         nn.init.normal_(block.narrow.weight, std=0.1)
-    nn.init.normal_(module.leave.weight, std=0.2)
+    nn.init.normal_(module.context.leave.weight, std=0.2)
     return module.eval()
 
 
@@ -54,24 +55,30 @@ def test_the_condition_is_the_setting() -> None:
     assert (condition(replace(setting, chroma="444"))[0, 192:256] < -1e3).all()
 
 
-def test_only_jpeg_has_tables() -> None:
-    with pytest.raises(UsageError, match="--codec jpeg, not webp"):
-        condition(CODECS["webp"].setting())
+@pytest.mark.parametrize("codec", ["webp", "hevc", "bpg"])
+def test_other_codecs_have_thresholds_alone(codec: str) -> None:
+    setting = CODECS[codec].setting(40)
+    found = condition(setting)
+    assert found.shape == (1, SOFT_LENGTH) and found[0, 32] == np.float32(setting.coarseness)
+    assert np.array_equal(found[0, :16].reshape(4, 4), shrink.limits(setting, 4)) and found[0, 0] == 0
+    assert np.array_equal(found[0, 16:32], found[0, :16])
+    assert not condition(replace(setting, chroma="444"))[0, 16:32].any()
 
 
 def test_coefficients_are_those_of_the_encoder(photo: Image) -> None:
     image = tensor([photo.pixels])
     steps = standard_steps([50])
     expected = Jpeg(steps).coefficients(image)
-    found = Rdo(16, 1).coefficients(image) / pack_steps(steps.reshape(1, 128))
+    found = Transform(8).coefficients(image) / Rdo(16, 1).told(told(50))[0]
     luma = nn.functional.pixel_shuffle(found[:, :256], 2).reshape(8, 8, 20, 26).permute(2, 3, 0, 1)
     assert (luma - expected.luma[0, 0]).abs().max() < 0.2
     chroma = found[:, 256:].reshape(2, 8, 8, 10, 13).permute(0, 3, 4, 1, 2)
     assert (chroma - expected.chroma[0]).abs().max() < 0.2
 
 
-def test_there_and_back(photo: Image) -> None:
-    module = Rdo(16, 1)
+@pytest.mark.parametrize("block", [4, 8])
+def test_there_and_back(block: int) -> None:
+    module = Transform(block)
     grey = torch.rand(1, 1, 32, 48).expand(1, 3, -1, -1)
     assert (module.pixels(module.coefficients(grey)) - (grey - 128 / 255)).abs().max() < 1e-5
 
@@ -79,8 +86,8 @@ def test_there_and_back(photo: Image) -> None:
 def test_it_starts_as_the_rule(photo: Image) -> None:
     decisions = Rdo(16, 1).decide(tensor([photo.pixels]), told(50))
     size = decisions.coefficients.abs()
-    rule = pack_steps(told(50)[:, 128:256]) / pack_steps(told(50)[:, :128])
-    below = size - (size.round() - 0.5) < rule
+    steps, rule = Rdo(16, 1).told(told(50))
+    below = size - (size.round() - 0.5) < rule / steps
     allowed = (size >= 0.5) & (torch.arange(384).reshape(1, 384, 1, 1) >= 4)  # the DC of luma comes first, four times
     allowed[:, [256, 320]] = False
     assert torch.equal(decisions.scores > 0, below & allowed)

@@ -18,10 +18,13 @@ def noise(height: int, width: int, seed: int = 0) -> Image:
     return Image(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def test_it_is_the_formula() -> None:
+@pytest.mark.parametrize(
+    ("codec", "quality", "height", "side"), [("jpeg", 75, 0.7 * 2.5, 8), ("webp", 75, 0.65 * 2.5, 4)]
+)
+def test_it_is_the_formula(codec: str, quality: int, height: float, side: int) -> None:
     image = noise(16, 24)
-    setting = CODECS["jpeg"].setting(75)
-    ((_, changed),) = strips_shrunk(image.pixels, thresholds(0.7 * (100 - 75) / 10))
+    setting = CODECS[codec].setting(quality)
+    ((_, changed),) = strips_shrunk(image.pixels, thresholds(height, side))
     assert np.array_equal(Shrink()(image, setting).pixels, np.clip(np.rint(changed), 0, 255))
 
 

@@ -37,9 +37,8 @@ QUALITIES = (5, 12, 24, 25, 37, 50, 63, 75, 88, 90, 95, 98)
 ODD_SIZES = [(1, 1), (2, 4), (3, 5), (5, 3), (4, 16), (8, 8), (9, 31), (17, 33), (33, 18), (32, 48), (1, 70), (70, 1)]
 
 
-def file(image: Image, quality: int, chroma: Chroma = "420") -> bytes:
-    """Sequential."""
-    return JPEG.backend("pillow").encode(image, JPEG.setting(quality, chroma, effort=0))
+def file(image: Image, quality: int, chroma: Chroma = "420", *, progressive: bool = False) -> bytes:
+    return JPEG.backend("pillow").encode(image, JPEG.setting(quality, chroma, effort=int(progressive)))
 
 
 def proxied(pixels: Pixels, quality: int, chroma: Chroma = "420") -> Pixels:
@@ -65,9 +64,17 @@ def noise(height: int, width: int, kind: Literal["uniform", "extreme"] = "unifor
 
 
 def scan_bits(jpeg: bytes) -> int:
-    """Of the entropy-coded data of a sequential file."""
-    start = jpeg.index(b"\xff\xda") + 2
-    return 8 * (len(jpeg) - start - int.from_bytes(jpeg[start : start + 2], "big") - len(b"\xff\xd9"))
+    """Of the entropy-coded data of all scans: what lies between a scan's header and the next marker."""
+    count, place = 0, 2
+    while jpeg[place + 1] != 0xD9:
+        is_scan = jpeg[place + 1] == 0xDA
+        place += 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
+        if is_scan:
+            end = place
+            while jpeg[end] != 0xFF or jpeg[end + 1] == 0:
+                end += 1
+            count, place = count + end - place, end
+    return 8 * count
 
 
 @pytest.fixture(scope="module")
@@ -246,15 +253,18 @@ def noise_batch(like: Tensor) -> Tensor:
     return torch.rand(like.shape, generator=torch.Generator().manual_seed(3)).round() * 1.2 - 0.1
 
 
+@pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("chroma", CHROMAS)
-def test_bits_are_nearly_those_of_real_files(chroma: Chroma, lake: Image, balloons: Image) -> None:
+def test_bits_are_nearly_those_of_real_files(
+    chroma: Chroma, lake: Image, balloons: Image, *, progressive: bool
+) -> None:
     ratios, ours, real = [], [], []
     crop = Image(np.ascontiguousarray(lake.pixels[:200, :300]))
     for image, quality in product((crop, balloons, in_colours(balloons)), (10, 25, 40, 60, 75, 85, 95)):
         with torch.no_grad():
-            jpeg = Jpeg(standard_steps([quality]), chroma)
+            jpeg = Jpeg(standard_steps([quality]), chroma, progressive=progressive)
             ours.append(float(jpeg.rate(jpeg.coefficients(tensor([image.pixels])))))
-        real.append(scan_bits(file(image, quality, chroma)) / (image.width * image.height))
+        real.append(scan_bits(file(image, quality, chroma, progressive=progressive)) / (image.width * image.height))
         ratios.append(ours[-1] / real[-1])
     assert min(ratios) > 0.9 and max(ratios) < 1.1
     assert np.std(ratios) < 0.04
@@ -274,24 +284,34 @@ def one_block(levels: dict[int, float], zeros: int = 0) -> Blocks:
     return Blocks(luma.reshape(1, 1, 1, -1, 8, 8), torch.zeros(1, 2, 1, 1, 8, 8), 8, 8)
 
 
-def cost(levels: dict[int, float]) -> float:
+def cost(levels: dict[int, float], *, progressive: bool = False) -> float:
     """Bits beyond those of a block of zeros."""
-    return float(bits_per_pixel(one_block(levels)) - bits_per_pixel(one_block({}))) * 64
+    empty, block = (bits_per_pixel(one_block(each), progressive=progressive) for each in ({}, levels))
+    return float(block - empty) * 64
 
 
-def test_bits_follow_the_formula() -> None:
-    assert float(bits_per_pixel(one_block({})) * 64) == pytest.approx(3 * 2.1)
-    assert cost({0: 7}) == pytest.approx(2.9 * 3)
-    assert cost({1: 1}) == cost({1: -1}) == pytest.approx(2.9)
-    assert cost({1: 4}) == pytest.approx(2.9 + 2 * 1.55)
-    assert cost({8: 1}) == pytest.approx(2.9 + 1.8), "second in zigzag order"
-    assert cost({16: 1, 1: 1}) == pytest.approx(2 * 2.9 + 1.8), "the zeros after the last one count"
-    assert cost({63: 1}) == pytest.approx(2.9 + 3 * 1.8), "62 zeros are no worse than 7"
+@pytest.mark.parametrize(
+    ("progressive", "block", "end", "dc", "nonzero", "run", "magnitude"),
+    [(False, 2.45, 1.44, 1.98, 2.53, 2.26, 1.89), (True, 2.24, 2.60, 2.64, 2.14, 2.40, 1.76)],
+)
+def test_bits_follow_the_formula(
+    *, progressive: bool, block: float, end: float, dc: float, nonzero: float, run: float, magnitude: float
+) -> None:
+    def bits(levels: dict[int, float]) -> float:
+        return cost(levels, progressive=progressive)
+
+    assert float(bits_per_pixel(one_block({}), progressive=progressive) * 64) == pytest.approx(3 * block)
+    assert bits({0: 7}) == pytest.approx(dc * 3)
+    assert bits({1: 1}) == bits({1: -1}) == pytest.approx(end + nonzero)
+    assert bits({1: 4}) == pytest.approx(end + nonzero + 2 * magnitude)
+    assert bits({8: 1}) == pytest.approx(end + nonzero + run), "second in zigzag order"
+    assert bits({16: 1, 1: 1}) == pytest.approx(end + 2 * nonzero + run), "the zeros after the last one are free"
+    assert bits({63: 1}) == pytest.approx(end + nonzero + 3 * run), "62 zeros are no worse than 7"
     after_another = one_block({0: 5}, zeros=1)
     after_another.luma[..., 0, 0, 0] = 4
-    assert float(bits_per_pixel(after_another) - bits_per_pixel(one_block({}, zeros=1))) * 64 == pytest.approx(
-        2.9 * (np.log2(5) + 1)
-    ), "the difference to the block before"
+    before = bits_per_pixel(one_block({}, zeros=1), progressive=progressive)
+    found = float(bits_per_pixel(after_another, progressive=progressive) - before) * 64
+    assert found == pytest.approx(dc * (np.log2(5) + 1)), "the difference to the block before"
 
 
 def test_between_levels_bits_are_the_expectation() -> None:
@@ -322,6 +342,6 @@ def test_decisions_about_levels_get_the_bits_they_save() -> None:
     drawn, expected = one_block({1: 1, 16: 1}), one_block({1: 2, 16: 1})
     first = one_block({1: 1}).luma
     bits = bits_per_pixel(drawn, Blocks(expected.luma - fall * first, expected.chroma, 8, 8)) * 64
-    assert bits.item() == pytest.approx(3 * 2.1 + cost({1: 1, 16: 1}), rel=1e-5)
+    assert bits.item() == pytest.approx(3 * 2.45 + cost({1: 1, 16: 1}), rel=1e-5)
     (found,) = torch.autograd.grad(bits, fall)
     assert found.item() == pytest.approx(cost({1: 1, 16: 1}) - cost({1: 2, 16: 1}), rel=1e-4)

@@ -74,8 +74,8 @@ class _Bits(NamedTuple):
     ac_magnitude: float
 
 
-_SEQUENTIAL = _Bits(3.42, 1.50, 1.91, 2.50, 2.34, 1.86)
-_PROGRESSIVE = _Bits(3.69, 2.72, 2.54, 2.04, 2.53, 1.83)
+_SEQUENTIAL = _Bits(2.45, 1.44, 1.98, 2.53, 2.26, 1.89)
+_PROGRESSIVE = _Bits(2.24, 2.60, 2.64, 2.14, 2.40, 1.76)
 
 
 @dataclass(frozen=True)
@@ -180,16 +180,19 @@ def bits_per_pixel(levels: Blocks, path: Blocks | None = None, *, progressive: b
 
     Sequential, and progressive as libjpeg scans by default:
 
-    - An AC level that is not zero: 2.50 (2.04) + 2.34 (2.53) log2(1 + zeros before it, at most 7) + 1.86 (1.83)
+    - An AC level that is not zero: 2.53 (2.14) + 2.26 (2.40) log2(1 + zeros before it, at most 7) + 1.89 (1.76)
       log2 |level|; a code for run and category, then the category's bits (T.81, F.1.2.2).
-    - A DC level: 1.91 (2.54) log2(1 + |difference to the block on its left|) (F.1.2.1).
-    - A block: 3.42 (3.69) more, and 1.50 (2.72) for the end of its AC levels if it has any.
+    - A DC level: 1.98 (2.64) log2(1 + |difference to the block on its left|) (F.1.2.1).
+    - A block: 2.45 (2.24) more, and 1.44 (2.60) for the end of its AC levels if it has any.
 
     Between whole levels it is the expectation for coefficients that are one or the other neighbour at random, each on
     its own. So the derivative at an AC level is what the model gains or loses if that level alone goes to the neighbour
     towards which the path lies.
 
-    FITTED
+    Fitted to every other of 41 photographs (crops of 384x384, qualities 10..96, each also with levels that fell by one,
+    chosen by several rules and networks). Against the scans of cjpeg's files of the rest: 4.8 (3.4) % root mean square,
+    correlation of the logarithms 0.9994 (0.9996); what fallen levels save is 0.98 .. 1.04 (0.94 .. 1.07) times what
+    they save in the files (80 of 100). Headers and tables are 300 .. 900 bytes more.
 
     Args:
         levels: for the value.

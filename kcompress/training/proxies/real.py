@@ -67,8 +67,7 @@ class RealCodec(Generic[ConditionT]):
         self, codec: Codec, proxy: Callable[[Tensor, ConditionT], tuple[Tensor, Tensor]],
         jobs: int | None = None, backend: str = "auto",
     ) -> None:  # fmt: skip
-        self._codec, self._proxy, self._backend = codec, proxy, backend
-        self._pool = ThreadPoolExecutor(jobs or os.cpu_count())
+        self._codec, self._proxy, self._jobs, self._backend = codec, proxy, jobs or os.cpu_count(), backend
 
     def __call__(self, pictures: Tensor, qualities: Sequence[int], condition: ConditionT) -> tuple[Tensor, Tensor]:
         """Decoded pictures and bits per pixel: of the encoder, see `coded`; their gradients: of the proxy.
@@ -84,11 +83,10 @@ class RealCodec(Generic[ConditionT]):
         """
         pixels = pictures.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         settings = [self._codec.setting(quality) for quality in qualities]
-        tasks = [
-            self._pool.submit(coded, np.ascontiguousarray(picture), setting, self._backend)
-            for picture, setting in zip(pixels, settings, strict=True)
-        ]
-        shown, bits = zip(*(task.result() for task in tasks), strict=True)
+        whole = [np.ascontiguousarray(picture) for picture in pixels]
+        with ThreadPoolExecutor(self._jobs) as pool:
+            found = pool.map(coded, whole, settings, [self._backend] * len(settings))
+            shown, bits = zip(*found, strict=True)
         decoded, rate = self._proxy(pictures, condition)
         return _through(tensor(shown), decoded), _through(torch.tensor(bits), rate)
 

@@ -6,39 +6,49 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
 from kcompress.errors import InputError
-from kcompress.images import Pixels, comparable
+from kcompress.images import comparable
 from kcompress.networks.condition import condition
+from kcompress.setting import Setting
 from kcompress.training.data import prefetched, tensor
 from kcompress.training.loop import Prepared
-from kcompress.training.proxies.jpeg import Jpeg, standard_steps
-from kcompress.training.rdo.recipe import SCORES, RdoRecipe
+from kcompress.training.proxies.jpeg import Jpeg, steps
+from kcompress.training.proxies.real import coded
+from kcompress.training.rdo.recipe import RANGES, SCORES, RdoRecipe
 from kcompress.workers import ahead, completed, one_thread, workers
 
-RATE = "ln rate"
+RATE = "rate"
+"""Bits per pixel, beside the scores."""
 
-# Slopes, ln(rate) a unit of score, beyond which a patch is odd: flat, or hardly changed by the codec.
-_SLOPES = {"ssimulacra2": (0.01, 0.08), "psnr-hvs-m": (0.03, 0.25)}
+# Slopes, ln(rate) a unit of score, beyond which a picture is odd: flat, or hardly changed by the codec.
+_SLOPES = {"ssimulacra2": (0.01, 0.2), "psnr-hvs-m": (0.03, 0.4), "psnr": (0.03, 0.4), "vif": (0.01, 0.2)}
 
 
 @dataclass(frozen=True)
 class Bank:
     """Patches and figures.
 
+    Patches of one picture share a quality, and are weighed as the parts of one file that they are: what a patch saves
+    counts against the mean rate of all, and what a score is worth is the same everywhere. (Each patch on its own, by
+    its own rate and slope, would teach to save in flat places, where the same bits are a larger share of fewer.)
+
     Attributes:
         pixels: (N, side, side, 3) uint8.
-        qualities: of JPEG, (N,).
-        slopes: by score, (N,): d ln(rate) / d score of the plain codec around the quality.
+        qualities: of the codec, (N,).
+        rates: bits per pixel, mean of the picture's patches, (N,).
+        slopes: by score, (N,): d ln(rate) / d score of the plain codec around the quality, of all a picture's patches.
         plain: by score, and ``RATE``, (N,): of the plain codec.
     """
 
     pixels: Tensor
     qualities: Tensor
+    rates: Tensor
     slopes: dict[str, Tensor]
     plain: dict[str, Tensor]
 
@@ -46,7 +56,7 @@ class Bank:
         """Write to a file."""
         named = {f"slope {name}": values for name, values in self.slopes.items()}
         named |= {f"plain {name}": values for name, values in self.plain.items()}
-        save_file({"pixels": self.pixels, "qualities": self.qualities, **named}, path)
+        save_file({"pixels": self.pixels, "qualities": self.qualities, "rates": self.rates, **named}, path)
 
     @staticmethod
     def load(path: Path) -> "Bank":
@@ -56,7 +66,7 @@ class Bank:
             {name.removeprefix(kind): values for name, values in kept.items() if name.startswith(kind)}
             for kind in ("slope ", "plain ")
         )
-        return Bank(kept["pixels"], kept["qualities"], slopes, plain)
+        return Bank(kept["pixels"], kept["qualities"], kept["rates"], slopes, plain)
 
 
 @dataclass(frozen=True)
@@ -65,13 +75,17 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W) 0..1.
-        conditions: (N, 257), see ``networks.condition``.
+        conditions: (N, ...), see ``networks.condition``.
+        qualities: as in the bank.
+        rates: as in the bank.
         slopes: as in the bank.
         plain: as in the bank.
     """
 
     images: Tensor
     conditions: Tensor
+    qualities: Tensor
+    rates: Tensor
     slopes: dict[str, Tensor]
     plain: dict[str, Tensor]
 
@@ -91,27 +105,29 @@ def measured(dataset: DataSet, names: Sequence[str], recipe: RdoRecipe, jobs: in
         InputError: every picture is smaller than a patch.
     """
     each = -(-recipe.patches // len(names))
-    found: dict[int, list[tuple[Pixels, int, dict[str, float]]]] = {}
+    found: dict[int, Bank] = {}
     with workers(jobs) as executor:
         tasks = [(dataset, name, number, each, recipe) for number, name in enumerate(names)]
         for number, patches in completed(executor, _of_picture, tasks, ahead(jobs)):
-            found[number] = patches
-            yield Prepared(len(found), len(names))
-    every = [patch for number in sorted(found) for patch in found[number]][: recipe.patches]
-    if not every:
+            if patches is not None:
+                found[number] = patches
+            yield Prepared(number + 1, len(names))
+    if not found:
         raise InputError(f"{dataset.location} has no picture of {recipe.side} pixels a side. Give larger ones.")
-    figures = {name: torch.tensor([patch[2][name] for patch in every]) for name in every[0][2]}
-    slopes, plain = (
-        {name.removeprefix(kind): values for name, values in figures.items() if name.startswith(kind)}
-        for kind in ("slope ", "plain ")
+    parts = [found[number] for number in sorted(found)]
+    first = parts[0]
+    return Bank(
+        torch.cat([part.pixels for part in parts]),
+        torch.cat([part.qualities for part in parts]),
+        torch.cat([part.rates for part in parts]),
+        {name: torch.cat([part.slopes[name] for part in parts]) for name in first.slopes},
+        {name: torch.cat([part.plain[name] for part in parts]) for name in first.plain},
     )
-    pixels = torch.from_numpy(np.stack([patch[0] for patch in every]))
-    return Bank(pixels, torch.tensor([patch[1] for patch in every]), slopes, plain)
 
 
 def batches(bank: Bank, recipe: RdoRecipe, first: int = 0) -> Iterator[Batch]:
     """Endless, from number ``first`` on; a batch follows from its number alone."""
-    codec = CODECS["jpeg"]
+    codec = CODECS[recipe.codec]
 
     def made(number: int) -> Batch:
         random = np.random.default_rng([recipe.seed, 3, number])
@@ -120,6 +136,8 @@ def batches(bank: Bank, recipe: RdoRecipe, first: int = 0) -> Iterator[Batch]:
         return Batch(
             tensor(list(bank.pixels[chosen].numpy())).contiguous(),
             torch.from_numpy(np.concatenate(conditions)),
+            bank.qualities[chosen],
+            bank.rates[chosen],
             {name: values[chosen] for name, values in bank.slopes.items()},
             {name: values[chosen] for name, values in bank.plain.items()},
         )
@@ -127,34 +145,51 @@ def batches(bank: Bank, recipe: RdoRecipe, first: int = 0) -> Iterator[Batch]:
     return prefetched(made, 3, first)
 
 
-def _of_picture(
-    dataset: DataSet, name: str, number: int, count: int, recipe: RdoRecipe
-) -> tuple[int, list[tuple[Pixels, int, dict[str, float]]]]:
+def _of_picture(dataset: DataSet, name: str, number: int, count: int, recipe: RdoRecipe) -> tuple[int, Bank | None]:
     one_thread()
     picture = comparable(dataset.read(name), name).pixels
     room = [length - recipe.side for length in picture.shape[:2]]
     if min(room) < 0:
-        return number, []
+        return number, None
     random = np.random.default_rng([recipe.seed, 2, number])
-    found = []
+    span = RANGES[recipe.codec]
+    quality = int(random.integers(min(span.coarsest, span.finest), max(span.coarsest, span.finest) + 1))
+    patches = []
     for _ in range(count):
         top, left = (int(random.integers(length + 1)) for length in room)
-        pixels = picture[top : top + recipe.side, left : left + recipe.side]
-        pixels = np.ascontiguousarray(pixels[:, ::-1] if random.random() < 0.5 else pixels)
-        quality = int(random.integers(recipe.lowest, recipe.highest + 1))
-        found.append((pixels, quality, figures(pixels, quality)))
-    return number, found
+        patch = picture[top : top + recipe.side, left : left + recipe.side]
+        patches.append(np.ascontiguousarray(patch[:, ::-1] if random.random() < 0.5 else patch))
+    return number, of_one_picture(np.stack(patches), recipe.codec, quality, tuple(recipe.objective))
 
 
 @torch.no_grad()
-def figures(pixels: Pixels, quality: int) -> dict[str, float]:
-    """Values of a patch at a quality (``plain NAME``), and slopes around it (``slope NAME``)."""
-    original = tensor([pixels] * 3)
-    decoded, rates = Jpeg(standard_steps([quality - 8, quality, min(quality + 6, 97)]))(original)
-    values = {name: score(original, decoded) for name, score in SCORES.items()} | {RATE: rates.log()}
-    paid = float(values[RATE][2] - values[RATE][0])
-    found = {f"plain {name}": float(three[1]) for name, three in values.items()}
-    for name, (low, high) in _SLOPES.items():
-        gained = float(values[name][2] - values[name][0])
-        found[f"slope {name}"] = float(np.clip(paid / gained, low, high)) if gained > 0 else high
-    return found
+def of_one_picture(patches: NDArray[np.uint8], codec: str, quality: int, scores: Sequence[str]) -> Bank:
+    """Patches (N, side, side, 3) of one picture with their figures at a quality, for these scores."""
+    original, span = tensor(list(patches)), RANGES[codec]
+    below, at, above = (
+        _plain(original, patches, CODECS[codec].setting(quality + step), scores)
+        for step in (span.coarser, 0, span.finer)
+    )
+    mean = {name: [float(figures[name].mean()) for figures in (below, above)] for name in at}
+    paid = float(np.log(mean[RATE][1] / mean[RATE][0]))
+
+    def slope(name: str) -> float:
+        gained = mean[name][1] - mean[name][0]
+        low, high = _SLOPES[name]
+        return float(np.clip(paid / gained, low, high)) if gained > 0 else high
+
+    count = len(patches)
+    return Bank(
+        torch.from_numpy(patches), torch.full((count,), quality), torch.full((count,), float(at[RATE].mean())),
+        {name: torch.full((count,), slope(name)) for name in scores}, at,
+    )  # fmt: skip
+
+
+def _plain(original: Tensor, patches: NDArray[np.uint8], setting: Setting, scores: Sequence[str]) -> dict[str, Tensor]:
+    """Scores and rate, (N,) each, of what the plain codec makes of pictures."""
+    if setting.tables is not None:
+        decoded, rates = Jpeg(steps([setting.tables]), progressive=True)(original)
+    else:
+        shown, bits = zip(*(coded(patch, setting) for patch in patches), strict=True)
+        decoded, rates = tensor(shown), torch.tensor(bits)
+    return {RATE: rates} | {name: SCORES[name](original, decoded) for name in scores}

@@ -1,13 +1,14 @@
 """Recipe of the RDO network, and what quality it can be trained for."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from kcompress.metrics.psnr_hvs_m import masked_error
 from kcompress.metrics.ssimulacra2 import ssimulacra2
+from kcompress.metrics.vif import vif
 
 Score = Callable[[Tensor, Tensor], Tensor]
 
@@ -17,8 +18,44 @@ def _psnr_hvs_m(original: Tensor, distorted: Tensor) -> Tensor:
     return -10 * torch.log10(masked_error(original, distorted) / 255**2 + 1e-7)
 
 
-SCORES: dict[str, Score] = {"ssimulacra2": ssimulacra2, "psnr-hvs-m": _psnr_hvs_m}
-"""Of two batches (N, 3, H, W) 0..1: (N,), higher is better, differentiable."""
+def _psnr(original: Tensor, distorted: Tensor) -> Tensor:
+    """The metric, finite where nothing was lost."""
+    return -10 * torch.log10((original - distorted).square().flatten(1).mean(1) + 1e-7)
+
+
+def _vif(original: Tensor, distorted: Tensor) -> Tensor:
+    return 100 * vif(original, distorted)
+
+
+SCORES: dict[str, Score] = {"ssimulacra2": ssimulacra2, "psnr-hvs-m": _psnr_hvs_m, "psnr": _psnr, "vif": _vif}
+"""Of two batches (N, 3, H, W) 0..1: (N,), higher is better, differentiable; VIF in per cent."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Qualities of a codec, on its own scale.
+
+    Attributes:
+        coarsest: to train for.
+        finest: likewise.
+        coarser: how far to the quality below at which the plain codec is measured for its slope.
+        finer: how far to the one above.
+        judged: at which sizes are compared in a validation.
+    """
+
+    coarsest: int
+    finest: int
+    coarser: int
+    finer: int
+    judged: int
+
+
+RANGES = {
+    "jpeg": Range(30, 92, -8, 6, 70),
+    "webp": Range(30, 92, -8, 6, 75),
+    "hevc": Range(40, 20, 2, -2, 30),
+}
+"""By codec."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +63,15 @@ class RdoRecipe:
     """How the network is trained.
 
     Attributes:
+        codec: of ``RANGES``.
         width: channels.
         depth: blocks.
         steps: optimiser steps.
         batch: patches a step.
         patches: that are cut and measured before the first step.
-        side: of a patch, pixels, a multiple of 16.
-        lowest: quality.
-        highest: quality.
-        objective: names of the scores, which count alike.
+        side: of a patch, pixels, a multiple of 16; SSIMULACRA2 has its six scales from 256 on, and with fewer its
+            weights fall on other features, so that what smaller patches teach is not what is measured.
+        objective: what the scores count, by name; 1 in all.
         learning_rate: highest of AdamW; half a cosine brings it down to nothing.
         warmup: steps in which it rises.
         averaging: of the exponential average of the weights, which is what ships.
@@ -45,15 +82,14 @@ class RdoRecipe:
         seed: of patches, weights and decisions.
     """
 
+    codec: str = "jpeg"
     width: int = 128
     depth: int = 4
     steps: int = 3_000
-    batch: int = 8
-    patches: int = 4_000
-    side: int = 160
-    lowest: int = 30
-    highest: int = 92
-    objective: tuple[str, ...] = tuple(SCORES)
+    batch: int = 4
+    patches: int = 2_400
+    side: int = 256
+    objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.75, "vif": 0.25})
     learning_rate: float = 7e-4
     warmup: int = 100
     averaging: float = 0.995

@@ -1,48 +1,93 @@
 """The network, the codec behind it and the objective, as one module.
 
 The loss is in the currency of the BD-rate: the change of ln(rate) less what the plain codec would pay for the change
-of the score, by its own slope on the very patch. Decisions are drawn, and the gradient is that of their probability, so
-that the loss sees real levels and no gradient flows through a rounding.
+of the scores, by its own slope on the very picture.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from kcompress.codecs import CODECS
 from kcompress.networks.rdo import Rdo
+from kcompress.networks.soft_rdo import SoftRdo
 from kcompress.training.proxies.jpeg import Blocks, Jpeg, bits_per_pixel
+from kcompress.training.proxies.real import RealCodec
 from kcompress.training.rdo.bank import RATE, Batch
 from kcompress.training.rdo.recipe import SCORES
 
+Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Pictures and coarsenesses -> decoded pictures and bits per pixel, as `proxies.learned.Simulator`."""
+
+
+_DECISIVE = 3.0
+
 
 class Simulation(nn.Module):
-    """A batch -> the cost of each of its pictures, (N,): an estimate of the BD-rate as ln, negative is better."""
+    """A batch -> the cost of each of its pictures, (N,): an estimate of the BD-rate as ln, negative is better.
 
-    def __init__(self, network: Rdo, objective: Sequence[str]) -> None:
+    JPEG is simulated exactly (`OfLevels`), other codecs are asked (`OfPixels`).
+    """
+
+    network: Rdo | SoftRdo
+
+    def __init__(self, objective: Mapping[str, float]) -> None:
         super().__init__()
-        self.network = network
-        self._objective = tuple(objective)
+        self._objective = dict(objective)
 
     def forward(self, batch: Batch) -> Tensor:
-        decisions = self.network.decide(batch.images, batch.conditions)
-        chance = torch.sigmoid(decisions.scores)
-        drawn = (torch.rand_like(chance) < chance).float()
-        levels, sign = decisions.levels.detach(), decisions.levels.sign().detach()
-        found = self._figures(levels - sign * drawn, levels - sign * chance, batch)
-        cost = found[RATE] - batch.plain[RATE]
-        for name in self._objective:
-            paid = batch.slopes[name] * (found[name] - batch.plain[name])
-            cost = cost - paid / len(self._objective)
+        decoded, rate = self.coded(batch)
+        cost = (rate - batch.plain[RATE]) / batch.rates
+        for name, share in self._objective.items():
+            gained = SCORES[name](batch.images, decoded) - batch.plain[name]
+            cost = cost - share * batch.slopes[name] * gained
         return cost
 
-    def _figures(self, levels: Tensor, path: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """ln(rate) and scores of levels, with the gradients of the path."""
+    def coded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the codec makes of the preprocessed pictures: decoded ones (N, 3, H, W), and bits per pixel (N,)."""
+        raise NotImplementedError
+
+
+class OfLevels(Simulation):
+    """Decisions on JPEG's levels are drawn, and the gradient is that of their probability.
+
+    So the loss sees real levels, and no gradient flows through a rounding.
+    """
+
+    def __init__(self, network: Rdo, objective: Mapping[str, float]) -> None:
+        super().__init__(objective)
+        self.network: Rdo = network
+
+    def coded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        decisions = self.network.decide(batch.images, batch.conditions)
+        chance = torch.sigmoid(decisions.scores)
+        # Drawn with less doubt than the gradient sees: what is as good as decided makes no noise, and even odds, where
+        # encodes decide, stay where they are.
+        drawn = (torch.rand_like(chance) < torch.sigmoid(_DECISIVE * decisions.scores)).float()
+        levels, sign = decisions.levels.detach(), decisions.levels.sign().detach()
+        return self.of_levels(levels - sign * drawn, levels - sign * chance, batch)
+
+    @staticmethod
+    def of_levels(levels: Tensor, path: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Packed levels, with the gradients of the path."""
         size = batch.images.shape[-2:]
         codec = Jpeg(batch.conditions[:, :128].view(-1, 2, 8, 8))
         decoded = codec.decoded(unpacked(levels + (path - path.detach()), size))
-        scores = {name: SCORES[name](batch.images, decoded) for name in self._objective}
-        return {RATE: bits_per_pixel(unpacked(levels, size), unpacked(path, size)).log(), **scores}
+        return decoded, bits_per_pixel(unpacked(levels, size), unpacked(path, size), progressive=True)
+
+
+class OfPixels(Simulation):
+    """The real encoder's values, with the gradients of a simulator."""
+
+    def __init__(self, network: SoftRdo, objective: Mapping[str, float], codec: str, proxy: Proxy, jobs: int) -> None:
+        super().__init__(objective)
+        self.network: SoftRdo = network
+        self._real = RealCodec(CODECS[codec], proxy, jobs)
+
+    def coded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        pictures = self.network(batch.images, batch.conditions)
+        return self._real(pictures, batch.qualities.tolist(), batch.conditions[:, -1])
 
 
 def unpacked(packed: Tensor, size: Sequence[int]) -> Blocks:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,25 @@ from kcompress.dataset import DataSet, digest, is_held_out
 from kcompress.errors import InputError
 from kcompress.images import comparable
 from kcompress.inference.engine import TorchEngine
+from kcompress.metrics import METRICS
 from kcompress.networks.condition import condition
+from kcompress.networks.macroblocks import SIDE
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
-from kcompress.networks.rdo import MCU, Rdo
+from kcompress.networks.rdo import Rdo
+from kcompress.networks.soft_rdo import SoftRdo
 from kcompress.training.log import BEST, Entry, Log
 from kcompress.training.loop import Prepared, Step, Validation
+from kcompress.training.proxies.learned import shipped
 from kcompress.training.publishing import described, publish
 from kcompress.training.rdo.bank import Bank, batches, measured
-from kcompress.training.rdo.recipe import RdoRecipe
-from kcompress.training.rdo.simulation import Simulation
+from kcompress.training.rdo.recipe import RANGES, RdoRecipe
+from kcompress.training.rdo.simulation import OfLevels, OfPixels, Simulation
 from kcompress.training.state import STATE, begin, keep, opened, seconds_spent, steps_done
 from kcompress.training.steps import averaged, save, steps
 from kcompress.training.validation import Judge
 
-QUALITY = 70
-"""At which sizes are compared; the BD-rates span 40 to 82."""
+_SUMMARY = "decides which of JPEG's quantised coefficients are worth their bits"
+_SOFT_SUMMARY = "pulls the coefficients of a 4x4 block DCT towards 0, each as far as it is worth its bits"
 
 
 @dataclass
@@ -57,10 +61,10 @@ class RdoTraining:
     trained_on: int = 0
     data: str = ""
 
-    @property
-    def decides(self) -> tuple[str, ...]:
-        """The figures whose mean decides which checkpoint is the best: the lower, the better."""
-        return tuple(f"size_at_equal_{name}_percent" for name in self.recipe.objective)
+    def worth(self, figures: Mapping[str, float | None]) -> float:
+        """What decides which checkpoint is the best, the lower, the better: sizes at equal scores, as they count."""
+        sizes = {name: figures[f"size_at_equal_{name}_percent"] for name in self.recipe.objective}
+        return sum(share * (sizes[name] or 0.0) for name, share in self.recipe.objective.items())
 
     def run(self, *, resume: bool = False) -> Iterator[Prepared | Step | Validation]:
         """Train; what is yielded is for people to see.
@@ -76,7 +80,7 @@ class RdoTraining:
         kept, judged = self._split()
         judge = self._judge(judged)
         torch.manual_seed(self.recipe.seed)
-        model = Simulation(Rdo(self.recipe.width, self.recipe.depth), self.recipe.objective)
+        model = self._simulation()
         average = averaged(model)
         optimiser = torch.optim.AdamW(model.parameters(), self.recipe.learning_rate, weight_decay=1e-4)
         done, best = 0, math.inf
@@ -100,7 +104,7 @@ class RdoTraining:
                 if not step.is_judged:
                     continue
                 figures = judge(preprocessor(average.network))
-                value = float(np.mean([figures[name] for name in self.decides]))
+                value = self.worth(figures)
                 is_best, best = value < best, min(value, best)
                 path = save(average.network, self.folder, step.number)
                 event = Validation(step.number, float(np.mean(costs)), None, None, figures, path, is_best)
@@ -128,13 +132,13 @@ class RdoTraining:
         if not self.entries:
             raise InputError(f"{self.folder} holds no checkpoint yet. Train at least up to the first validation.")
         recipe = self.recipe
-        module = Rdo(recipe.width, recipe.depth)
+        module = self._network()
         module.load_state_dict(load_file(self.folder / BEST))
-        best = min(self.entries, key=lambda entry: sum(entry.scores[name] for name in self.decides))
+        best = min(self.entries, key=lambda entry: self.worth(entry.scores))
         card = {
-            "summary": "decides which of JPEG's quantised coefficients are worth their bits",
+            "summary": _SUMMARY if recipe.codec == "jpeg" else _SOFT_SUMMARY,
             "network": "rdo",
-            "codec": "jpeg",
+            "codec": recipe.codec,
             "recipe": {**asdict(recipe), "loss": "ln(rate) - slope * score", "optimiser": "AdamW"},
             "data": described(f"{self.trained_on} photographs", about),
             "gflop_at_1920x1080": round(_gflop(recipe), 1),
@@ -143,8 +147,10 @@ class RdoTraining:
             "best_step": best.step,
             "against_the_plain_codec": best.scores,
         }
-        example = torch.from_numpy(condition(CODECS["jpeg"].setting(QUALITY)))
-        return publish(output, module, {"width": recipe.width, "depth": recipe.depth}, card, MCU, (example,))
+        codec = CODECS[recipe.codec]
+        example = torch.from_numpy(condition(codec.setting(RANGES[recipe.codec].judged)))
+        arguments = {"width": recipe.width, "depth": recipe.depth}
+        return publish(output, module, arguments, card, SIDE, (example,))
 
     def _split(self) -> tuple[list[str], list[str]]:
         """Names of the pictures to train on, and of some that are held out.
@@ -178,18 +184,30 @@ class RdoTraining:
 
     def _judge(self, names: list[str]) -> Judge:
         pictures = [comparable(self.photos.read(name), name).pixels for name in names]
-        return Judge("jpeg", QUALITY, (*self.recipe.objective, "psnr"), pictures)
+        metrics = (*self.recipe.objective, "butteraugli", "psnr")
+        known = [name for name in metrics if METRICS[name].available()]
+        return Judge(self.recipe.codec, RANGES[self.recipe.codec].judged, known, pictures)
+
+    def _network(self) -> Rdo | SoftRdo:
+        kind = Rdo if self.recipe.codec == "jpeg" else SoftRdo
+        return kind(self.recipe.width, self.recipe.depth)
+
+    def _simulation(self) -> Simulation:
+        network, recipe = self._network(), self.recipe
+        if isinstance(network, Rdo):
+            return OfLevels(network, recipe.objective)
+        return OfPixels(network, recipe.objective, recipe.codec, shipped(recipe.codec), self.jobs)
 
 
-def preprocessor(network: Rdo) -> Preprocessor:
+def preprocessor(network: Rdo | SoftRdo) -> Preprocessor:
     """A network under training as what encodes take."""
-    engine, halo = TorchEngine(network, "cpu"), MCU * len(network.blocks)
-    return NetworkPreprocessor("rdo", engine, strength=1, halo=halo, multiple=MCU, condition=condition)
+    engine, halo = TorchEngine(network, "cpu"), SIDE * len(network.context.blocks)
+    return NetworkPreprocessor("rdo", engine, strength=1, halo=halo, multiple=SIDE, condition=condition)
 
 
 def _gflop(recipe: RdoRecipe) -> float:
     """Of one 1920x1080 picture: the convolutions, and the DCT there and back."""
     width, depth = recipe.width, recipe.depth
     of_mcu = 2 * (3 * 384 * width + depth * (9 * width + 4 * width**2) + 384 * width)
-    of_pixel = of_mcu / MCU**2 + 2 * 1.5 * 128
+    of_pixel = of_mcu / SIDE**2 + 2 * 1.5 * 128
     return of_pixel * 1920 * 1080 / 1e9
