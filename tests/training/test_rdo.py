@@ -24,7 +24,7 @@ from kcompress.training.data import tensor
 from kcompress.training.loop import Prepared, Step, Validation
 from kcompress.training.proxies.jpeg import Jpeg, standard_steps
 from kcompress.training.proxies.learned import Simulator
-from kcompress.training.proxies.real import coded
+from kcompress.training.proxies.real import RealCodec, coded
 from kcompress.training.rdo.bank import RATE, Bank, batches, measured, of_one_picture
 from kcompress.training.rdo.recipe import SCORES, RdoRecipe
 from kcompress.training.rdo.simulation import OfLevels, OfPixels, unpacked
@@ -153,7 +153,7 @@ def test_other_codecs_are_asked_themselves(photos: DataSet) -> None:
     recipe = replace(TINY, codec="webp", patches=4, objective={"psnr": 1.0})
     batch = next(batches(finished(photos, recipe), recipe))
     torch.manual_seed(0)
-    module = OfPixels(SoftRdo(16, 1), recipe.objective, "webp", Simulator(16, 2), 2)
+    module = OfPixels(SoftRdo(16, 1), recipe.objective, RealCodec(CODECS["webp"], Simulator(16, 2), 2))
     decoded, rate = (found.detach() for found in module.coded(batch))
     pixels = module.network(batch.images, batch.conditions).detach().clamp(0, 1).mul(255).round().byte()
     for number, quality in enumerate(batch.qualities.tolist()):

@@ -71,6 +71,7 @@ class RdoRecipe:
         patches: that are cut and measured before the first step.
         side: of a patch, pixels, a multiple of 16; SSIMULACRA2 has its six scales from 256 on, and with fewer its
             weights fall on other features, so that what smaller patches teach is not what is measured.
+        values: whose they are where a simulator gives the gradients: ``real`` for the encoder's, or ``simulated``.
         objective: what the scores count, by name; 1 in all.
         learning_rate: highest of AdamW; half a cosine brings it down to nothing.
         warmup: steps in which it rises.
@@ -89,6 +90,7 @@ class RdoRecipe:
     batch: int = 4
     patches: int = 2_400
     side: int = 256
+    values: str = "real"
     objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.75, "vif": 0.25})
     learning_rate: float = 7e-4
     warmup: int = 100

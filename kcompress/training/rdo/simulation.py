@@ -9,16 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from kcompress.codecs import CODECS
 from kcompress.networks.rdo import Rdo
 from kcompress.networks.soft_rdo import SoftRdo
 from kcompress.training.proxies.jpeg import Blocks, Jpeg, bits_per_pixel
-from kcompress.training.proxies.real import RealCodec
 from kcompress.training.rdo.bank import RATE, Batch
 from kcompress.training.rdo.recipe import SCORES
 
-Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Pictures and coarsenesses -> decoded pictures and bits per pixel, as `proxies.learned.Simulator`."""
+Codec = Callable[[Tensor, Sequence[int], Tensor], tuple[Tensor, Tensor]]
+"""Pictures, qualities and coarsenesses -> decoded pictures and bits per pixel, as `proxies.real.RealCodec`."""
 
 
 _DECISIVE = 3.0
@@ -78,16 +76,16 @@ class OfLevels(Simulation):
 
 
 class OfPixels(Simulation):
-    """The real encoder's values, with the gradients of a simulator."""
+    """What another codec makes of changed pixels, by its simulator, or by the encoder under the simulator's gradients."""
 
-    def __init__(self, network: SoftRdo, objective: Mapping[str, float], codec: str, proxy: Proxy, jobs: int) -> None:
+    def __init__(self, network: SoftRdo, objective: Mapping[str, float], codec: Codec) -> None:
         super().__init__(objective)
         self.network: SoftRdo = network
-        self._real = RealCodec(CODECS[codec], proxy, jobs)
+        self._codec = codec
 
     def coded(self, batch: Batch) -> tuple[Tensor, Tensor]:
         pictures = self.network(batch.images, batch.conditions)
-        return self._real(pictures, batch.qualities.tolist(), batch.conditions[:, -1])
+        return self._codec(pictures, batch.qualities.tolist(), batch.conditions[:, -1])
 
 
 def unpacked(packed: Tensor, size: Sequence[int]) -> Blocks:

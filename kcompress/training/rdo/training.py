@@ -25,6 +25,7 @@ from kcompress.networks.soft_rdo import SoftRdo
 from kcompress.training.log import BEST, Entry, Log
 from kcompress.training.loop import Prepared, Step, Validation
 from kcompress.training.proxies.learned import shipped
+from kcompress.training.proxies.real import RealCodec
 from kcompress.training.publishing import described, publish
 from kcompress.training.rdo.bank import Bank, batches, measured
 from kcompress.training.rdo.recipe import RANGES, RdoRecipe
@@ -196,7 +197,10 @@ class RdoTraining:
         network, recipe = self._network(), self.recipe
         if isinstance(network, Rdo):
             return OfLevels(network, recipe.objective)
-        return OfPixels(network, recipe.objective, recipe.codec, shipped(recipe.codec), self.jobs)
+        proxy = shipped(recipe.codec)
+        if recipe.values == "real":
+            return OfPixels(network, recipe.objective, RealCodec(CODECS[recipe.codec], proxy, self.jobs))
+        return OfPixels(network, recipe.objective, lambda pictures, _, coarseness: proxy(pictures, coarseness))
 
 
 def preprocessor(network: Rdo | SoftRdo) -> Preprocessor:
