@@ -76,7 +76,7 @@ class OfLevels(Simulation):
 
 
 class OfPixels(Simulation):
-    """What another codec makes of changed pixels, by its simulator, or by the encoder under the simulator's gradients."""
+    """What another codec makes of changed pixels: by its simulator, or by itself under the simulator's gradients."""
 
     def __init__(self, network: SoftRdo, objective: Mapping[str, float], codec: Codec) -> None:
         super().__init__(objective)
