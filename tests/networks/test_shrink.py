@@ -11,7 +11,7 @@ from kcompress.blockdct import strips_shrunk, thresholds
 from kcompress.codecs import CODECS
 from kcompress.encoding import encode
 from kcompress.images import Image
-from kcompress.networks.shrink import AMPLITUDE, Shrink
+from kcompress.networks.shrink import BLOCK, Shrink
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image:
@@ -19,7 +19,8 @@ def noise(height: int, width: int, seed: int = 0) -> Image:
 
 
 @pytest.mark.parametrize(
-    ("codec", "quality", "height", "side"), [("jpeg", 75, 0.7 * 2.5, 8), ("webp", 75, 0.65 * 2.5, 4)]
+    ("codec", "quality", "height", "side"),
+    [("jpeg", 75, 0.7 * 2.5, 8), ("webp", 75, 0.65 * 2.5, 4), ("hevc", 28, 0.075 * (16 - 2 ** (-2 / 3)), 4)],
 )
 def test_it_is_the_formula(codec: str, quality: int, height: float, side: int) -> None:
     image = noise(16, 24)
@@ -70,7 +71,7 @@ def test_grey_stays_grey_and_alpha_passes(lake: Image) -> None:
     assert Shrink()(replace(lake, alpha=alpha), CODECS["webp"].setting()).alpha is alpha
 
 
-@pytest.mark.parametrize("name", AMPLITUDE)
+@pytest.mark.parametrize("name", BLOCK)
 def test_files_become_smaller_and_the_codec_decides_how_much(name: str, lake: Image) -> None:
     codec = CODECS[name]
     backend = codec.backends[-1].name  # embedded
