@@ -60,7 +60,7 @@ class Levels:
             picture: (H, W, 3) whose levels are decided on: the same, or what a preprocessor made of it.
             setting: of JPEG, with tables, 4:2:0.
             network: whose decisions are where to start.
-            weights: of the scores, keys of ``SCORES``; they add up to 1.
+            weights: of the scores: ``ssimulacra2``, ``psnr-hvs-m``, ``psnr``; they add up to 1.
         """
         self._original, self._picture = original, picture
         self._network = network.eval()
@@ -112,7 +112,8 @@ class Levels:
         original, shown = _padded(self._original[tile.outer]), _padded(self._picture[tile.outer])
         with torch.no_grad():
             decisions = self._network.decide(shown, self._condition)
-        worth = {name: self._weights[name] * slope for name, slope in _slopes(original, self._setting).items()}
+        slopes = _slopes(original, self._setting)
+        worth = {name: weight * slopes[name] for name, weight in self._weights.items()}
         descent = _Descent(original, decisions, self._setting, worth, steps[-1], number)
         kept = {}
         for step in range(1, steps[-1] + 1):
