@@ -87,7 +87,9 @@ def run(folder: Path, environment: dict[str, str], capfdbinary: pytest.CaptureFi
             mock.patch.object(tempfile, "tempdir", environment["TMPDIR"]),
             mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
             mock.patch.object(signal, "signal"),
-            mock.patch.object(output, "console", Console(stderr=True, highlight=False, emoji=False)),  # sees the variables above
+            mock.patch.object(
+                output, "console", Console(stderr=True, highlight=False, emoji=False)
+            ),  # sees the variables above
             pytest.raises(SystemExit) as ended,
         ):
             app([os.fsdecode(argument) for argument in arguments], prog_name="kcompress")
