@@ -33,25 +33,37 @@ def thresholds(height: float, side: int = 8) -> NDArray[np.float32]:
     return np.asarray(height * np.minimum(frequency * 2 / side, 1.5), dtype=np.float32)
 
 
-def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A plane (H, W) with its block DCT coefficients pulled towards 0 by ``limits`` (side, side); whole blocks."""
+def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32], masking: float = 0.0) -> NDArray[np.float32]:
+    """A plane (H, W), whole blocks, with its block DCT coefficients pulled towards 0 by ``limits`` (side, side).
+
+    Args:
+        plane: 0..255.
+        limits: as they are where the block's pixels deviate by 6 levels.
+        masking: power by which they fall with that deviation, 0 for not at all: what lies on flat ground is noise, or
+            as good as; what lies in texture is part of it. Twice the limits at most, 0.4 times at least.
+    """
     (height, width), side = plane.shape, len(limits)
     cosines = basis(side)
     blocks = plane.reshape(height // side, side, width // side, side).transpose(0, 2, 1, 3)
     coefficients = cosines @ blocks @ cosines.T
+    if masking:
+        energy = np.square(coefficients).sum((2, 3), keepdims=True) - np.square(coefficients[:, :, :1, :1])
+        deviation = np.sqrt(energy.clip(0)) / side
+        limits = limits * (((deviation + 0.5) / 6) ** -masking).clip(0.4, 2)
     kept = coefficients - np.clip(coefficients, -limits, limits)
     restored = (cosines.T @ kept @ cosines).transpose(0, 2, 1, 3).reshape(height, width)
     return np.asarray(restored, dtype=np.float32)
 
 
 def strips_shrunk(
-    pixels: NDArray[np.uint8], limits: NDArray[np.float32], *, grey: bool = False
+    pixels: NDArray[np.uint8], limits: NDArray[np.float32], *, grey: bool = False, masking: float = 0.0
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """A picture (H, W, 3) RGB 0..255 of any size with all its planes shrunk, as (rows, values), not rounded.
 
     Args:
         pixels: the picture.
         limits: of the coefficients, (8, 8) or (4, 4), for luma and chroma alike.
+        masking: see `shrunk`.
         grey: the three channels are equal and shall stay so.
     """
     for top in range(0, pixels.shape[0], _STRIP):
@@ -60,10 +72,10 @@ def strips_shrunk(
         padded = np.pad(seen, [(0, -height % 8), (0, -width % 8), (0, 0)], mode="edge").astype(np.float32)
         # Differences are taken, so that what is not touched stays as it was.
         if grey:
-            change = shrunk(padded[:, :, 0], limits) - padded[:, :, 0]
+            change = shrunk(padded[:, :, 0], limits, masking) - padded[:, :, 0]
             changed = padded + change[:, :, None]
         else:
             planes = padded @ _FROM_RGB.T
-            change = np.stack([shrunk(planes[:, :, i], limits) - planes[:, :, i] for i in range(3)], axis=2)
+            change = np.stack([shrunk(planes[:, :, i], limits, masking) - planes[:, :, i] for i in range(3)], axis=2)
             changed = padded + change @ _TO_RGB.T
         yield slice(top, top + height), changed[:height, :width]

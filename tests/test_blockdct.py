@@ -35,3 +35,15 @@ def test_strips_cover_the_picture_and_work_on_opencvs_luma() -> None:
     luma = cv2.cvtColor(padded, cv2.COLOR_RGB2GRAY)  # BT.601
     expected = shrunk(luma, thresholds(4))[:517, :21]
     assert np.abs(cv2.cvtColor(found, cv2.COLOR_RGB2GRAY) - expected).max() < 0.02
+
+
+def test_texture_masks_and_flat_ground_does_not() -> None:
+    random = np.random.default_rng(3)
+    limits = thresholds(2.0, 4)
+    for deviation, least, most in ((0.4, 1.5, 2), (6, 0.9, 1.1), (80, 0.4, 0.55)):
+        plane = (128 + deviation * random.standard_normal((64, 64))).astype(np.float32)
+        found = np.abs(shrunk(plane, limits, 0.3) - plane).mean()
+        smaller, larger = (np.abs(shrunk(plane, limits * scale) - plane).mean() for scale in (least, most))
+        assert smaller * 0.999 <= found <= larger * 1.001
+    assert np.array_equal(shrunk(plane, limits, 0.0), shrunk(plane, limits))
+    assert np.array_equal(shrunk(np.full((8, 8), 77, np.float32), limits, 0.3), np.full((8, 8), 77, np.float32))

@@ -37,7 +37,7 @@ def train(
         typer.Option(
             "--network",
             "-n",
-            help="kuchen, from labels; rdo, from photos; or a codec's simulator, from photos.",
+            help="kuchen, from labels; rdo, from photos, for JPEG; or a codec's simulator, from photos.",
         ),
     ] = "kuchen",
     target: Annotated[
@@ -142,7 +142,7 @@ def train(
         name, main = f"simulator-{training.recipe.codec}", True
     else:
         training = _from_photos(source, known, codec, _size(patch), quality_metric, device, jobs or options.cores())
-        name, main = f"rdo-{training.recipe.codec}", True
+        name, main = "rdo-jpeg", True
     stem = target or Path("weights") / name
     training.folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
     try:
@@ -203,12 +203,11 @@ def _from_photos(
     quality_metric: str | None, device: str, jobs: int,
 ) -> "RdoTraining":  # fmt: skip
     from kcompress.dataset import DataSet
-    from kcompress.training.rdo.recipe import RANGES, SCORES, RdoRecipe
+    from kcompress.training.rdo.recipe import SCORES, RdoRecipe
     from kcompress.training.rdo.training import RdoTraining
 
-    name = codec.value if codec else "jpeg"
-    if name not in RANGES:
-        raise UsageError(f"--codec {name}: rdo is not trained for it. Allowed: {', '.join(RANGES)}.")
+    if codec not in (None, options.CodecName.jpeg):
+        raise UsageError(f"--codec {codec.value}: rdo is trained for jpeg alone. Leave --codec out.")
     _alone_on_the_cpu("rdo", device)
     if quality_metric is not None:
         given["objective"] = _objective(quality_metric, list(SCORES))
@@ -216,7 +215,7 @@ def _from_photos(
         if size[0] != size[1] or size[0] % 16:
             raise UsageError(f"--patch {size[0]}x{size[1]}: rdo takes squares of a multiple of 16 pixels.")
         given["side"] = size[0]
-    recipe = RdoRecipe(name, **given)
+    recipe = RdoRecipe(**given)
     recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
     return RdoTraining(DataSet(str(source)), recipe, Path(), jobs)
 

@@ -54,7 +54,7 @@ NETWORKS: dict[str, Network] = {
         # A block of depth 4 reaches 4 MCUs of 16 pixels.
         Network(
             "rdo",
-            "decides which coefficients are worth their bits",
+            "decides which of JPEG's coefficients are worth their bits",
             learned=True,
             halo=64,
             multiple=16,
@@ -100,7 +100,7 @@ def load(
     learned_for = found.metadata.get("codec", "any")
     if network.conditioned and codec is not None and learned_for != _ALIKE.get(codec, codec):
         raise UsageError(f"--weights: {found.path} are for {learned_for}, not for {codec}. Give others, or --codec.")
-    ready = engine(found, place, partial(_module, name, learned_for))
+    ready = engine(found, place, partial(_module, name))
     return NetworkPreprocessor(
         found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple,
         condition=condition if network.conditioned else None,
@@ -140,10 +140,9 @@ def _is_shipped(network: Network, codec: str) -> bool:
     return not network.conditioned or weight_files.open_weights(path).metadata.get("codec") == _ALIKE.get(codec, codec)
 
 
-def _module(name: str, codec: str) -> "type[nn.Module]":
-    # All import torch.
+def _module(name: str) -> "type[nn.Module]":
+    # Both import torch.
     from kcompress.networks.kuchen import Kuchen
     from kcompress.networks.rdo import Rdo
-    from kcompress.networks.soft_rdo import SoftRdo
 
-    return {"kuchen": Kuchen, "rdo": Rdo if codec == "jpeg" else SoftRdo}[name]
+    return {"kuchen": Kuchen, "rdo": Rdo}[name]

@@ -1,16 +1,15 @@
 """Pictures as macroblocks of DCT coefficients, and a network that looks at them, as torch modules.
 
-A macroblock is 16x16 pixels of luma and, at half the resolution, 8x8 of Cb and of Cr: 384 coefficients, whatever the
-size of the blocks of the transform. They are the channels; one position is one macroblock, so that the codec's grid is
-visible, and context costs little.
+A macroblock is 16x16 pixels of luma and, at half the resolution, 8x8 of Cb and of Cr: 384 coefficients of six 8x8
+blocks, JPEG's MCU in 4:2:0. They are the channels; one position is one macroblock, so that the codec's grid is visible,
+and context costs little.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.blockdct import basis
+from kcompress.blockdct import DCT
 
 SIDE = 16
 """Pixels; input sizes are multiples of it."""
@@ -22,22 +21,17 @@ _TO_YCC = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, 
 
 
 class Transform(nn.Module):
-    """RGB to packed coefficients and back: (N, 3, H, W), 0..1, to (N, 384, H / 16, W / 16), grey levels.
-
-    Args:
-        block: side of the blocks, 4 or 8.
-    """
+    """RGB to packed coefficients and back: (N, 3, H, W), 0..1, to (N, 384, H / 16, W / 16), grey levels."""
 
     kernels: Tensor
     to_ycc: Tensor
     to_rgb: Tensor
 
-    def __init__(self, block: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.block = block
-        cosines = torch.from_numpy(np.ascontiguousarray(basis(block)))
-        # Channel block * u + v of the convolution is the coefficient of vertical frequency u and horizontal v.
-        kernels = torch.einsum("uy,vx->uvyx", cosines, cosines).reshape(block**2, 1, block, block)
+        cosines = torch.from_numpy(DCT)
+        # Channel 8 u + v of the convolution is the coefficient of vertical frequency u and horizontal v.
+        kernels = torch.einsum("uy,vx->uvyx", cosines, cosines).reshape(64, 1, 8, 8)
         self.register_buffer("kernels", kernels, persistent=False)
         self.register_buffer("to_ycc", torch.tensor(_TO_YCC), persistent=False)
         self.register_buffer("to_rgb", torch.linalg.inv(torch.tensor(_TO_YCC).double()).float(), persistent=False)
@@ -45,30 +39,23 @@ class Transform(nn.Module):
     def coefficients(self, image: Tensor) -> Tensor:
         """Of pictures."""
         planes = torch.einsum("ij,njhw->nihw", self.to_ycc, image * 255)
+        luma = F.conv2d(planes[:, :1] - 128, self.kernels, stride=8)
         chroma = F.avg_pool2d(planes[:, 1:], 2)
-        parts = [self._packed(planes[:, :1] - 128, SIDE), *(self._packed(chroma[:, i : i + 1], 8) for i in (0, 1))]
-        return torch.cat(parts, dim=1)
+        parts = [F.conv2d(chroma[:, i : i + 1], self.kernels, stride=8) for i in (0, 1)]
+        return torch.cat([F.pixel_unshuffle(luma, 2), *parts], dim=1)
 
     def pixels(self, packed: Tensor) -> Tensor:
         """The way back for differences, which need no offset: RGB in units of 0..1."""
-        luma = self._plane(packed[:, :256], SIDE)
-        chroma = torch.cat([self._plane(packed[:, i : i + 64], 8) for i in (256, 320)], dim=1)
+        luma = F.conv_transpose2d(F.pixel_shuffle(packed[:, :256], 2), self.kernels, stride=8)
+        parts = [F.conv_transpose2d(packed[:, i : i + 64], self.kernels, stride=8) for i in (256, 320)]
+        chroma = torch.cat(parts, dim=1)
         planes = torch.cat([luma, F.interpolate(chroma, scale_factor=2.0, mode="nearest")], dim=1)
         return torch.einsum("ij,njhw->nihw", self.to_rgb, planes) / 255
 
-    def packed(self, luma: Tensor, chroma: Tensor) -> Tensor:
-        """One value a coefficient of a block, each (N, block^2) in row order -> (N, 384, 1, 1)."""
-        parts = [part.repeat_interleave((side // self.block) ** 2, dim=1) for part, side in ((luma, SIDE), (chroma, 8))]
-        return torch.cat([parts[0], parts[1], parts[1]], dim=1)[:, :, None, None]
 
-    def _packed(self, plane: Tensor, side: int) -> Tensor:
-        """A plane (N, 1, h, w), and the pixels a side that a macroblock has in it."""
-        coefficients = F.conv2d(plane, self.kernels, stride=self.block)
-        return F.pixel_unshuffle(coefficients, side // self.block) if side > self.block else coefficients
-
-    def _plane(self, packed: Tensor, side: int) -> Tensor:
-        coefficients = F.pixel_shuffle(packed, side // self.block) if side > self.block else packed
-        return F.conv_transpose2d(coefficients, self.kernels, stride=self.block)
+def packed(luma: Tensor, chroma: Tensor) -> Tensor:
+    """One value a coefficient of a block, each (N, 64) in row order -> (N, 384, 1, 1)."""
+    return torch.cat([luma.repeat_interleave(4, dim=1), chroma, chroma], dim=1)[:, :, None, None]
 
 
 class Context(nn.Module):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kcompress.networks.macroblocks import COEFFICIENTS, SIDE, Context, Transform
+from kcompress.networks.macroblocks import COEFFICIENTS, SIDE, Context, Transform, packed
 
 MCU = SIDE
 """Pixels a side of what is decided on together; input sizes are multiples of it."""
@@ -55,11 +55,11 @@ class Rdo(nn.Module):
 
     def __init__(self, width: int = 128, depth: int = 4) -> None:
         super().__init__()
-        self.transform = Transform(8)
+        self.transform = Transform()
         self.context = Context(3 * COEFFICIENTS, width, depth)
         is_dc = torch.zeros(1, 64, dtype=torch.bool)
         is_dc[:, 0] = True
-        self.register_buffer("is_dc", self.transform.packed(is_dc, is_dc), persistent=False)
+        self.register_buffer("is_dc", packed(is_dc, is_dc), persistent=False)
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
         decisions = self.decide(image, condition)
@@ -99,4 +99,4 @@ class Rdo(nn.Module):
     def told(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Steps and thresholds of a condition (N, 257), each packed: (N, 384, 1, 1)."""
         luma, chroma, rule_luma, rule_chroma, _ = torch.split(condition, [64, 64, 64, 64, 1], dim=1)
-        return self.transform.packed(luma, chroma), self.transform.packed(rule_luma, rule_chroma)
+        return packed(luma, chroma), packed(rule_luma, rule_chroma)

@@ -11,7 +11,7 @@ from kcompress.images import Image
 from kcompress.networks.preprocessor import blended
 from kcompress.setting import Setting
 
-_OF_COARSENESS = {"jpeg": 7.0, "webp": 6.5}
+_OF_COARSENESS = {"jpeg": 9.0, "webp": 7.0}
 """Height of the thresholds at coarseness 1, grey levels; they fall in proportion to it."""
 
 _OF_STEP = 0.075
@@ -19,6 +19,9 @@ _OF_STEP = 0.075
 
 BLOCK = {"jpeg": 8, "webp": 4, "hevc": 4, "bpg": 4}
 """Side of the transform's blocks: those of the codec, or the smallest of them."""
+
+MASKING = {"jpeg": 0.3, "webp": 0.3, "hevc": 0.0, "bpg": 0.0}
+"""How far texture lowers the thresholds, and flat ground raises them, see ``blockdct.shrunk``."""
 
 
 def limits(setting: Setting, side: int) -> NDArray[np.float32]:
@@ -45,7 +48,8 @@ class Shrink:
         self._strength = strength
 
     def __call__(self, image: Image, setting: Setting) -> Image:
-        result = np.empty_like(image.pixels)
-        for rows, changed in strips_shrunk(image.pixels, limits(setting, BLOCK[setting.codec]), grey=image.grey):
+        result, codec = np.empty_like(image.pixels), setting.codec
+        strips = strips_shrunk(image.pixels, limits(setting, BLOCK[codec]), grey=image.grey, masking=MASKING[codec])
+        for rows, changed in strips:
             result[rows] = blended(image.pixels[rows], changed, self._strength)
         return image.with_pixels(result)

@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from kcompress.images import Pixels
 from kcompress.inference.tiling import Tile, batch, tiles
 from kcompress.networks.condition import condition
 from kcompress.networks.rdo import MCU, Decisions, Rdo
 from kcompress.setting import Setting
-from kcompress.training.proxies.jpeg import Blocks, Jpeg, bits_per_pixel, standard_steps
+from kcompress.training.proxies.jpeg import Jpeg, bits_per_pixel, standard_steps, unpacked
 from kcompress.training.rdo.recipe import SCORES
 
-TILE_SIDE = 256
-"""Pixels of a tile, at most, without what surrounds it: its planes stay in the processor's cache."""
+TILE_SIDE = 512
+"""Pixels of a tile, at most, without what surrounds it. Larger pictures are cut into equal ones, none below 256:
+SSIMULACRA2 has fewer scales there, whose weights fall on other features."""
 
 HALO = 16
 """Pixels seen beyond each side of a tile: one MCU, the neighbour into which chroma's interpolation reaches."""
@@ -149,9 +149,9 @@ class _Descent:
         chance = torch.sigmoid(self._logits)
         drawn = (torch.rand(chance.shape, generator=self._random) < chance).float()
         levels, path = self._fallen(drawn), self._fallen(chance)
-        whole, between = _blocks(levels, self._size), _blocks(path, self._size)
+        whole, between = unpacked(levels, self._size), unpacked(path, self._size)
         cost = bits_per_pixel(whole, between, progressive=self._codec.progressive).log()
-        decoded = self._codec.decoded(_blocks(levels + (path - path.detach()), self._size))
+        decoded = self._codec.decoded(unpacked(levels + (path - path.detach()), self._size))
         for name, worth in self._worth.items():
             cost = cost - worth * SCORES[name](self._original, decoded)
         self._optimiser.zero_grad()
@@ -205,13 +205,3 @@ def _padded(pixels: Pixels) -> Tensor:
     """(H, W, 3) 0..255 as (1, 3, ...) 0..1 of whole MCUs; the last row and column fill it up, as libjpeg does."""
     height, width = pixels.shape[:2]
     return torch.from_numpy(batch(np.pad(pixels, [(0, -height % MCU), (0, -width % MCU), (0, 0)], mode="edge")))
-
-
-def _blocks(packed: Tensor, size: Sequence[int]) -> Blocks:
-    """Levels as the network packs them, (N, 384, H / 16, W / 16), as the codec has them."""
-    count = packed.shape[0]
-    parts = ((F.pixel_shuffle(packed[:, :256], 2), 1), (packed[:, 256:], 2))
-    luma, chroma = (
-        part.reshape(count, channels, 8, 8, *part.shape[-2:]).permute(0, 1, 4, 5, 2, 3) for part, channels in parts
-    )
-    return Blocks(luma, chroma, int(size[0]), int(size[1]))

@@ -10,10 +10,10 @@ from torch import nn
 from kcompress.blockdct import thresholds
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
+from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference.engine import TorchEngine
-from kcompress.networks import shrink
-from kcompress.networks.condition import AMPLITUDE, LENGTH, SOFT_LENGTH, condition
+from kcompress.networks.condition import AMPLITUDE, LENGTH, condition
 from kcompress.networks.macroblocks import Transform
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.networks.rdo import MCU, Rdo
@@ -55,30 +55,24 @@ def test_the_condition_is_the_setting() -> None:
     assert (condition(replace(setting, chroma="444"))[0, 192:256] < -1e3).all()
 
 
-@pytest.mark.parametrize("codec", ["webp", "hevc", "bpg"])
-def test_other_codecs_have_thresholds_alone(codec: str) -> None:
-    setting = CODECS[codec].setting(40)
-    found = condition(setting)
-    assert found.shape == (1, SOFT_LENGTH) and found[0, 32] == np.float32(setting.coarseness)
-    assert np.array_equal(found[0, :16].reshape(4, 4), shrink.limits(setting, 4)) and found[0, 0] == 0
-    assert np.array_equal(found[0, 16:32], found[0, :16])
-    assert not condition(replace(setting, chroma="444"))[0, 16:32].any()
+def test_only_jpeg_has_tables() -> None:
+    with pytest.raises(UsageError, match="--codec jpeg, not webp"):
+        condition(CODECS["webp"].setting())
 
 
 def test_coefficients_are_those_of_the_encoder(photo: Image) -> None:
     image = tensor([photo.pixels])
     steps = standard_steps([50])
     expected = Jpeg(steps).coefficients(image)
-    found = Transform(8).coefficients(image) / Rdo(16, 1).told(told(50))[0]
+    found = Transform().coefficients(image) / Rdo(16, 1).told(told(50))[0]
     luma = nn.functional.pixel_shuffle(found[:, :256], 2).reshape(8, 8, 20, 26).permute(2, 3, 0, 1)
     assert (luma - expected.luma[0, 0]).abs().max() < 0.2
     chroma = found[:, 256:].reshape(2, 8, 8, 10, 13).permute(0, 3, 4, 1, 2)
     assert (chroma - expected.chroma[0]).abs().max() < 0.2
 
 
-@pytest.mark.parametrize("block", [4, 8])
-def test_there_and_back(block: int) -> None:
-    module = Transform(block)
+def test_there_and_back() -> None:
+    module = Transform()
     grey = torch.rand(1, 1, 32, 48).expand(1, 3, -1, -1)
     assert (module.pixels(module.coefficients(grey)) - (grey - 128 / 255)).abs().max() < 1e-5
 

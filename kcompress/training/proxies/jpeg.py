@@ -11,7 +11,7 @@ Sources: ITU-T T.81 (JPEG) and T.871 (JFIF: colours); libjpeg's files are named 
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -97,6 +97,21 @@ class Blocks:
     def map(self, function: Callable[[Tensor], Tensor]) -> "Blocks":
         """The function of luma and of chroma."""
         return Blocks(function(self.luma), function(self.chroma), self.height, self.width)
+
+
+def unpacked(packed: Tensor, size: Sequence[int]) -> Blocks:
+    """Levels as ``networks.macroblocks`` packs them, (N, 384, H / 16, W / 16), as the codec has them.
+
+    Args:
+        packed: luma's, then those of Cb and Cr in 4:2:0.
+        size: H and W.
+    """
+    count = packed.shape[0]
+    parts = ((F.pixel_shuffle(packed[:, :256], 2), 1), (packed[:, 256:], 2))
+    luma, chroma = (
+        part.reshape(count, channels, 8, 8, *part.shape[-2:]).permute(0, 1, 4, 5, 2, 3) for part, channels in parts
+    )
+    return Blocks(luma, chroma, int(size[0]), int(size[1]))
 
 
 def steps(tables: Iterable[tuple[Table, Table]]) -> Tensor:

@@ -15,12 +15,10 @@ from kcompress.dataset import DataSet
 from kcompress.errors import InputError
 from kcompress.images import comparable
 from kcompress.networks.condition import condition
-from kcompress.setting import Setting
 from kcompress.training.data import prefetched, tensor
 from kcompress.training.loop import Prepared
-from kcompress.training.proxies.jpeg import Jpeg, steps
-from kcompress.training.proxies.real import coded
-from kcompress.training.rdo.recipe import RANGES, SCORES, RdoRecipe
+from kcompress.training.proxies.jpeg import Jpeg, standard_steps
+from kcompress.training.rdo.recipe import SCORES, RdoRecipe
 from kcompress.workers import ahead, completed, one_thread, workers
 
 RATE = "rate"
@@ -40,7 +38,7 @@ class Bank:
 
     Attributes:
         pixels: (N, side, side, 3) uint8.
-        qualities: of the codec, (N,).
+        qualities: of JPEG, (N,).
         rates: bits per pixel, mean of the picture's patches, (N,).
         slopes: by score, (N,): d ln(rate) / d score of the plain codec around the quality, of all a picture's patches.
         plain: by score, and ``RATE``, (N,): of the plain codec.
@@ -75,8 +73,7 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W) 0..1.
-        conditions: (N, ...), see ``networks.condition``.
-        qualities: as in the bank.
+        conditions: (N, 257), see ``networks.condition``.
         rates: as in the bank.
         slopes: as in the bank.
         plain: as in the bank.
@@ -84,7 +81,6 @@ class Batch:
 
     images: Tensor
     conditions: Tensor
-    qualities: Tensor
     rates: Tensor
     slopes: dict[str, Tensor]
     plain: dict[str, Tensor]
@@ -127,7 +123,7 @@ def measured(dataset: DataSet, names: Sequence[str], recipe: RdoRecipe, jobs: in
 
 def batches(bank: Bank, recipe: RdoRecipe, first: int = 0) -> Iterator[Batch]:
     """Endless, from number ``first`` on; a batch follows from its number alone."""
-    codec = CODECS[recipe.codec]
+    codec = CODECS["jpeg"]
 
     def made(number: int) -> Batch:
         random = np.random.default_rng([recipe.seed, 3, number])
@@ -136,7 +132,6 @@ def batches(bank: Bank, recipe: RdoRecipe, first: int = 0) -> Iterator[Batch]:
         return Batch(
             tensor(list(bank.pixels[chosen].numpy())).contiguous(),
             torch.from_numpy(np.concatenate(conditions)),
-            bank.qualities[chosen],
             bank.rates[chosen],
             {name: values[chosen] for name, values in bank.slopes.items()},
             {name: values[chosen] for name, values in bank.plain.items()},
@@ -152,24 +147,20 @@ def _of_picture(dataset: DataSet, name: str, number: int, count: int, recipe: Rd
     if min(room) < 0:
         return number, None
     random = np.random.default_rng([recipe.seed, 2, number])
-    span = RANGES[recipe.codec]
-    quality = int(random.integers(min(span.coarsest, span.finest), max(span.coarsest, span.finest) + 1))
+    quality = int(random.integers(recipe.lowest, recipe.highest + 1))
     patches = []
     for _ in range(count):
         top, left = (int(random.integers(length + 1)) for length in room)
         patch = picture[top : top + recipe.side, left : left + recipe.side]
         patches.append(np.ascontiguousarray(patch[:, ::-1] if random.random() < 0.5 else patch))
-    return number, of_one_picture(np.stack(patches), recipe.codec, quality, tuple(recipe.objective))
+    return number, of_one_picture(np.stack(patches), quality, tuple(recipe.objective))
 
 
 @torch.no_grad()
-def of_one_picture(patches: NDArray[np.uint8], codec: str, quality: int, scores: Sequence[str]) -> Bank:
+def of_one_picture(patches: NDArray[np.uint8], quality: int, scores: Sequence[str]) -> Bank:
     """Patches (N, side, side, 3) of one picture with their figures at a quality, for these scores."""
-    original, span = tensor(list(patches)), RANGES[codec]
-    below, at, above = (
-        _plain(original, patches, CODECS[codec].setting(quality + step), scores)
-        for step in (span.coarser, 0, span.finer)
-    )
+    original = tensor(list(patches))
+    below, at, above = (_plain(original, each, scores) for each in (quality - 8, quality, min(quality + 6, 97)))
     mean = {name: [float(figures[name].mean()) for figures in (below, above)] for name in at}
     paid = float(np.log(mean[RATE][1] / mean[RATE][0]))
 
@@ -185,11 +176,7 @@ def of_one_picture(patches: NDArray[np.uint8], codec: str, quality: int, scores:
     )  # fmt: skip
 
 
-def _plain(original: Tensor, patches: NDArray[np.uint8], setting: Setting, scores: Sequence[str]) -> dict[str, Tensor]:
+def _plain(original: Tensor, quality: int, scores: Sequence[str]) -> dict[str, Tensor]:
     """Scores and rate, (N,) each, of what the plain codec makes of pictures."""
-    if setting.tables is not None:
-        decoded, rates = Jpeg(steps([setting.tables]), progressive=True)(original)
-    else:
-        shown, bits = zip(*(coded(patch, setting) for patch in patches), strict=True)
-        decoded, rates = tensor(shown), torch.tensor(bits)
+    decoded, rates = Jpeg(standard_steps([quality]), progressive=True)(original)
     return {RATE: rates} | {name: SCORES[name](original, decoded) for name in scores}

@@ -32,38 +32,10 @@ SCORES: dict[str, Score] = {"ssimulacra2": ssimulacra2, "psnr-hvs-m": _psnr_hvs_
 
 
 @dataclass(frozen=True)
-class Range:
-    """Qualities of a codec, on its own scale.
-
-    Attributes:
-        coarsest: to train for.
-        finest: likewise.
-        coarser: how far to the quality below at which the plain codec is measured for its slope.
-        finer: how far to the one above.
-        judged: at which sizes are compared in a validation.
-    """
-
-    coarsest: int
-    finest: int
-    coarser: int
-    finer: int
-    judged: int
-
-
-RANGES = {
-    "jpeg": Range(30, 92, -8, 6, 70),
-    "webp": Range(30, 92, -8, 6, 75),
-    "hevc": Range(40, 20, 2, -2, 30),
-}
-"""By codec."""
-
-
-@dataclass(frozen=True)
 class RdoRecipe:
     """How the network is trained.
 
     Attributes:
-        codec: of ``RANGES``.
         width: channels.
         depth: blocks.
         steps: optimiser steps.
@@ -71,7 +43,8 @@ class RdoRecipe:
         patches: that are cut and measured before the first step.
         side: of a patch, pixels, a multiple of 16; SSIMULACRA2 has its six scales from 256 on, and with fewer its
             weights fall on other features, so that what smaller patches teach is not what is measured.
-        values: whose they are where a simulator gives the gradients: ``real`` for the encoder's, or ``simulated``.
+        lowest: quality.
+        highest: quality.
         objective: what the scores count, by name; 1 in all.
         learning_rate: highest of AdamW; half a cosine brings it down to nothing.
         warmup: steps in which it rises.
@@ -83,14 +56,14 @@ class RdoRecipe:
         seed: of patches, weights and decisions.
     """
 
-    codec: str = "jpeg"
     width: int = 128
     depth: int = 4
     steps: int = 3_000
     batch: int = 4
     patches: int = 2_400
     side: int = 256
-    values: str = "real"
+    lowest: int = 30
+    highest: int = 92
     objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.75, "vif": 0.25})
     learning_rate: float = 7e-4
     warmup: int = 100
