@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kcompress.codecs import Backend, Codec
 from kcompress.errors import ProgramError
 from kcompress.images import Image, bits_per_pixel
-from kcompress.networks import DEFAULT, NONE, Preprocessor
+from kcompress.networks import DEFAULTS, NONE, Preprocessor
 from kcompress.setting import Setting
 
 
@@ -70,9 +70,9 @@ def encode(
     )  # fmt: skip
 
 
-def default_network(backend: Backend) -> str:
-    """The network for a backend: ``none`` before mozjpeg, whose trellis already does what ``shrink`` does."""
-    return NONE if searches_levels(backend) else DEFAULT
+def default_network(codec: Codec, backend: Backend) -> str:
+    """The network for a codec: ``none`` before mozjpeg, whose trellis already does what ours do."""
+    return NONE if searches_levels(backend) else DEFAULTS[codec.name]
 
 
 def searches_levels(backend: Backend) -> bool:

@@ -104,8 +104,8 @@ def _default(
     image: Image, codec: Codec, setting: Setting, preprocessors: Sequence[Preprocessor | None], backend: str,
     start: float,
 ) -> Selection:  # fmt: skip
-    name = default_network(codec.backend(backend, image))
-    preprocessor = next((known for known in preprocessors if known is not None and known.name == name), None)
+    names = {(name := default_network(codec, codec.backend(backend, image))), f"{name}-{codec.name}"}
+    preprocessor = next((known for known in preprocessors if known is not None and known.name in names), None)
     encoded = encode(image, codec, setting, preprocessor, backend)
     note = f"too small for SSIMULACRA2, by which --network auto chooses: {encoded.network} was taken"
     return Selection(replace(encoded, notes=(*encoded.notes, note)), preprocessor, (), time.perf_counter() - start)

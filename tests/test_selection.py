@@ -9,6 +9,7 @@ from kcompress.codecs import CODECS
 from kcompress.encoding import encode
 from kcompress.images import Image
 from kcompress.judging import Judge
+from kcompress.networks import load
 from kcompress.networks.shrink import Shrink
 from kcompress.selection import METRIC, select
 
@@ -93,8 +94,11 @@ def test_the_winner_is_what_its_preprocessor_alone_would_give(lake):
 
 
 def test_too_small_to_be_judged(one_pixel):
-    codec = CODECS["jpeg"]
+    codec = CODECS["webp"]
     chosen = select(one_pixel, codec, codec.setting(75), [None, Shrink()], "pillow")
     assert (chosen.encoded.network, chosen.candidates) == ("shrink", ())
     assert "too small" in chosen.encoded.notes[-1] and "shrink was taken" in chosen.encoded.notes[-1]
+    codec = CODECS["jpeg"]
+    rdo = load("rdo", device="cpu", codec="jpeg")
+    assert select(one_pixel, codec, codec.setting(75), [Shrink(), rdo], "pillow").encoded.network == "rdo-jpeg"
     assert select(one_pixel, codec, codec.setting(75), [None], "pillow").encoded.network == "none"

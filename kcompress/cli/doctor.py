@@ -58,12 +58,13 @@ def _filters() -> list[dict[str, object]]:
 
 
 def _networks() -> list[dict[str, object]]:
-    from kcompress.networks import DEFAULT, NETWORKS
+    from kcompress.networks import DEFAULTS, NETWORKS
 
     found = []
     weights = _weights()
     for network in NETWORKS.values():
-        use = "default" if network.name == DEFAULT else ""
+        codecs = [codec for codec, default in DEFAULTS.items() if default == network.name]
+        use = f"default for {', '.join(codecs)}" if codecs else ""
         if not network.learned:
             found.append(_finding("network", network.name, network.about, use, ""))
         elif network.name in weights:

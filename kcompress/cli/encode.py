@@ -74,7 +74,7 @@ def encode(
     setting = chosen.setting(quality, chroma, effort, raw=raw)
     # Everything that can be refused is refused before the first picture is read.
     encoder = chosen.backend(backend)
-    network = network or default_network(encoder)
+    network = network or default_network(chosen, encoder)
     preprocessors = _preprocessors(network, device, strength, weights, chosen.name)
     if refine:
         _check_refine(refine, network, setting, encoder)

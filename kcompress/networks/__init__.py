@@ -1,5 +1,6 @@
 """The preprocessors by name."""
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +17,11 @@ from kcompress.networks.shrink import Shrink
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DEFAULT", "NETWORKS", "NONE", "Network", "Preprocessor", "load", "serving", "shipped_weights"]
+__all__ = ["DEFAULTS", "NETWORKS", "NONE", "Network", "Preprocessor", "load", "serving", "shipped_weights"]
 
 NONE = "none"
-DEFAULT = "shrink"
-"""Taken unless another is asked for, until a trained network measures better."""
+DEFAULTS = {"jpeg": "rdo", "webp": "shrink", "hevc": "shrink", "bpg": "shrink"}
+"""Taken by codec unless another is asked for: what measured best, see README's "Does it help?"."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,15 @@ def load(
     if network.conditioned and codec is not None and learned_for != _ALIKE.get(codec, codec):
         raise UsageError(f"--weights: {found.path} are for {learned_for}, not for {codec}. Give others, or --codec.")
     ready = engine(found, place, partial(_module, name))
+    if not network.conditioned:
+        return NetworkPreprocessor(
+            found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple
+        )  # fmt: skip
+    recipe = json.loads(found.metadata.get("recipe", "{}"))
+    trained = (recipe.get("lowest", 0), recipe.get("highest", 100))
     return NetworkPreprocessor(
         found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple,
-        condition=condition if network.conditioned else None,
+        condition=partial(condition, trained=trained), trained=trained,
     )  # fmt: skip
 
 

@@ -20,10 +20,15 @@ _NEVER = -1e4
 """A threshold below every coefficient: nothing is changed."""
 
 
-def condition(setting: Setting) -> NDArray[np.float32]:
+def condition(setting: Setting, trained: tuple[int, int] = (0, 100)) -> NDArray[np.float32]:
     """(1, LENGTH) of a setting that has quantisation tables.
 
     The network works on chroma of half the resolution; where the codec keeps all of it, chroma is left alone.
+
+    Args:
+        setting: of the encode.
+        trained: lowest and highest quality that the network knows; beyond them it is told of the nearest coarseness.
+            Steps and thresholds are those of the setting at any quality.
 
     Raises:
         UsageError: the setting has none; only JPEG's do.
@@ -32,4 +37,5 @@ def condition(setting: Setting) -> NDArray[np.float32]:
         raise UsageError(f"--network rdo knows the tables of JPEG alone. Take --codec jpeg, not {setting.codec}.")
     luma = thresholds(10 * AMPLITUDE * setting.coarseness).ravel()
     chroma = _CHROMA * luma if setting.chroma == "420" else np.full_like(luma, _NEVER)
-    return np.concatenate([*map(np.array, setting.tables), luma, chroma, [setting.coarseness]]).astype(np.float32)[None]
+    coarseness = 1 - min(max(setting.quality, trained[0]), trained[1]) / 100
+    return np.concatenate([*map(np.array, setting.tables), luma, chroma, [coarseness]]).astype(np.float32)[None]

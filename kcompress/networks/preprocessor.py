@@ -1,6 +1,7 @@
 """Preprocessors: a picture in, a picture out that the codec has an easier time with."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -43,11 +44,12 @@ class NetworkPreprocessor:
     """A network, RGB 0..1 in and out, sizes in multiples of ``multiple``.
 
     ``condition`` makes of the setting what the network wants beside the picture; without it, it wants nothing.
+    ``trained`` are the lowest and the highest quality it was trained for, on the codec's scale.
     """
 
     def __init__(
         self, name: str, engine: Engine, *, strength: float, halo: int, multiple: int,
-        condition: Callable[[Setting], NDArray[np.float32]] | None = None,
+        condition: Callable[[Setting], NDArray[np.float32]] | None = None, trained: tuple[int, int] | None = None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
     ) -> None:  # fmt: skip
         self.name = name
@@ -56,6 +58,7 @@ class NetworkPreprocessor:
         self._halo = halo
         self._multiple = multiple
         self._condition = condition
+        self._trained = trained
         self._whole_pixels = whole_pixels
         self._tile_side = tile_side
 
@@ -73,7 +76,12 @@ class NetworkPreprocessor:
         )  # fmt: skip
         for tile, changed in pieces:
             result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
-        return image.with_pixels(result)
+        changed_image = image.with_pixels(result)
+        if self._trained is None or self._trained[0] <= setting.quality <= self._trained[1]:
+            return changed_image
+        low, high = self._trained
+        note = f"{self.name} was trained for qualities {low}..{high}; {setting.quality} is beyond them"
+        return replace(changed_image, notes=(*image.notes, note))
 
 
 def _run(engine: Engine, more: tuple[NDArray[np.float32], ...], batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -51,7 +51,7 @@ def test_too_small_for_both(run, folder):
     Image.new("RGB", (5, 5), "red").save(folder / "tiny.png")
     ended = run("encode", "tiny.png", "--network", "auto", "--refine", "5", "--json")
     (line,) = ended.lines
-    assert line["network"] == "shrink" and line["candidates"] == [] and line["refined"]["of"] is None
+    assert line["network"] == "rdo-jpeg" and line["candidates"] == [] and line["refined"]["of"] is None
     assert any("--network auto" in note for note in line["notes"])
     assert any("too small to be refined" in note for note in line["notes"])
 

@@ -13,6 +13,7 @@ from kcompress.encoding import encode
 from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference.engine import TorchEngine
+from kcompress.networks import load
 from kcompress.networks.condition import AMPLITUDE, LENGTH, condition
 from kcompress.networks.macroblocks import Transform
 from kcompress.networks.preprocessor import NetworkPreprocessor
@@ -53,6 +54,25 @@ def test_the_condition_is_the_setting() -> None:
     assert np.allclose(found[0, 128:192].reshape(8, 8), thresholds(10 * AMPLITUDE * 0.4))
     assert (found[0, 193:256] < found[0, 129:192]).all() and found[0, 256] == np.float32(0.4)
     assert (condition(replace(setting, chroma="444"))[0, 192:256] < -1e3).all()
+
+
+def test_beyond_what_was_trained_only_the_coarseness_is_held() -> None:
+    for quality, told_of in ((10, 30), (60, 60), (97, 92)):
+        found, as_it_is = condition(JPEG.setting(quality), (30, 92)), condition(JPEG.setting(quality))
+        assert found[0, -1] == pytest.approx(1 - told_of / 100)
+        assert np.array_equal(found[0, :-1], as_it_is[0, :-1])
+
+
+def test_a_quality_beyond_is_noted_and_changes_little(photo: Image) -> None:
+    network = load("rdo", device="cpu", codec="jpeg")
+    assert network is not None
+    assert network(photo, JPEG.setting(75)).notes == ()
+    (note,) = network(photo, JPEG.setting(99)).notes
+    assert note == "rdo-jpeg was trained for qualities 30..92; 99 is beyond them"
+    encoded = encode(photo, JPEG, JPEG.setting(99), network, "pillow")
+    assert note in encoded.notes
+    assert 0.9 < len(encoded.data) / len(encode(photo, JPEG, JPEG.setting(99), None, "pillow").data) <= 1
+    assert len(network(photo, JPEG.setting(5)).notes) == 1
 
 
 def test_only_jpeg_has_tables() -> None:
