@@ -50,8 +50,8 @@ Quality = Annotated[
 Network = Annotated[
     str | None,
     typer.Option("--network", "-n", help="Preprocessor: none, shrink, kuchen or rdo; auto takes the one that measures "
-                 "best on each picture. See doctor for what is installed. [default: rdo for jpeg, else shrink; none before "
-                 "mozjpeg]"),
+                 "best on each picture. See doctor for what is installed. "
+                 "[default: rdo for jpeg, else shrink; none before mozjpeg]"),
 ]  # fmt: skip
 Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda or cuda:N.")]
 Backend = Annotated[str, typer.Option(help="Encoder: auto, or a name that doctor shows.")]
