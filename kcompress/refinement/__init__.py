@@ -30,7 +30,7 @@ from kcompress.setting import Setting
 if TYPE_CHECKING:
     from kcompress.networks.rdo import Rdo
 
-WEIGHTS = {"ssimulacra2": 0.5, "psnr-hvs-m": 0.25, "psnr": 0.25}
+WEIGHTS = {"ssimulacra2": 0.5, "vif": 0.25, "psnr": 0.25}
 """Of the metrics by which files are compared."""
 
 JUDGED = 5

@@ -40,7 +40,7 @@ RATE = 0.15
 _FALLS, _STAYS = 1.0, -1.5
 """Logits to start from: a level that shall fall does so in 73 of 100 draws, another in 18."""
 
-_SLOPES = {"ssimulacra2": (0.01, 0.3), "psnr-hvs-m": (0.03, 0.4), "psnr": (0.03, 0.4)}
+_SLOPES = {"ssimulacra2": (0.01, 0.3), "psnr-hvs-m": (0.03, 0.4), "psnr": (0.03, 0.4), "vif": (0.01, 0.3)}
 """Between which the plain codec's lie, ln(rate) a unit of score; what lies outside is of a flat tile."""
 
 _NEVER = -1e3
@@ -60,7 +60,7 @@ class Levels:
             picture: (H, W, 3) whose levels are decided on: the same, or what a preprocessor made of it.
             setting: of JPEG, with tables, 4:2:0.
             network: whose decisions are where to start.
-            weights: of the scores: ``ssimulacra2``, ``psnr-hvs-m``, ``psnr``; they add up to 1.
+            weights: of the scores, keys of ``SCORES``; they add up to 1.
         """
         self._original, self._picture = original, picture
         self._network = network.eval()
