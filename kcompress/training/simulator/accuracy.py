@@ -71,7 +71,7 @@ def exact_jpeg(pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
     """The proxy of ``proxies.jpeg`` in the form of a simulator."""
     scale = CODECS["jpeg"].quality
     qualities = [round(scale.finest + float(value) * (scale.coarsest - scale.finest)) for value in coarseness]
-    return Jpeg(standard_steps(qualities))(pictures)
+    return Jpeg(standard_steps(qualities), progressive=True)(pictures)
 
 
 def _all(pairs: Pairs, codec: str) -> Iterator[Batch]:
