@@ -11,7 +11,7 @@ from PIL import ImageFilter
 
 from kcompress.codecs import CODECS
 from kcompress.images import Image, Pixels
-from kcompress.networks.shrink import Shrink
+from kcompress.networks.shrink import MASKING, Shrink
 from kcompress.pool import filter_named
 from kcompress.pool.detail import detail
 from kcompress.pool.nonlocal_means import nonlocal_means
@@ -71,9 +71,14 @@ def test_blur_and_shrink_take_more_with_a_larger_number(photo: Pixels) -> None:
     assert np.array_equal(filter_named("shrink").apply(photo), filter_named("shrink:t=2").apply(photo))
 
 
-def test_shrink_is_the_network_shrink_at_one_strength(photo: Pixels) -> None:
-    # Threshold 2 is that of JPEG at coarseness 2 / 7.
-    setting = replace(CODECS["jpeg"].setting(), coarseness=2 / 7)
+def test_shrink_is_the_threshold_of_the_network_shrink_where_nothing_masks(
+    photo: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Threshold 2 is that of JPEG at coarseness 2 / 9.
+    setting = replace(CODECS["jpeg"].setting(), coarseness=2 / 9)
+    masked = Shrink()(Image(photo), setting).pixels
+    assert not np.array_equal(filter_named("shrink").apply(photo), masked)
+    monkeypatch.setitem(MASKING, "jpeg", 0.0)
     assert np.array_equal(filter_named("shrink").apply(photo), Shrink()(Image(photo), setting).pixels)
 
 
