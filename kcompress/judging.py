@@ -52,8 +52,8 @@ class Judge:
     """Puts a cost on files of one picture.
 
     Colours are those of the picture's profile, transparency lies over white. Of a picture above 4 megapixels the
-    scores are means over 16 crops of at most 512x512 pixels that lie on a fixed grid, so scores take less than 0.4 GB;
-    bytes are always those of the whole file.
+    scores are means over up to 16 crops of at most 512x512 pixels that lie on a fixed grid, so scores take less than
+    0.4 GB; bytes are always those of the whole file.
 
     Attributes:
         plain: what the codec makes of the untouched picture.

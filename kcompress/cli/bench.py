@@ -28,7 +28,9 @@ def bench(
     dataset: Annotated[Path, typer.Argument(help="Folder of pictures, searched through.")],
     target: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("report"),
     codec: Annotated[str, typer.Option(help="Codecs, with commas between them.")] = "jpeg,webp,hevc,bpg",
-    network: Annotated[str, typer.Option(help="Networks, with commas; none is always among them.")] = "none,shrink",
+    network: Annotated[
+        str, typer.Option(help="Networks, with commas; none is always among them, rdo is for jpeg alone.")
+    ] = "none,shrink",
     filters: Annotated[
         str,
         typer.Option(

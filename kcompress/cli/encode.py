@@ -353,7 +353,7 @@ def _how(done: _Done) -> str:
     if selection is not None and selection.candidates:
         first = selection.candidates[0]
         how = f"auto: {first.network} ({_percent(first.cost)}) {selection.seconds:.2f} s"
-    if refinement is not None:
+    if refinement is not None and refinement.of is not None:
         how += f", refined ({_percent(refinement.cost)}) {refinement.seconds:.1f} s"
     return how
 

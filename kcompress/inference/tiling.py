@@ -1,5 +1,6 @@
 """Large pictures in tiles, each with a halo wide enough that the seams cannot be found."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -62,11 +63,10 @@ def tiles(height: int, width: int, *, side: int, halo: int, multiple: int) -> It
 
 
 def _spans(length: int, side: int, multiple: int) -> Iterator[tuple[int, int]]:
-    """Equal pieces of at most ``side``, cut at multiples of ``multiple``."""
-    count = -(-length // side)
-    step = -(-length // (count * multiple)) * multiple
-    for first in range(0, length, step):
-        yield first, min(length, first + step)
+    """Pieces of at most ``side``, as equal as cuts at multiples of ``multiple`` can make them."""
+    count, units = -(-length // side), -(-length // multiple)
+    cuts = [units * number // count * multiple for number in range(count)] + [length]
+    yield from itertools.pairwise(cuts)
 
 
 def tiled(

@@ -17,7 +17,17 @@ from kcompress.networks.shrink import Shrink
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DEFAULTS", "NETWORKS", "NONE", "Network", "Preprocessor", "load", "serving", "shipped_weights"]
+__all__ = [
+    "DEFAULTS",
+    "NETWORKS",
+    "NONE",
+    "Network",
+    "Preprocessor",
+    "load",
+    "serving",
+    "shipped_weights",
+    "trained_qualities",
+]
 
 NONE = "none"
 DEFAULTS = {"jpeg": "rdo", "webp": "shrink", "hevc": "shrink", "bpg": "shrink"}
@@ -106,12 +116,17 @@ def load(
         return NetworkPreprocessor(
             found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple
         )  # fmt: skip
-    recipe = json.loads(found.metadata.get("recipe", "{}"))
-    trained = (recipe.get("lowest", 0), recipe.get("highest", 100))
+    trained = trained_qualities(found)
     return NetworkPreprocessor(
         found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple,
         condition=partial(condition, trained=trained), trained=trained,
     )  # fmt: skip
+
+
+def trained_qualities(weights: weight_files.Weights) -> tuple[int, int]:
+    """The lowest and the highest quality that a conditioned network was trained for."""
+    recipe = json.loads(weights.metadata.get("recipe", "{}"))
+    return recipe.get("lowest", 0), recipe.get("highest", 100)
 
 
 def shipped_weights(name: str, codec: str | None = None) -> Path:
@@ -130,7 +145,7 @@ def shipped_weights(name: str, codec: str | None = None) -> Path:
         raise WeightsError(f"no weights of {name} came along. Train some (kcompress train), and give --weights.")
     raise UsageError(
         f"--network {name} has no weights for {codec or 'no certain codec'}: there are {', '.join(others)}. "
-        "Take another --codec or --network, or give --weights."
+        f"Take another --codec or --network{'' if NETWORKS[name].conditioned else ', or give --weights'}."
     )
 
 

@@ -10,8 +10,9 @@ from kcompress.setting import Setting
 LENGTH = 2 * 64 + 2 * 64 + 1
 """Steps of luma and chroma, thresholds of luma and chroma (row order, grey levels), coarseness 0..1."""
 
-AMPLITUDE = 1.1
-"""Of the thresholds to start from, as in ``networks.shrink``, which takes less: here only what falls is touched."""
+HEIGHT = 11.0
+"""Of the thresholds to start from at coarseness 1, grey levels: more than ``networks.shrink`` takes, as only
+what falls is touched."""
 
 _CHROMA = 0.3
 """Thresholds of chroma to those of luma: a block of subsampled chroma spans 16 pixels, its frequencies are lower."""
@@ -35,7 +36,7 @@ def condition(setting: Setting, trained: tuple[int, int] = (0, 100)) -> NDArray[
     """
     if setting.tables is None:
         raise UsageError(f"--network rdo knows the tables of JPEG alone. Take --codec jpeg, not {setting.codec}.")
-    luma = thresholds(10 * AMPLITUDE * setting.coarseness).ravel()
+    luma = thresholds(HEIGHT * setting.coarseness).ravel()
     chroma = _CHROMA * luma if setting.chroma == "420" else np.full_like(luma, _NEVER)
     coarseness = 1 - min(max(setting.quality, trained[0]), trained[1]) / 100
     return np.concatenate([*map(np.array, setting.tables), luma, chroma, [coarseness]]).astype(np.float32)[None]

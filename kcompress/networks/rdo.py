@@ -2,7 +2,7 @@
 
 It sees the DCT coefficients of every MCU (16x16 pixels, 4:2:0) in units of their quantiser step, and decides for each
 AC coefficient that does not vanish whether its level shall fall by one. The picture is then changed so that any
-standard encoder with these tables quantises to the levels decided on. It starts as the rule of ``networks.shrink``, and
+standard encoder with these tables quantises to the levels decided on. It starts as a rule (``condition``), and
 learns by context: neighbours, masking, runs of zeros.
 """
 

@@ -1,4 +1,4 @@
-"""Shrink: a soft threshold in the block DCT, in proportion to the codec's coarseness. Nothing is learned.
+"""Shrink: a soft threshold in the block DCT, by the codec's coarseness or quantiser step. Nothing is learned.
 
 What the quantiser would round away anyway, or code at high cost for little, leaves the picture before it.
 """

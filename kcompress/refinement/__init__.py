@@ -21,7 +21,7 @@ from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
 from kcompress.judging import Judge
-from kcompress.networks import Preprocessor, serving, shipped_weights
+from kcompress.networks import Preprocessor, serving, shipped_weights, trained_qualities
 from kcompress.networks.preprocessor import blended
 from kcompress.refinement.strength import following
 from kcompress.selection import Selection
@@ -118,8 +118,8 @@ def refined(
     on_levels = decides_on_levels(setting, codec.backend(backend, image))
     try:
         judge = Judge(image, codec, setting, WEIGHTS, backend)
-    except UnsupportedError:
-        note = f"too small to be refined: {', '.join(WEIGHTS)} cannot judge it"
+    except UnsupportedError as error:
+        note = f"too small to be refined: {error}"
         return _left(encoded, note, {}, start)
     results = _Results(encoded, judge)
     if on_levels:
@@ -162,7 +162,7 @@ def _levels(
 
     first = results.first
     picture = image if preprocessor is None or preprocessor.conditioned else preprocessor(image, setting)
-    levels = Levels(image.pixels, picture.pixels, setting, _decider(weights, codec.name), WEIGHTS)
+    levels = Levels(image.pixels, picture.pixels, setting, *_decider(weights, codec.name), WEIGHTS)
     points = sorted({math.ceil(steps * number / JUDGED) for number in range(1, JUDGED + 1)})
     total = len(levels) + len(points)
     for done in levels.descend(points, threads):
@@ -194,18 +194,20 @@ def _strength(
     for tried in range(1, steps + 1):
         strength = following(costs)
         if strength is None:
+            yield Progress(steps, steps)
             break
         costs[strength] = cost(strength)
         yield Progress(tried, steps)
 
 
-def _decider(weights: Path | None, codec: str) -> "Rdo":
+def _decider(weights: Path | None, codec: str) -> tuple["Rdo", tuple[int, int]]:
+    """The network to start from, and the qualities that it was trained for."""
     from kcompress.networks.rdo import Rdo  # imports torch
 
     if weights is None and "rdo" not in serving(codec):
-        return Rdo()
+        return Rdo(), (0, 100)
     found = weight_files.open_weights(weights or shipped_weights("rdo", codec), "rdo")
-    return torch_module(found, Rdo)
+    return torch_module(found, Rdo), trained_qualities(found)
 
 
 def _left(encoded: Encoded, note: str, scores: dict[str, float], start: float) -> tuple[Encoded, Refinement]:

@@ -11,7 +11,7 @@ what it says of its own is kept. Decisions belong to MCUs and tiles are made of 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
@@ -28,8 +28,8 @@ from kcompress.training.proxies.jpeg import Jpeg, bits_per_pixel, standard_steps
 from kcompress.training.rdo.recipe import SCORES
 
 TILE_SIDE = 512
-"""Pixels of a tile, at most, without what surrounds it. Larger pictures are cut into equal ones, none below 256:
-SSIMULACRA2 has fewer scales there, whose weights fall on other features."""
+"""Pixels of a tile, at most, without what surrounds it. Larger pictures are cut into equal ones, which with
+their surroundings are not below 256: SSIMULACRA2 has fewer scales there, whose weights fall on other features."""
 
 HALO = 16
 """Pixels seen beyond each side of a tile: one MCU, the neighbour into which chroma's interpolation reaches."""
@@ -40,7 +40,7 @@ RATE = 0.15
 _FALLS, _STAYS = 1.0, -1.5
 """Logits to start from: a level that shall fall does so in 73 of 100 draws, another in 18."""
 
-_SLOPES = {"ssimulacra2": (0.01, 0.3), "psnr-hvs-m": (0.03, 0.4), "psnr": (0.03, 0.4), "vif": (0.01, 0.3)}
+_SLOPES = {"ssimulacra2": (0.01, 0.3), "vif": (0.01, 0.3), "psnr": (0.03, 0.4)}
 """Between which the plain codec's lie, ln(rate) a unit of score; what lies outside is of a flat tile."""
 
 _NEVER = -1e3
@@ -51,8 +51,9 @@ class Levels:
     """The decisions on one picture, at several points of their descent."""
 
     def __init__(
-        self, original: Pixels, picture: Pixels, setting: Setting, network: Rdo, weights: Mapping[str, float]
-    ) -> None:
+        self, original: Pixels, picture: Pixels, setting: Setting, network: Rdo,
+        trained: tuple[int, int], weights: Mapping[str, float],
+    ) -> None:  # fmt: skip
         """Nothing is computed yet.
 
         Args:
@@ -60,11 +61,12 @@ class Levels:
             picture: (H, W, 3) whose levels are decided on: the same, or what a preprocessor made of it.
             setting: of JPEG, with tables, 4:2:0.
             network: whose decisions are where to start.
+            trained: lowest and highest quality that it knows.
             weights: of the scores, keys of ``SCORES``; they add up to 1.
         """
         self._original, self._picture = original, picture
         self._network = network.eval()
-        self._condition = torch.from_numpy(condition(setting))
+        self._condition = torch.from_numpy(condition(setting, trained))
         self._setting, self._weights = setting, weights
         self._tiles = list(tiles(*original.shape[:2], side=TILE_SIDE, halo=HALO, multiple=MCU))
         self._found: dict[int, dict[int, NDArray[np.uint8]]] = {}
@@ -112,7 +114,7 @@ class Levels:
         original, shown = _padded(self._original[tile.outer]), _padded(self._picture[tile.outer])
         with torch.no_grad():
             decisions = self._network.decide(shown, self._condition)
-        slopes = _slopes(original, self._setting)
+        slopes = _slopes(original, self._setting, self._weights)
         worth = {name: weight * slopes[name] for name, weight in self._weights.items()}
         descent = _Descent(original, decisions, self._setting, worth, steps[-1], number)
         kept = {}
@@ -173,13 +175,14 @@ def _codec(setting: Setting, qualities: Sequence[int]) -> Jpeg:
 
 
 @torch.no_grad()
-def _slopes(original: Tensor, setting: Setting) -> dict[str, float]:
+def _slopes(original: Tensor, setting: Setting, names: Iterable[str]) -> dict[str, float]:
     """By score, d ln(rate) / d score of the plain codec on one tile, between a coarser and a finer quality."""
     coarse, fine = max(1, setting.quality - 8), min(100, setting.quality + 6)
     twice = original.expand(2, -1, -1, -1)
     decoded, rates = _codec(setting, [coarse, fine])(twice)
     found = {}
-    for name, (low, high) in _SLOPES.items():
+    for name in names:
+        low, high = _SLOPES[name]
         scores = SCORES[name](twice, decoded)
         paid, gained = float((rates[1] / rates[0]).log()), float(scores[1] - scores[0])
         found[name] = min(max(paid / gained, low), high) if gained > 0 else high

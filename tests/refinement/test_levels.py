@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from kcompress.codecs import CODECS
+from kcompress.inference.models import torch_module
+from kcompress.inference.weights import open_weights
+from kcompress.networks import shipped_weights, trained_qualities
 from kcompress.networks.rdo import Rdo
 from kcompress.refinement import WEIGHTS, levels
 from kcompress.refinement.levels import Levels
@@ -15,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def refined(pixels, steps=(4, 8), threads=1):
-    found = Levels(pixels, pixels, SETTING, Rdo(), WEIGHTS)
+    found = Levels(pixels, pixels, SETTING, Rdo(), (0, 100), WEIGHTS)
     assert list(found.descend(steps, threads)) == list(range(1, len(found) + 1))
     return found
 
@@ -72,3 +75,11 @@ def test_sides_that_are_no_multiple_of_an_mcu(balloons):
 def test_a_flat_picture_stays(lake):
     flat = np.full((48, 48, 3), 90, np.uint8)
     np.testing.assert_array_equal(refined(flat, (2,)).pixels(2), flat)
+
+
+def test_the_network_is_told_no_more_than_it_was_trained_for(lake):
+    weights, setting = open_weights(shipped_weights("rdo", "jpeg"), "rdo"), CODECS["jpeg"].setting(8)
+    pixels, network = lake.pixels[:48, :48], torch_module(weights, Rdo)
+    found = Levels(pixels, pixels, setting, network, trained_qualities(weights), WEIGHTS)
+    assert float(found._condition[0, -1]) == pytest.approx(0.7)
+    assert float(Levels(pixels, pixels, setting, network, (0, 100), WEIGHTS)._condition[0, -1]) == pytest.approx(0.92)

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from kcompress.blockdct import DCT
 from kcompress.inference import weights as weight_files
+from kcompress.inference.models import torch_module
 
 NETWORK = "simulator"
 """What its weights are called."""
@@ -71,11 +72,10 @@ def opened(path: Path) -> Simulator:
     """A simulator from its file, not to be trained any further.
 
     Raises:
-        WeightsError: missing, or other weights.
+        WeightsError: missing, or other weights, or none that fit.
     """
     weights = weight_files.open_weights(path, NETWORK)
-    simulator = Simulator(**weights.arguments)
-    simulator.load_state_dict(weights.tensors())
+    simulator: Simulator = torch_module(weights, Simulator)
     return simulator.eval().requires_grad_(False)
 
 
