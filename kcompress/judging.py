@@ -115,10 +115,9 @@ class Judge:
 
     def _scores(self, data: bytes) -> dict[str, float]:
         shown = self._shown(decode(data))
-        found = [scorer(shown[crop]) for crop, scorer in zip(self._crops, self._scorers, strict=True)]
-        means = {name: float(np.mean([min(scores[name], LARGEST) for scores in found])) for name in self._weights}
         # A bare stream has even sides: what it repeats is not scored.
-        return means
+        found = [scorer(shown[crop]) for crop, scorer in zip(self._crops, self._scorers, strict=True)]
+        return {name: float(np.mean([min(scores[name], LARGEST) for scores in found])) for name in self._weights}
 
     def _shown(self, image: Image) -> Pixels:
         """(H, W, 3) sRGB over white."""

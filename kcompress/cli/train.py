@@ -255,7 +255,7 @@ def _of_codec(
         given["start"] = f"{begun.name} {begun.digest()}"
     recipe = SimulatorRecipe(codec.value, *RANGES[codec.value], **given)
     recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
-    return SimulatorTraining(DataSet(str(source)), recipe, Path(), jobs, begun)
+    return SimulatorTraining(DataSet(str(source)), recipe, Path(), jobs, start=begun)
 
 
 def _alone_on_the_cpu(network: str, device: str) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
 from torch import nn
 
-from kcompress.errors import InputError, UsageError
+from kcompress.errors import UsageError
 from kcompress.inference.engine import TorchEngine
 from kcompress.inference.weights import Weights
 from kcompress.networks import NETWORKS
@@ -20,7 +19,7 @@ from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.training.data import Pair
 from kcompress.training.labelled import Labels, kept_on_disk
-from kcompress.training.log import BEST, Entry, Log
+from kcompress.training.log import Entry, Log, load_best
 from kcompress.training.loop import Step, Validation, train
 from kcompress.training.publishing import described, publish
 from kcompress.training.recipe import Recipe
@@ -96,11 +95,9 @@ class Training:
         Raises:
             InputError: there is no checkpoint.
         """
-        if not self.entries:
-            raise InputError(f"{self.folder} holds no checkpoint yet. Train at least up to the first validation.")
         recipe, labels = self.recipe, self.labels
         module = Kuchen(recipe.width)
-        module.load_state_dict(load_file(self.folder / BEST))
+        load_best(module, self.folder, self.entries)
         rows = labels.rows
         kept, _ = labels.split(recipe.split)
         best = min(self.entries, key=lambda entry: entry.scores.get(self.decides, math.inf))

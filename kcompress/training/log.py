@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+from torch import nn
+
 from kcompress import storage
+from kcompress.errors import InputError
 from kcompress.rows import Journal, Rows
 from kcompress.training.loop import Validation
 
@@ -80,6 +84,17 @@ class Log:
     def close(self) -> None:
         """End the file."""
         self._journal.close()
+
+
+def load_best(module: nn.Module, folder: Path, entries: Sequence[Entry]) -> None:
+    """Give a module the weights of the best checkpoint.
+
+    Raises:
+        InputError: there is no checkpoint.
+    """
+    if not entries:
+        raise InputError(f"{folder} holds no checkpoint yet. Train at least up to the first validation.")
+    module.load_state_dict(load_file(folder / BEST))
 
 
 def plot(

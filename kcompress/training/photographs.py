@@ -1,0 +1,157 @@
+"""A training from a folder of photographs: split, steps, validations, and all that lets it go on after an end."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kcompress.dataset import DataSet, digest, is_held_out
+from kcompress.errors import InputError
+from kcompress.training.log import Entry, Log
+from kcompress.training.loop import Prepared, Step, Validation
+from kcompress.training.state import STATE, begin, keep, opened
+from kcompress.training.steps import averaged, save, steps
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a training learns from, and is judged by.
+
+    Attributes:
+        batches: endless, from a number on.
+        judge: the figures of a network under training.
+        names: of the figures.
+        heading: of the plot.
+        shown: figures in the plot. [default: those of size]
+        about: them.
+    """
+
+    batches: Callable[[int], Iterator[Any]]
+    judge: Callable[[Any], Mapping[str, float | None]]
+    names: Sequence[str]
+    heading: str
+    shown: Sequence[str] = ()
+    about: str = "against the plain codec"
+
+
+@dataclass
+class PhotoTraining(ABC):
+    """One training and what it has found so far.
+
+    Attributes:
+        photos: to learn from.
+        recipe: how; a dataclass.
+        folder: for checkpoints, state, log, and what is prepared before the first step.
+        jobs: processes that prepare it.
+        entries: of the log.
+        held_out: number of pictures that are validated with.
+        trained_on: number of pictures.
+        data: digest of all pictures.
+    """
+
+    photos: DataSet
+    recipe: Any
+    folder: Path
+    jobs: int = 1
+    entries: list[Entry] = field(default_factory=list)
+    held_out: int = 0
+    trained_on: int = 0
+    data: str = ""
+
+    @abstractmethod
+    def fresh(self) -> nn.Module:
+        """A batch -> costs, before the first step."""
+
+    @abstractmethod
+    def network(self, model: Any) -> nn.Module:
+        """The part of it that ships."""
+
+    @abstractmethod
+    def lessons(self, kept: list[str], judged: list[str]) -> Generator[Prepared, None, Lessons]:
+        """Prepare these pictures to learn from, and those to validate with; yields progress."""
+
+    @abstractmethod
+    def worth(self, figures: Mapping[str, Any]) -> float:
+        """What decides which checkpoint is the best: the lower, the better."""
+
+    def run(self, *, resume: bool = False) -> Iterator[Prepared | Step | Validation]:
+        """Train; what is yielded is for people to see.
+
+        Raises:
+            FloatingPointError: the cost is no longer finite.
+            InputError: no pictures, or one that cannot be read.
+            OutputError: the folder holds another training already.
+            ProgramError: an encoder failed.
+            UsageError: the state belongs to another recipe.
+        """
+        began = time.perf_counter()
+        begin(self.folder, resume=resume)
+        kept, judged = self._split()
+        torch.manual_seed(self.recipe.seed)
+        model = self.fresh()
+        average = averaged(model)
+        optimiser = torch.optim.AdamW(model.parameters(), self.recipe.learning_rate, weight_decay=1e-4)
+        done, best = 0, math.inf
+        if resume and (self.folder / STATE).is_file():
+            state = opened(self.folder, self.recipe, self.data, ("validate_every",))
+            model.load_state_dict(state["model"])
+            average.load_state_dict(state["average"])
+            optimiser.load_state_dict(state["optimiser"])
+            torch.set_rng_state(state["random"])
+            done, best, began = state["step"], state["best"], began - state["seconds"]
+        lessons = yield from self.lessons(kept, judged)
+        costs: list[float] = []
+        log = Log(self.folder, lessons.names, done)
+        try:
+            for step in steps(
+                model, average, optimiser, self.recipe, lessons.batches(done),
+                lambda batch: batch, lambda cost, _: cost.mean(), done,
+            ):  # fmt: skip
+                costs.append(step.loss)
+                yield Step(step.number, step.loss)
+                if not step.is_judged:
+                    continue
+                network = self.network(average)
+                figures = lessons.judge(network)
+                value = self.worth(figures)
+                is_best, best = value < best, min(value, best)
+                path = save(network, self.folder, step.number)
+                event = Validation(step.number, float(np.mean(costs)), None, None, dict(figures), path, is_best)
+                log.append(event)
+                log.keep(event, lessons.heading, lessons.shown, lessons.about)
+                state = {"best": best, "model": model.state_dict(), "average": average.state_dict(),
+                         "optimiser": optimiser.state_dict(), "random": torch.get_rng_state()}  # fmt: skip
+                keep(self.folder, self.recipe, step.number, self.data, time.perf_counter() - began, state)
+                costs.clear()
+                yield event
+        finally:
+            self.entries = log.entries
+            log.close()
+
+    def _split(self) -> tuple[list[str], list[str]]:
+        """Names of the pictures to train on, and of some that are held out.
+
+        Raises:
+            InputError: one of the two is empty.
+        """
+        names = self.photos.names()
+        digests = [digest(self.photos.read(name)) for name in names]
+        self.data = digest("".join(digests).encode())
+        out = [is_held_out(each, 1 - self.recipe.split) for each in digests]
+        kept = [name for name, held in zip(names, out, strict=True) if not held]
+        judged = [name for name, held in zip(names, out, strict=True) if held][: self.recipe.validation_pictures]
+        if not kept or not judged:
+            purpose = "validate with" if kept else "train on"
+            raise InputError(
+                f"{self.photos.location} has {len(names)} pictures: split {self.recipe.split:g} : "
+                f"{1 - self.recipe.split:g} leaves none to {purpose}. Give more pictures, or another --split."
+            )
+        self.trained_on, self.held_out = len(kept), len(judged)
+        return kept, judged
