@@ -25,7 +25,7 @@ from kcompress.networks.condition import condition
 from kcompress.networks.rdo import MCU, Decisions, Rdo
 from kcompress.setting import Setting
 from kcompress.training.proxies.jpeg import Jpeg, bits_per_pixel, standard_steps, unpacked
-from kcompress.training.rdo.recipe import SCORES
+from kcompress.training.rdo.recipe import SCORES, slope
 
 TILE_SIDE = 512
 """Pixels of a tile, at most, without what surrounds it. Larger pictures are cut into equal ones, which with
@@ -180,12 +180,11 @@ def _slopes(original: Tensor, setting: Setting, names: Iterable[str]) -> dict[st
     coarse, fine = max(1, setting.quality - 8), min(100, setting.quality + 6)
     twice = original.expand(2, -1, -1, -1)
     decoded, rates = _codec(setting, [coarse, fine])(twice)
+    paid = float((rates[1] / rates[0]).log())
     found = {}
     for name in names:
-        low, high = _SLOPES[name]
         scores = SCORES[name](twice, decoded)
-        paid, gained = float((rates[1] / rates[0]).log()), float(scores[1] - scores[0])
-        found[name] = min(max(paid / gained, low), high) if gained > 0 else high
+        found[name] = slope(paid, float(scores[1] - scores[0]), _SLOPES[name])
     return found
 
 

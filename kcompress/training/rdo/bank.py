@@ -18,7 +18,7 @@ from kcompress.networks.condition import condition
 from kcompress.training.data import prefetched, tensor
 from kcompress.training.loop import Prepared
 from kcompress.training.proxies.jpeg import Jpeg, standard_steps
-from kcompress.training.rdo.recipe import SCORES, RdoRecipe
+from kcompress.training.rdo.recipe import SCORES, RdoRecipe, slope
 from kcompress.workers import ahead, completed, one_thread, workers
 
 RATE = "rate"
@@ -163,16 +163,11 @@ def of_one_picture(patches: NDArray[np.uint8], quality: int, scores: Sequence[st
     below, at, above = (_plain(original, each, scores) for each in (quality - 8, quality, min(quality + 6, 97)))
     mean = {name: [float(figures[name].mean()) for figures in (below, above)] for name in at}
     paid = float(np.log(mean[RATE][1] / mean[RATE][0]))
-
-    def slope(name: str) -> float:
-        gained = mean[name][1] - mean[name][0]
-        low, high = _SLOPES[name]
-        return float(np.clip(paid / gained, low, high)) if gained > 0 else high
-
+    slopes = {name: slope(paid, mean[name][1] - mean[name][0], _SLOPES[name]) for name in scores}
     count = len(patches)
     return Bank(
         torch.from_numpy(patches), torch.full((count,), quality), torch.full((count,), float(at[RATE].mean())),
-        {name: torch.full((count,), slope(name)) for name in scores}, at,
+        {name: torch.full((count,), value) for name, value in slopes.items()}, at,
     )  # fmt: skip
 
 

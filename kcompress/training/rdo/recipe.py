@@ -31,6 +31,12 @@ SCORES: dict[str, Score] = {"ssimulacra2": ssimulacra2, "psnr-hvs-m": _psnr_hvs_
 """Of two batches (N, 3, H, W) 0..1: (N,), higher is better, differentiable; VIF in per cent."""
 
 
+def slope(paid: float, gained: float, limits: tuple[float, float]) -> float:
+    """What a codec pays for a unit of score: ln(rate) for what it gained, within limits; the upper one for nothing."""
+    low, high = limits
+    return min(max(paid / gained, low), high) if gained > 0 else high
+
+
 @dataclass(frozen=True)
 class RdoRecipe:
     """How the network is trained.
