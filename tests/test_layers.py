@@ -14,7 +14,7 @@ LAYERS = {
     "errors": 0, "storage": 1, "patches": 1, "programs": 1, "setting": 1, "images": 1, "planes": 1, "labels": 1,
     "rows": 1, "workers": 1, "dataset": 1, "blockdct": 1,
     "inference": 2,
-    "codecs": 3, "networks": 3, "pool": 3, "metrics": 3,
+    "codecs": 3, "networks": 3, "pool": 3, "metrics": 3, "machine": 3,
     "encoding": 4,
     "evaluation": 5, "labeling": 5, "judging": 5,
     "training": 6, "selection": 6,
@@ -25,11 +25,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg"}
 # Files that are nothing without a heavy library; they are imported inside functions.
 WHOLLY_HEAVY = {
-    "kcompress.networks.kuchen", "kcompress.networks.rdo", "kcompress.networks.macroblocks",
+    "kcompress.networks.kuchen", "kcompress.networks.npp", "kcompress.networks.rdo", "kcompress.networks.macroblocks",
     "kcompress.pool.artifacts_network",
     "kcompress.pool.nonlocal_means", "kcompress.pool.blur",
     "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",
     "kcompress.metrics.psnr_hvs_m", "kcompress.metrics.vif", "kcompress.refinement.levels",
+    "kcompress.machine.boxes", "kcompress.machine.classification", "kcompress.machine.classifiers",
+    "kcompress.machine.detection", "kcompress.machine.fastestdet", "kcompress.machine.formats",
 }  # fmt: skip
 
 

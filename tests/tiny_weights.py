@@ -9,8 +9,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kcompress.inference import weights as weight_files
+from kcompress.machine.classifiers import Classifier
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
 from kcompress.networks.kuchen import Kuchen
+from kcompress.networks.npp import Npp
 from kcompress.pool.artifacts_network import ArtifactRemoval
 
 
@@ -47,3 +49,27 @@ def write_all(folder: Path) -> None:
         for name, (module, multiple) in modules.items():
             metadata = {"network": name, "arguments": json.dumps(described[name]), "codec": "any"}
             weight_files.write(folder / name, module, metadata, {"summary": f"random {name}"}, multiple)
+
+
+def write_npp(path: Path, width: int) -> Path:
+    """A random preprocessor for machines, for BPG 28..41, without its graph and card."""
+    torch.manual_seed(6)
+    module = Npp(width)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    recipe = {"lowest": 28, "highest": 41, "coarseness": [28 / 51, 41 / 51]}
+    metadata = {"format": weight_files.FORMAT, "network": "npp", "arguments": json.dumps({"width": width}),
+                "codec": "bpg", "recipe": json.dumps(recipe)}  # fmt: skip
+    save_file(module.state_dict(), path, metadata)
+    return path
+
+
+def write_classifier(path: Path, classes: int = 2, side: int = 32) -> Path:
+    """A random classifier, without its card."""
+    torch.manual_seed(7)
+    module = Classifier("residual", 4, classes)
+    arguments = {"architecture": "residual", "width": 4, "classes": classes}
+    metadata = {"format": weight_files.FORMAT, "network": "classifier", "arguments": json.dumps(arguments),
+                "recipe": json.dumps({"side": side})}  # fmt: skip
+    save_file(module.state_dict(), path, metadata)
+    return path

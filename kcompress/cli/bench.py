@@ -17,6 +17,7 @@ from kcompress.errors import InputError, KcompressError, UsageError
 if TYPE_CHECKING:
     from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import Outcome
+    from kcompress.evaluation.machines import Machine
     from kcompress.evaluation.points import Point
     from kcompress.evaluation.sweep import Plan
 
@@ -29,7 +30,7 @@ def bench(
     target: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("report"),
     codec: Annotated[str, typer.Option(help="Codecs, with commas between them.")] = "jpeg,webp,hevc,bpg",
     network: Annotated[
-        str, typer.Option(help="Networks, with commas; none is always among them, rdo is for jpeg alone.")
+        str, typer.Option(help="Networks, with commas; none is always there, rdo is for jpeg alone, npp for machines.")
     ] = "none,shrink",
     filters: Annotated[
         str,
@@ -53,6 +54,19 @@ def bench(
         float | None,
         typer.Option(help="Only the pictures that train holds out with the same --split, 0.6 for one. [default: all]"),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Let models judge too: classification or detection. Rates at equal accuracy are reported."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="SPEC", help="Of the task, as for train; once a model."),
+    ] = None,
+    labels: options.Labels = False,
+    task_weights: options.TaskWeights = None,
+    count: Annotated[
+        int | None, typer.Option("--pictures", min=1, help="At most so many pictures, drawn by their sha256.")
+    ] = None,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
@@ -68,16 +82,21 @@ def bench(
     from kcompress.networks import NETWORKS
 
     pictures = DataSet(str(dataset))
-    names = _unseen(pictures, pictures.names(), split)
+    every = pictures.names()
+    machines = _machines(task, model or [], every, labels=labels)
+    names = _some(pictures, _unseen(pictures, every, split), count)
     codecs = options.chosen(codec, "--codec", [*options.CodecName])
     metrics = options.metrics(metric)
     networks = options.chosen(network, "--network", [*NETWORKS])
     preprocessors = preprocessor_names(networks, options.listed(filters))
     qualities = _qualities(quality or [AUTO], codecs)
-    plan = Plan(pictures, qualities, preprocessors, metrics, device, options.cache_folder())
+    plan = Plan(
+        pictures, qualities, preprocessors, metrics, device, options.cache_folder(), machines,
+        _task_weights(task_weights, networks),
+    )  # fmt: skip
     check(plan)
     # What a resumed run must share with the one before, beside the points themselves.
-    before = points_before(target, metrics, resume=resume)
+    before = points_before(target, plan.columns, resume=resume)
     weights = _weights(plan)
     memory = target / "plan.json"
     ladders = _recalled(memory, weights, before, resume=resume)
@@ -89,9 +108,9 @@ def bench(
     plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
     total = len(names) * len(preprocessors) * sum(map(len, plan.qualities.values()))
     with output.progress(total) as bar:
-        task = bar.add_task("points", total=total)
+        shown = bar.add_task("points", total=total)
         outcome = run(
-            plan, names, target, before, jobs=jobs or options.cores(), progress=lambda count: bar.advance(task, count)
+            plan, names, target, before, jobs=jobs or options.cores(), progress=lambda count: bar.advance(shown, count)
         )
     command = shlex.join(["kcompress", *(argument for argument in sys.argv[1:] if argument != "--resume")])
     write_report(plan, outcome, target, command)
@@ -149,14 +168,64 @@ def _weights(plan: "Plan") -> dict[str, str]:
     from kcompress.networks import NETWORKS, shipped_weights
 
     found = {name: open_shipped(name).digest() for name in plan.metrics if name == "vqscore"}
+    found |= {machine.name: machine.ready().model.digest for machine in plan.machines}
     for codec in plan.qualities:
         for name in plan.preprocessors:
             kind = name.partition(":")[0]
             if name in NETWORKS and NETWORKS[name].learned:
-                found[f"{name} {codec}"] = open_weights(shipped_weights(name, codec)).digest()
+                path = plan.task_weights if NETWORKS[name].task and plan.task_weights else shipped_weights(name, codec)
+                found[f"{name} {codec}"] = open_weights(path).digest()
             elif kind == "ar":
                 found[f"{kind} {codec}"] = open_shipped(kind).digest()
     return found
+
+
+def _machines(task: str | None, models: list[str], names: list[str], *, labels: bool) -> "tuple[Machine, ...]":
+    """Models that judge.
+
+    Raises:
+        UsageError: a task without a model, or the other way round.
+        InputError: labels without folders.
+    """
+    from kcompress.evaluation.machines import Machine
+    from kcompress.machine.folders import class_folders
+    from kcompress.machine.models import opened
+
+    if task is None:
+        if models or labels:
+            raise UsageError(f"{'--model' if models else '--labels'} needs a --task. Give classification or detection.")
+        return ()
+    if not models:
+        raise UsageError(f"--task {task} needs a --model. Give one that does it.")
+    classes = class_folders(names)[1] if labels else {}
+    found: dict[str, Machine] = {}
+    for spec in models:
+        name = opened(spec).name
+        if name in found:
+            raise UsageError(f"--model {spec}: {name} is there already. Give each model once, under its own file name.")
+        found[name] = Machine(task, spec, name, classes)
+    return tuple(found.values())
+
+
+def _task_weights(task: str | None, networks: list[str]) -> Path | None:
+    from kcompress.networks import NETWORKS
+    from kcompress.networks import task_weights as found
+
+    if task is None:
+        return None
+    if not any(NETWORKS[name].task for name in networks):
+        raise UsageError(f"--task-weights {task} has no meaning without npp among --network. Leave it out.")
+    return found(task)
+
+
+def _some(pictures: "DataSet", names: list[str], count: int | None) -> list[str]:
+    """So many of the pictures, the same ones wherever they lie."""
+    from kcompress.dataset import digest
+
+    if count is None or count >= len(names):
+        return names
+    kept = set(sorted(names, key=lambda name: digest(pictures.read(name)))[:count])
+    return [name for name in names if name in kept]
 
 
 def _unseen(pictures: "DataSet", names: list[str], split: float | None) -> list[str]:

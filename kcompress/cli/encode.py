@@ -57,6 +57,7 @@ def encode(
     frame: options.Frame = None,
     jobs: options.Jobs = None,
     weights: options.WeightsFile = None,
+    task_weights: options.TaskWeights = None,
     as_json: options.Json = False,
     force: options.Force = False,
 ) -> None:
@@ -75,6 +76,8 @@ def encode(
     # Everything that can be refused is refused before the first picture is read.
     encoder = chosen.backend(backend)
     network = network or default_network(chosen, encoder)
+    if task_weights is not None:
+        weights = _for_task(task_weights, network, weights)
     preprocessors = _preprocessors(network, device, strength, weights, chosen.name)
     if refine:
         _check_refine(refine, network, setting, encoder)
@@ -206,6 +209,22 @@ def _preprocessors(
         )
     names = serving(codec) if network == _AUTO else (network,)
     return tuple(load(name, device=device, strength=strength, weights=weights, codec=codec) for name in names)
+
+
+def _for_task(task: str, network: str, weights: Path | None) -> Path:
+    """The file of a task's weights.
+
+    Raises:
+        UsageError: the network serves no task, there are other weights too, or none of this task.
+    """
+    from kcompress.networks import NETWORKS
+    from kcompress.networks import task_weights as found
+
+    if network not in NETWORKS or not NETWORKS[network].task:
+        raise UsageError(f"--task-weights {task} has no meaning for --network {network}. Take --network npp.")
+    if weights is not None:
+        raise UsageError(f"--task-weights {task} and --weights exclude each other. Leave one out.")
+    return found(task)
 
 
 def _check_refine(steps: int, network: str, setting: "Setting", encoder: "Backend") -> None:

@@ -49,8 +49,8 @@ Quality = Annotated[
 ]  # fmt: skip
 Network = Annotated[
     str | None,
-    typer.Option("--network", "-n", help="Preprocessor: none, shrink, kuchen or rdo; auto takes the one that measures "
-                 "best on each picture. See doctor for what is installed. "
+    typer.Option("--network", "-n", help="Preprocessor: none, shrink, kuchen or rdo, or npp for machines; auto takes "
+                 "the one that measures best on each picture. See doctor for what is installed. "
                  "[default: rdo for jpeg, else shrink; none before mozjpeg]"),
 ]  # fmt: skip
 Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda or cuda:N.")]
@@ -77,6 +77,23 @@ Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Pictures 
 WeightsFile = Annotated[
     Path | None, typer.Option("--weights", help="Weights (.safetensors) in place of those that came along.")
 ]
+TaskWeights = Annotated[
+    str | None,
+    typer.Option("--task-weights", metavar="TASK|FILE", help="Of npp: the task whose needs it keeps, or a file."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="SPEC",
+        help="Model that pictures are for: .pt2, TorchScript, .onnx (bench alone), fastestdet:FILE, torchvision:NAME, "
+        "or a classifier that came along; after a colon size=224,mean=imagenet,range=255,order=bgr."
+    ),
+]  # fmt: skip
+Labels = Annotated[
+    bool,
+    typer.Option("--labels", help="Pictures lie in one folder a class. Without, the truth is what the model itself "
+                 "says of the uncompressed picture."),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 

@@ -1,29 +1,20 @@
 """``kcompress train``: a network from the labels of a data set, or from photographs."""
 
-import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kcompress.cli import options, output
 from kcompress.cli.reporting import reported
+from kcompress.cli.trainings import TRAININGS, Asked
 from kcompress.errors import KcompressError, MissingProgramError, UsageError
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from kcompress.training.kuchen import Training
-    from kcompress.training.labelled import Labels
     from kcompress.training.loop import Prepared, Step, Validation
-    from kcompress.training.rdo.training import RdoTraining
-    from kcompress.training.recipe import Recipe
-    from kcompress.training.simulator.training import SimulatorTraining
-
-NETWORKS = ("kuchen", "rdo", "simulator")
+    from kcompress.training.photographs import PhotoTraining
 
 
 @reported
@@ -37,7 +28,8 @@ def train(
         typer.Option(
             "--network",
             "-n",
-            help="kuchen, from labels; rdo, from photos, for JPEG; or a codec's simulator, from photos.",
+            help="kuchen, from labels; from photos: rdo, for JPEG; npp, for a model. And what npp needs: minnen or "
+            "simulator, proxies of a codec; classifier, a small model.",
         ),
     ] = "kuchen",
     target: Annotated[
@@ -45,25 +37,36 @@ def train(
     ] = None,
     codec: Annotated[
         options.CodecName | None,
-        typer.Option("--codec", "-c", help="Codec that the labels must be for, or that is simulated."),
+        typer.Option(
+            "--codec", "-c", help="Codec that the labels must be for, that is simulated, or that npp precedes (bpg)."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Folder or URL of the originals, if they have moved since they were labelled.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps. [default: 20000; rdo 3000; simulator 1200]")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Optimiser steps. [default: 20000; rdo 3000; simulator 1200; minnen, classifier 3000; npp 10000]",
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Patches a step, of all processes. [default: 4; rdo 4; simulator 4]")
+        int | None,
+        typer.Option(min=1, help="Patches a step, of all processes. [default: 4; npp 8; classifier 32]"),
     ] = None,
-    rate: Annotated[
-        float | None, typer.Option("--lr", help="Learning rate. [default: 1e-4; rdo 7e-4; simulator 2e-3]")
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            "--lr", help="Learning rate. [default: 1e-4; rdo 7e-4; simulator 2e-3; minnen 1e-3; classifier 3e-3]"
+        ),
     ] = None,
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="Of the rate: constant, or cosine, which falls to nothing. [default: constant; others cosine]"
+            help="Of the rate: constant, or cosine, which falls to nothing. [default: constant; npp as in its paper; "
+            "others cosine]"
         ),
     ] = None,
     start: Annotated[
@@ -71,7 +74,11 @@ def train(
     ] = None,
     patch: Annotated[
         str | None,
-        typer.Option(metavar="WxH", help="Size of the patches. [default: 320x180; rdo 256x256; simulator 192x192]"),
+        typer.Option(
+            metavar="WxH",
+            help="Size of the patches. [default: 320x180; rdo 256x256; simulator, minnen 192x192; classifier 160x160; "
+            "npp the model's]",
+        ),
     ] = None,
     stride: Annotated[
         int | None, typer.Option(min=1, help="Pixels from patch to patch, both ways. [default: 160]")
@@ -81,7 +88,10 @@ def train(
         typer.Option(help="Share of the pictures to train on; others validate. [default: 0.6; others 0.95]"),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Channels; the cost grows with the square. [default: 8; rdo 128; simulator 48]")
+        int | None,
+        typer.Option(
+            help="Channels; the cost grows with the square. [default: 8; rdo 128; simulator, minnen 48; classifier 24]"
+        ),
     ] = None,
     quality_metric: Annotated[
         str | None,
@@ -92,10 +102,66 @@ def train(
     ] = None,
     validate: Annotated[
         int | None,
-        typer.Option(min=1, help="Steps from validation to validation. [default: 1000; rdo 500; simulator 250]"),
+        typer.Option(
+            min=1, help="Steps from validation to validation. [default: 1000; rdo, npp, classifier 500; others 250]"
+        ),
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Held-out pictures to validate with, at most.")] = 12,
+    pictures: Annotated[
+        int | None,
+        typer.Option(min=1, help="Held-out pictures to validate with, at most. [default: 12; npp 64; classifier 400]"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of the patches.")] = 0,
+    task: Annotated[
+        str | None,
+        typer.Option(help="npp: classification or detection. [default: classification]"),
+    ] = None,
+    model: options.Model = None,
+    labels: options.Labels = False,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="npp: of the codec, for gradients: minnen, simulator, or weights of one. [default: minnen]"
+        ),
+    ] = None,
+    forward: Annotated[
+        str | None,
+        typer.Option(
+            help="npp: whose pictures and bits the loss sees, the codec's or the proxy's. [default: codec]"
+        ),
+    ] = None,
+    fixed_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="npp: steps at one quality, before the --steps at random ones with adaptive layers. [default: 12000]"
+        ),
+    ] = None,
+    qualities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FINEST:FIXED:COARSEST",
+            help="npp: qualities on the codec's scale; one number trains for it alone. [default: 28:34:41 for bpg]"
+        ),
+    ] = None,
+    trade: Annotated[
+        str | None,
+        typer.Option(
+            "--lambda",
+            metavar="FINEST:COARSEST",
+            help="npp: bits per pixel that a unit of the task's loss is worth. [default: 0.5:8]"
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="npp: what a mean squared error of 1 costs, bits per pixel. [default: 0.5]"
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="classifier: residual or inverted. [default: residual]"),
+    ] = None,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     checkpoints: Annotated[
@@ -111,38 +177,29 @@ def train(
     squared error, Adam, 1e-4, batches of 4 patches of 320x180, split 0.6 : 0.4 by picture. Several GPUs or machines:
     accelerate launch -m kcompress train labels.csv ... rdo learns from photographs which of JPEG's coefficients are
     worth their bits. Every --validate steps held-out pictures are encoded by the real encoder; the checkpoint that is
-    smallest at equal quality is kept. A simulator learns what the encoder of --codec does to photographs, plain and
-    preprocessed, and what they cost in bits: through it, other networks can be trained.
+    smallest at equal quality is kept.
+
+    npp learns what a model (--model, frozen) needs of pictures, by equation 1 of the NPP paper: bits + lambda * the
+    task's loss on the decoded picture + beta * MSE, first at one quality, then at random ones. Pictures and bits are
+    the real codec's, their gradients a proxy's: minnen or simulator, which learn from photographs what the encoder of
+    --codec does and what it costs in bits. classifier learns pictures that lie in one folder a class.
     """
-    if network not in NETWORKS:
-        raise UsageError(f"--network {network} cannot be trained. Allowed: {', '.join(NETWORKS)}.")
+    if network not in TRAININGS:
+        raise UsageError(f"--network {network} cannot be trained. Allowed: {', '.join(TRAININGS)}.")
     if steps is not None and epochs is not None:
         raise UsageError(f"--steps {steps} and --epochs {epochs} exclude each other. Leave one out.")
     _needed()
-    given = {
-        "steps": steps, "batch": batch, "learning_rate": _share(rate, "--lr"), "split": _share(split, "--split"),
-        "width": _even(width), "validate_every": validate, "validation_pictures": pictures, "seed": seed,
-    }  # fmt: skip
-    known = {name: value for name, value in given.items() if value is not None}
-    of_labels = {
-        "--dataset": dataset, "--epochs": epochs, "--schedule": schedule, "--start": start, "--stride": stride,
-    }  # fmt: skip
-    others: dict[str, Mapping[str, object]] = {
-        "kuchen": {"--quality-metric": quality_metric, "--jobs": jobs},
-        "rdo": of_labels,
-        "simulator": {**of_labels, "--start": None, "--quality-metric": quality_metric},
-    }
-    _refused(others[network], network)
-    training: Training | RdoTraining | SimulatorTraining
-    if network == "kuchen":
-        training = _from_labels(source, known, codec, dataset, epochs, schedule, start, _size(patch), stride, device)
-        name, main = f"kuchen-{training.labels.codec}", training.accelerator.is_main_process
-    elif network == "simulator":
-        training = _of_codec(source, known, codec, start, _size(patch), device, jobs or options.cores())
-        name, main = f"simulator-{training.recipe.codec}", True
-    else:
-        training = _from_photos(source, known, codec, _size(patch), quality_metric, device, jobs or options.cores())
-        name, main = "rdo-jpeg", True
+    asked = Asked(source, device, jobs or options.cores(), {
+        "--codec": codec.value if codec else None, "--dataset": dataset, "--steps": steps, "--epochs": epochs,
+        "--batch": batch, "--lr": lr, "--schedule": schedule, "--start": start, "--patch": patch, "--stride": stride,
+        "--split": split, "--width": width, "--quality-metric": quality_metric, "--validate": validate,
+        "--pictures": pictures, "--seed": seed, "--task": task, "--model": model, "--labels": labels or None,
+        "--proxy": proxy, "--forward": forward, "--fixed-steps": fixed_steps, "--qualities": qualities,
+        "--lambda": trade, "--beta": beta, "--architecture": architecture, "--jobs": jobs,
+    })  # fmt: skip
+    prepare = TRAININGS[network]
+    asked.refuse_all_but(prepare.options, network)
+    training, name, main = prepare.build(asked)
     stem = target or Path("weights") / name
     training.folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
     try:
@@ -164,116 +221,8 @@ def train(
         print(weights)
 
 
-def _from_labels(
-    source: Path, given: dict[str, Any], codec: options.CodecName | None, dataset: str | None, epochs: int | None,
-    schedule: str | None, start: Path | None, size: tuple[int, int] | None, stride: int | None, device: str,
-) -> "Training":  # fmt: skip
-    from kcompress.inference.weights import open_weights
-    from kcompress.training.kuchen import Training
-    from kcompress.training.labelled import opened
-    from kcompress.training.recipe import SCHEDULES, Recipe
-
-    if schedule is not None:
-        if schedule not in SCHEDULES:
-            raise UsageError(f"--schedule {schedule} is not known. Allowed: {', '.join(SCHEDULES)}.")
-        given["schedule"] = schedule
-    begun = open_weights(start, "kuchen") if start else None
-    if begun:
-        given["start"] = f"{begun.name} {begun.digest()}"
-    if size is not None:
-        given |= {"patch_width": size[0], "patch_height": size[1]}
-    if stride is not None:
-        given["stride"] = stride
-    recipe = Recipe(**given)
-    labels = opened(source, dataset, codec.value if codec else None)
-    if epochs is not None:
-        recipe = _with_epochs(recipe, labels, epochs)
-    training = Training(labels, recipe, Path(), _accelerator(device), begun)
-    if training.accelerator.is_main_process:
-        kept, held_out = labels.split(recipe.split)
-        output.say(
-            f"{len(kept)} labels to train on, {len(held_out)} held out; {labels.codec} {labels.quality}, "
-            f"{labels.metric} decided; on {training.accelerator.device}"
-        )
-    return training
-
-
-def _from_photos(
-    source: Path, given: dict[str, Any], codec: options.CodecName | None, size: tuple[int, int] | None,
-    quality_metric: str | None, device: str, jobs: int,
-) -> "RdoTraining":  # fmt: skip
-    from kcompress.dataset import DataSet
-    from kcompress.training.rdo.recipe import SCORES, RdoRecipe
-    from kcompress.training.rdo.training import RdoTraining
-
-    if codec not in (None, options.CodecName.jpeg):
-        raise UsageError(f"--codec {codec.value}: rdo is trained for jpeg alone. Leave --codec out.")
-    _alone_on_the_cpu("rdo", device)
-    if quality_metric is not None:
-        given["objective"] = _objective(quality_metric, list(SCORES))
-    if size is not None:
-        if size[0] != size[1] or size[0] % 16:
-            raise UsageError(f"--patch {size[0]}x{size[1]}: rdo takes squares of a multiple of 16 pixels.")
-        given["side"] = size[0]
-    recipe = RdoRecipe(**given)
-    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
-    return RdoTraining(DataSet(str(source)), recipe, Path(), jobs)
-
-
-def _objective(text: str, known: list[str]) -> dict[str, float]:
-    """Shares of scores, 1 in all: of NAME:WEIGHT with commas, where :WEIGHT may be left out."""
-    weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, weight = part.strip().partition(":")
-        (name,) = options.chosen(name, "--quality-metric", known)
-        if name in weights:
-            raise UsageError(f"--quality-metric {text} names {name} twice. Name each score once.")
-        if re.fullmatch(r"\d*\.?\d+", weight or "1") is None or not float(weight or 1):
-            raise UsageError(f"--quality-metric {part.strip()}: {weight} is no weight. Give a number above 0.")
-        weights[name] = float(weight or 1)
-    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
-
-
-def _of_codec(
-    source: Path, given: dict[str, Any], codec: options.CodecName | None, start: Path | None,
-    size: tuple[int, int] | None, device: str, jobs: int,
-) -> "SimulatorTraining":  # fmt: skip
-    from kcompress.dataset import DataSet
-    from kcompress.inference.weights import open_weights
-    from kcompress.training.simulator.recipe import RANGES, SimulatorRecipe
-    from kcompress.training.simulator.training import SimulatorTraining
-
-    if codec is None:
-        raise UsageError(f"--network simulator needs --codec. Give one of {', '.join(RANGES)}.")
-    _alone_on_the_cpu("simulator", device)
-    if size is not None:
-        if size[0] != size[1] or size[0] < 16:
-            raise UsageError(f"--patch {size[0]}x{size[1]}: a simulator takes squares of at least 16 pixels.")
-        given["side"] = size[0]
-    begun = open_weights(start, "simulator") if start else None
-    if begun:
-        given["start"] = f"{begun.name} {begun.digest()}"
-    recipe = SimulatorRecipe(codec.value, *RANGES[codec.value], **given)
-    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
-    return SimulatorTraining(DataSet(str(source)), recipe, Path(), jobs, start=begun)
-
-
-def _alone_on_the_cpu(network: str, device: str) -> None:
-    """Refuse what only the training from labels can use.
-
-    Raises:
-        UsageError: another device, or several processes.
-    """
-    from kcompress.inference.engine import resolve_device
-
-    if resolve_device(device) != "cpu" and device != "auto":
-        raise UsageError(f"--device {device}: {network} is trained on the CPU alone. Leave --device out.")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(f"--network {network} is trained by one process. Start it without accelerate or torchrun.")
-
-
 def _follow(
-    training: "Training | RdoTraining | SimulatorTraining",
+    training: "Training | PhotoTraining",
     events: "Iterator[Prepared | Step | Validation]",
     *,
     shown: bool,
@@ -301,48 +250,6 @@ def _follow(
                 output.say(f"step {event.step}: loss {event.loss:.3e}, {figures}{' *' if event.is_best else ''}")
 
 
-def _refused(others: Mapping[str, object], network: str) -> None:
-    """Options of another network.
-
-    Raises:
-        UsageError: one is given.
-    """
-    for option, value in others.items():
-        if value is not None:
-            raise UsageError(f"{option} has no meaning for --network {network}. Leave it out.")
-
-
-def _size(patch: str | None) -> tuple[int, int] | None:
-    if patch is None:
-        return None
-    sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", patch)
-    if sides is None:
-        raise UsageError(f"--patch {patch} is no size. Give width and height, such as 320x180.")
-    return int(sides[1]), int(sides[2])
-
-
-def _share(value: float | None, option: str) -> float | None:
-    if value is not None and not 0 < value < 1:
-        raise UsageError(f"{option} {value:g} is out of range. Allowed: between 0 and 1.")
-    return value
-
-
-def _even(width: int | None) -> int | None:
-    if width is not None and (width < 2 or width % 2):
-        raise UsageError(f"--width {width} is not possible. Allowed: even numbers from 2.")
-    return width
-
-
-def _with_epochs(recipe: "Recipe", labels: "Labels", epochs: int) -> "Recipe":
-    """The recipe with the steps that see every patch so many times."""
-    from kcompress.patches import Patches
-
-    patches = Patches(recipe.patch_width, recipe.patch_height, recipe.stride)
-    kept, _ = labels.split(recipe.split)
-    count = sum(len(patches.corners(row.width, row.height)) for row in kept)
-    return replace(recipe, steps=max(1, count // recipe.batch) * epochs)
-
-
 def _needed() -> None:
     """Check that what training needs is installed.
 
@@ -357,16 +264,3 @@ def _needed() -> None:
         raise MissingProgramError(f"train needs {error.name}. pip install 'kcompress[train]'.") from None
 
 
-def _accelerator(device: str) -> "Accelerator":
-    from accelerate import Accelerator
-
-    from kcompress.inference.engine import resolve_device
-
-    place = resolve_device(device)
-    if place == "cpu":
-        return Accelerator(cpu=True)
-    import torch
-
-    if ":" in place:
-        torch.cuda.set_device(place)
-    return Accelerator(mixed_precision="bf16")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kcompress.errors import OutputError
+from kcompress.evaluation import machines
 from kcompress.evaluation.plots import overview
 from kcompress.evaluation.points import Key, Point
 from kcompress.evaluation.report import markdown
@@ -57,7 +58,7 @@ def run(
     """
     output.mkdir(parents=True, exist_ok=True)
     path = output / POINTS
-    rows = Rows(Point, plan.metrics)
+    rows = Rows(Point, plan.columns)
     outcome = Outcome(list(before))
     rows.write(path, outcome.points)  # without a line that a kill cut short
     done = [point.key for point in outcome.points]
@@ -86,12 +87,15 @@ def run(
 def write_report(plan: Plan, outcome: Outcome, output: Path, command: str) -> dict[str, object]:
     """Write summary.json, report.md, report.html and curves.png beside points.csv; returns the summary."""
     summary = summarise(outcome.points, plan.metrics)
+    if plan.machines:
+        summary["machines"] = machines.summarise(outcome.points, plan.machines)
     summary["command"] = command
     summary["failed"] = [{"picture": f.picture, "codec": f.codec, "error": f.error} for f in outcome.failures]
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     (output / "report.md").write_text(markdown(summary, plan.metrics, command), errors="backslashreplace")
     (output / "report.html").write_text(report_page(plan, outcome.points, summary), errors="backslashreplace")
-    (output / "curves.png").write_bytes(overview(outcome.points, list(plan.qualities), plan.metrics))
+    shown = [*(machine.name for machine in plan.machines), *plan.metrics]
+    (output / "curves.png").write_bytes(overview(outcome.points, list(plan.qualities), shown))
     return summary
 
 

@@ -24,6 +24,7 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         "",
         REFUSALS,
         "",
+        *_machines(summary.get("machines", [])),
         "At the same quality setting: change of the total size, and mean scores without -> with the preprocessor.",
         "",
         _table(
@@ -45,6 +46,45 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         "",
     ]
     return "\n".join(parts)
+
+
+def _machines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rates at equal accuracy, and the curves behind them (NPP paper, tables 1 and 2, figure 6)."""
+    if not entries:
+        return []
+    rates = [
+        [entry["codec"], entry["preprocessor"], entry["machine"], str(entry["pictures"]),
+         *(machine_text(entry["bd_rate_percent"][name]) for name in ("score", "loss"))]
+        for entry in entries
+    ]  # fmt: skip
+    curves = [
+        [entry["codec"], entry["preprocessor"], entry["machine"], str(row["quality"]),
+         *(" -> ".join(f"{value:.{digits}f}" for value in row[name])
+           for name, digits in (("bpp", 3), ("score", 3), ("loss", 3)))]
+        for entry in entries
+        for row in entry["curves"]
+    ]  # fmt: skip
+    truth = "labels" if entries[0]["labelled"] else "the model's own answers on the uncompressed pictures"
+    return [
+        f"BD-rate for machines, task {entries[0]['task']}, judged by {truth}: bits of the whole set at equal mean "
+        "score and at equal mean loss, with its 95 % bootstrap interval over pictures; negative is better.",
+        "",
+        _table(["codec", "preprocessor", "model", "pictures", "at equal score", "at equal loss"], rates),
+        "",
+        "Mean bits per pixel, score and loss without -> with the preprocessor.",
+        "",
+        _table(["codec", "preprocessor", "model", "quality", "bits per pixel", "score", "loss"], curves),
+        "",
+    ]
+
+
+def machine_text(entry: Mapping[str, Any]) -> str:
+    """A BD-rate for machines for people, or why there is none."""
+    if entry["mean"] is None:
+        return f"none: {entry['reason']}"
+    if entry["low"] is None:
+        return f"{entry['mean']:+.1f} % (no interval: too few resamples allow one)"
+    return f"{entry['mean']:+.1f} % ({entry['low']:+.1f} .. {entry['high']:+.1f})"
 
 
 def bd_text(entry: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ from kcompress.evaluation.comparison import score_text
 from kcompress.evaluation.page import Shown, render, shown
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.report import REFUSALS, bd_text
-from kcompress.evaluation.sweep import Plan, original, preprocessor_named
+from kcompress.evaluation.report import REFUSALS, bd_text, machine_text
+from kcompress.evaluation.sweep import Plan, original, preprocessor_of
 from kcompress.images import Pixels
 
 _CROP = (300, 460)
@@ -31,6 +31,7 @@ class _Pair:
 
 def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any]) -> str:
     """The page as HTML without any reference to other files."""
+    accuracies = [machine.name for machine in plan.machines]
     return render(
         "report.html",
         summary=summary,
@@ -38,8 +39,14 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
         bd_text=bd_text,
         score_text=score_text,
         refusals=REFUSALS,
-        mean_figures=[[mean_curves(points, codec, metric) for metric in plan.metrics] for codec in plan.qualities],
-        picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in plan.qualities],
+        machine_text=machine_text,
+        mean_figures=[
+            [mean_curves(points, codec, name) for name in (*accuracies, *plan.metrics)] for codec in plan.qualities
+        ],
+        # A set for machines has hundreds of small pictures, of which none matters by itself.
+        picture_figures=[
+            (codec, picture_curves(points, codec, plan.metrics[0])) for codec in plan.qualities if not plan.machines
+        ],
         pairs=list(_pairs(plan, summary)),
     )
 
@@ -58,7 +65,7 @@ def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> 
     codec = CODECS[codec_name]
     qualities = plan.qualities[codec_name]
     setting = codec.setting(qualities[len(qualities) // 2])
-    chosen = preprocessor_named(name, plan.device, codec_name, plan.cache)
+    chosen = preprocessor_of(plan, name, codec_name)
     encoded = [encode(image, codec, setting, preprocessor) for preprocessor in (None, chosen)]
     decoded = [decode(each.data, picture).pixels for each in encoded]
     window = _most_changed(*decoded)

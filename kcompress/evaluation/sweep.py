@@ -11,6 +11,7 @@ from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet, digest
 from kcompress.encoding import encode
 from kcompress.errors import KcompressError, MissingProgramError
+from kcompress.evaluation.machines import Machine
 from kcompress.evaluation.points import Key, Point
 from kcompress.images import Image, comparable
 from kcompress.inference.engine import resolve_device
@@ -31,6 +32,8 @@ class Plan:
         metrics: names.
         device: for networks.
         cache: folder that keeps guetzli's results from run to run; None for none.
+        machines: models that judge beside the metrics.
+        task_weights: of npp.
     """
 
     dataset: DataSet
@@ -39,6 +42,13 @@ class Plan:
     metrics: tuple[str, ...]
     device: str = "auto"
     cache: Path | None = None
+    machines: tuple[Machine, ...] = ()
+    task_weights: Path | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of all scores."""
+        return (*self.metrics, *(column for machine in self.machines for column in machine.columns))
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Itera
     for key in keys:
         codec = CODECS[key.codec]
         setting = codec.setting(key.quality)
-        preprocessor = preprocessor_named(key.preprocessor, plan.device, key.codec, plan.cache)
+        preprocessor = preprocessor_of(plan, key.preprocessor, key.codec)
         # What does not depend on the setting is prepared once for all qualities.
         if prepared is None or prepared[0] != key.preprocessor or (preprocessor and preprocessor.conditioned):
             start = time.perf_counter()
@@ -112,8 +122,16 @@ def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Itera
             bpp=encoded.bpp,
             preprocess_seconds=round(prepared[2], 4),
             encode_seconds=round(encoded.codec_seconds, 4),
-            scores=_scorer(data, key.picture, metrics)(decoded.pixels),
+            scores=_scorer(data, key.picture, metrics)(decoded.pixels) | _judged(plan, image, key.picture, decoded),
         )
+
+
+def _judged(plan: Plan, image: Image, picture: str, decoded: Image) -> dict[str, float]:
+    """What the machines say."""
+    found: dict[str, float] = {}
+    for machine in plan.machines:
+        found |= machine.scores(image.pixels, picture, decoded.pixels)
+    return found
 
 
 original = lru_cache(maxsize=1)(comparable)
@@ -127,7 +145,9 @@ def _scorer(data: bytes, picture: str, metrics: tuple[str, ...]) -> Scorer:
 
 
 @lru_cache(maxsize=8)
-def preprocessor_named(name: str, device: str, codec: str, cache: Path | None = None) -> Preprocessor | None:
+def preprocessor_named(
+    name: str, device: str, codec: str, cache: Path | None = None, task_weights: Path | None = None
+) -> Preprocessor | None:
     """A network, with its weights for the codec, or a filter by its name; None for ``none``.
 
     Raises:
@@ -135,22 +155,30 @@ def preprocessor_named(name: str, device: str, codec: str, cache: Path | None = 
         MissingProgramError: the filter is not installed.
     """
     if name in networks.NETWORKS:
-        return networks.load(name, device=device, codec=codec)
+        weights = task_weights if networks.NETWORKS[name].task else None
+        return networks.load(name, device=device, codec=codec, weights=weights)
     found = filter_named(name, Means(resolve_device(device), Limits(cache=cache)))
     if not found.kind.available():
         raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")
     return found
 
 
+def preprocessor_of(plan: Plan, name: str, codec: str) -> Preprocessor | None:
+    """One of the plan's; raises what `preprocessor_named` raises."""
+    return preprocessor_named(name, plan.device, codec, plan.cache, plan.task_weights)
+
+
 def check(plan: Plan) -> None:
     """Refuse a plan that cannot run, before the first picture.
 
     Raises:
-        KcompressError: an unknown or unusable codec, preprocessor, metric or quality.
+        KcompressError: an unknown or unusable codec, preprocessor, metric, quality or model.
     """
+    for machine in plan.machines:
+        machine.ready()
     for name, qualities in plan.qualities.items():
         for preprocessor in plan.preprocessors:
-            preprocessor_named(preprocessor, plan.device, name, plan.cache)
+            preprocessor_of(plan, preprocessor, name)
         codec = CODECS[name]
         codec.backend("auto")
         for quality in qualities:

@@ -10,7 +10,7 @@ from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import resolve_device
 from kcompress.inference.models import engine
-from kcompress.networks.condition import condition
+from kcompress.networks.condition import Trained, coarseness, condition
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.shrink import Shrink
 
@@ -26,7 +26,8 @@ __all__ = [
     "load",
     "serving",
     "shipped_weights",
-    "trained_qualities",
+    "task_weights",
+    "trained_for",
 ]
 
 NONE = "none"
@@ -45,6 +46,8 @@ class Network:
         halo: pixels around a tile that its output can depend on, rounded up to a multiple of ``multiple``.
         multiple: its input sizes are multiples of it.
         conditioned: whether it is told the codec's setting.
+        bound: whether its weights serve one codec alone.
+        task: whether it serves a machine's task instead of eyes; its weights are chosen by it.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Network:
     halo: int = 0
     multiple: int = 1
     conditioned: bool = False
+    bound: bool = False
+    task: bool = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -70,6 +75,17 @@ NETWORKS: dict[str, Network] = {
             halo=64,
             multiple=16,
             conditioned=True,
+            bound=True,
+        ),
+        # It reaches 52 pixels.
+        Network(
+            "npp",
+            "keeps what a machine needs of a picture, and drops the rest",
+            learned=True,
+            halo=56,
+            multiple=8,
+            conditioned=True,
+            task=True,
         ),
     )
 }
@@ -109,24 +125,48 @@ def load(
         return Shrink(strength)
     found = weight_files.open_weights(weights or shipped_weights(name, codec), name)
     learned_for = found.metadata.get("codec", "any")
-    if network.conditioned and codec is not None and learned_for != _ALIKE.get(codec, codec):
+    if network.bound and codec is not None and learned_for != _ALIKE.get(codec, codec):
         raise UsageError(f"--weights: {found.path} are for {learned_for}, not for {codec}. Give others, or --codec.")
     ready = engine(found, place, partial(_module, name))
-    if not network.conditioned:
-        return NetworkPreprocessor(
-            found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple
-        )  # fmt: skip
-    trained = trained_qualities(found)
-    return NetworkPreprocessor(
-        found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple,
-        condition=partial(condition, trained=trained), trained=trained,
+    make = partial(
+        NetworkPreprocessor, found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple
     )  # fmt: skip
+    if not network.conditioned:
+        return make()
+    trained = trained_for(found)
+    if network.bound:
+        return make(condition=partial(condition, trained=trained.qualities), remark=trained.beyond)
+    return make(condition=partial(coarseness, trained=trained), remark=trained.elsewhere)
 
 
-def trained_qualities(weights: weight_files.Weights) -> tuple[int, int]:
-    """The lowest and the highest quality that a conditioned network was trained for."""
+def trained_for(weights: weight_files.Weights) -> Trained:
+    """What a conditioned network was trained for."""
     recipe = json.loads(weights.metadata.get("recipe", "{}"))
-    return recipe.get("lowest", 0), recipe.get("highest", 100)
+    finest, coarsest = recipe.get("coarseness", (0, 1))
+    qualities = recipe.get("lowest", 0), recipe.get("highest", 100)
+    return Trained(weights.name, weights.metadata.get("codec", "any"), qualities, (finest, coarsest))
+
+
+def task_weights(task: str) -> Path:
+    """The file of weights for a machine's task: those that came along for one, or a file of one's own.
+
+    Args:
+        task: its name, or the path of the file.
+
+    Raises:
+        UsageError: neither.
+    """
+    if Path(task).suffix:
+        return Path(task)
+    stem = f"npp-{task}"
+    if not weight_files.is_shipped(stem):
+        raise UsageError(f"--task-weights {task} is not known. Allowed: {_tasks()}.")
+    return weight_files.folder() / f"{stem}.safetensors"
+
+
+def _tasks() -> str:
+    came = [path.stem.partition("-")[2] for path in sorted(weight_files.folder().glob("npp-*.safetensors"))]
+    return ", ".join([*came, "or a .safetensors file of npp"])
 
 
 def shipped_weights(name: str, codec: str | None = None) -> Path:
@@ -136,6 +176,8 @@ def shipped_weights(name: str, codec: str | None = None) -> Path:
         UsageError: there are none for this codec.
         WeightsError: there are none at all.
     """
+    if NETWORKS[name].task:
+        raise UsageError(f"--network {name} keeps what a certain task needs: --task-weights says which: {_tasks()}.")
     own = f"{name}-{_ALIKE.get(codec or '', codec)}"
     for stem in (own, name):
         if weight_files.is_shipped(stem):
@@ -145,13 +187,20 @@ def shipped_weights(name: str, codec: str | None = None) -> Path:
         raise WeightsError(f"no weights of {name} came along. Train some (kcompress train), and give --weights.")
     raise UsageError(
         f"--network {name} has no weights for {codec or 'no certain codec'}: there are {', '.join(others)}. "
-        f"Take another --codec or --network{'' if NETWORKS[name].conditioned else ', or give --weights'}."
+        f"Take another --codec or --network{'' if NETWORKS[name].bound else ', or give --weights'}."
     )
 
 
 def serving(codec: str) -> tuple[str, ...]:
-    """Networks that can stand before a codec as they came along, ``none`` included, in the order of the table."""
-    return tuple(name for name, network in NETWORKS.items() if not network.learned or _is_shipped(network, codec))
+    """Networks that can stand before a codec as they came along, ``none`` included, in the order of the table.
+
+    Those that serve machines are not among them: what they drop, eyes miss.
+    """
+    return tuple(
+        name
+        for name, network in NETWORKS.items()
+        if not network.task and (not network.learned or _is_shipped(network, codec))
+    )
 
 
 def _is_shipped(network: Network, codec: str) -> bool:
@@ -159,12 +208,13 @@ def _is_shipped(network: Network, codec: str) -> bool:
         path = shipped_weights(network.name, codec)
     except (UsageError, WeightsError):
         return False
-    return not network.conditioned or weight_files.open_weights(path).metadata.get("codec") == _ALIKE.get(codec, codec)
+    return not network.bound or weight_files.open_weights(path).metadata.get("codec") == _ALIKE.get(codec, codec)
 
 
 def _module(name: str) -> "type[nn.Module]":
-    # Both import torch.
+    # All import torch.
     from kcompress.networks.kuchen import Kuchen
+    from kcompress.networks.npp import Npp
     from kcompress.networks.rdo import Rdo
 
-    return {"kuchen": Kuchen, "rdo": Rdo}[name]
+    return {"kuchen": Kuchen, "rdo": Rdo, "npp": Npp}[name]

@@ -1,4 +1,6 @@
-"""What a conditioned network is told of the codec: quantiser steps, thresholds to start from, coarseness."""
+"""What conditioned networks are told of the codec: the RDO network much, the NPP network its coarseness alone."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,44 @@ _CHROMA = 0.3
 
 _NEVER = -1e4
 """A threshold below every coefficient: nothing is changed."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a network was trained for.
+
+    Attributes:
+        name: of its weights.
+        codec: name.
+        qualities: the lowest and the highest, on the codec's scale.
+        coarseness: the finest and the coarsest of them.
+    """
+
+    name: str
+    codec: str
+    qualities: tuple[int, int]
+    coarseness: tuple[float, float] = (0.0, 1.0)
+
+    def beyond(self, setting: Setting) -> str | None:
+        """For a network that serves one codec: what to say of a quality that it does not know."""
+        low, high = self.qualities
+        if low <= setting.quality <= high:
+            return None
+        return f"{self.name} was trained for qualities {low}..{high}; {setting.quality} is beyond them"
+
+    def elsewhere(self, setting: Setting) -> str | None:
+        """For a network that serves any codec: what to say of another codec or coarseness."""
+        finest, coarsest = self.coarseness
+        known = f"{self.name} was trained for {self.codec} {self.qualities[0]}..{self.qualities[1]}"
+        if not finest - 1e-6 <= setting.coarseness <= coarsest + 1e-6:
+            side = "finer" if setting.coarseness < finest else "coarser"
+            return f"{known}; {setting.codec} {setting.quality} is {side}"
+        return f"{known}, not for {setting.codec}" if setting.codec != self.codec else None
+
+
+def coarseness(setting: Setting, trained: Trained) -> NDArray[np.float32]:
+    """(1, 1) 0..1: how coarse the codec is; beyond what the network knows, the nearest that it does."""
+    return np.array([[np.clip(setting.coarseness, *trained.coarseness)]], np.float32)
 
 
 def condition(setting: Setting, trained: tuple[int, int] = (0, 100)) -> NDArray[np.float32]:

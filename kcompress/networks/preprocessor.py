@@ -44,12 +44,13 @@ class NetworkPreprocessor:
     """A network, RGB 0..1 in and out, sizes in multiples of ``multiple``.
 
     ``condition`` makes of the setting what the network wants beside the picture; without it, it wants nothing.
-    ``trained`` are the lowest and the highest quality it was trained for, on the codec's scale.
+    ``remark`` says what is unusual about a setting: that the network was not trained for it.
     """
 
     def __init__(
         self, name: str, engine: Engine, *, strength: float, halo: int, multiple: int,
-        condition: Callable[[Setting], NDArray[np.float32]] | None = None, trained: tuple[int, int] | None = None,
+        condition: Callable[[Setting], NDArray[np.float32]] | None = None,
+        remark: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
     ) -> None:  # fmt: skip
         self.name = name
@@ -58,7 +59,7 @@ class NetworkPreprocessor:
         self._halo = halo
         self._multiple = multiple
         self._condition = condition
-        self._trained = trained
+        self._remark = remark
         self._whole_pixels = whole_pixels
         self._tile_side = tile_side
 
@@ -77,11 +78,8 @@ class NetworkPreprocessor:
         for tile, changed in pieces:
             result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
         changed_image = image.with_pixels(result)
-        if self._trained is None or self._trained[0] <= setting.quality <= self._trained[1]:
-            return changed_image
-        low, high = self._trained
-        note = f"{self.name} was trained for qualities {low}..{high}; {setting.quality} is beyond them"
-        return replace(changed_image, notes=(*image.notes, note))
+        remark = self._remark(setting)
+        return changed_image if remark is None else replace(changed_image, notes=(*image.notes, remark))
 
 
 def _run(engine: Engine, more: tuple[NDArray[np.float32], ...], batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
 from kcompress.judging import Judge
-from kcompress.networks import Preprocessor, serving, shipped_weights, trained_qualities
+from kcompress.networks import Preprocessor, serving, shipped_weights, trained_for
 from kcompress.networks.preprocessor import blended
 from kcompress.refinement.strength import following
 from kcompress.selection import Selection
@@ -207,7 +207,7 @@ def _decider(weights: Path | None, codec: str) -> tuple["Rdo", tuple[int, int]]:
     if weights is None and "rdo" not in serving(codec):
         return Rdo(), (0, 100)
     found = weight_files.open_weights(weights or shipped_weights("rdo", codec), "rdo")
-    return torch_module(found, Rdo), trained_qualities(found)
+    return torch_module(found, Rdo), trained_for(found).qualities
 
 
 def _left(encoded: Encoded, note: str, scores: dict[str, float], start: float) -> tuple[Encoded, Refinement]:

@@ -16,6 +16,7 @@ from kcompress.dataset import DataSet, digest, is_held_out
 from kcompress.errors import InputError
 from kcompress.training.log import Entry, Log
 from kcompress.training.loop import Prepared, Step, Validation
+from kcompress.training.schedule import cosine
 from kcompress.training.state import STATE, begin, keep, opened
 from kcompress.training.steps import averaged, save, steps
 
@@ -78,8 +79,25 @@ class PhotoTraining(ABC):
         """Prepare these pictures to learn from, and those to validate with; yields progress."""
 
     @abstractmethod
+    def export(self, output: Path, about: str) -> dict[str, Any]:
+        """Write what ships of the best checkpoint; returns the card.
+
+        Args:
+            output: stem of the files.
+            about: what the pictures are, for the card.
+
+        Raises:
+            InputError: there is no checkpoint.
+        """
+
+    @abstractmethod
     def worth(self, figures: Mapping[str, Any]) -> float:
         """What decides which checkpoint is the best: the lower, the better."""
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, from 0."""
+        recipe = self.recipe
+        return cosine(step, steps=recipe.steps, highest=recipe.learning_rate, warmup=recipe.warmup)
 
     def run(self, *, resume: bool = False) -> Iterator[Prepared | Step | Validation]:
         """Train; what is yielded is for people to see.
@@ -112,7 +130,7 @@ class PhotoTraining(ABC):
         try:
             for step in steps(
                 model, average, optimiser, self.recipe, lessons.batches(done),
-                lambda batch: batch, lambda cost, _: cost.mean(), done,
+                lambda batch: batch, lambda cost, _: cost.mean(), done, self.rate,
             ):  # fmt: skip
                 costs.append(step.loss)
                 yield Step(step.number, step.loss)

@@ -60,6 +60,7 @@ def steps(
     inputs: Callable[[BatchT], Any],
     objective: Callable[[Tensor, BatchT], Tensor],
     first: int = 0,
+    rate: Callable[[int], float] | None = None,
 ) -> Iterator[Step[BatchT]]:
     """Train; where torch.distributed is at work, all processes take the same steps, by their mean gradient.
 
@@ -72,6 +73,7 @@ def steps(
         inputs: what the model sees of a batch.
         objective: of the model's output (float32) and the batch.
         first: number of steps that were taken before.
+        rate: learning rate of a step, from 0. [default: the pace's, by half a cosine]
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -80,7 +82,7 @@ def steps(
     for step in range(first, pace.steps):
         batch = next(batches)
         for group in optimiser.param_groups:
-            group["lr"] = cosine(step, steps=pace.steps, highest=pace.learning_rate, warmup=pace.warmup)
+            group["lr"] = rate(step) if rate else _falling(pace, step)
         with torch.autocast("cpu", torch.bfloat16, enabled=step < pace.exact_from * pace.steps):
             result = forward(inputs(batch))
         loss = objective(result.float(), batch)
@@ -93,6 +95,10 @@ def steps(
         _approach(average, model, min(pace.averaging, step / (step + 10)))
         number = step + 1
         yield Step(number, loss.item(), batch, number % pace.validate_every == 0 or number == pace.steps)
+
+
+def _falling(pace: Pace, step: int) -> float:
+    return cosine(step, steps=pace.steps, highest=pace.learning_rate, warmup=pace.warmup)
 
 
 def place() -> tuple[int, int]:

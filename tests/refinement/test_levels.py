@@ -7,7 +7,7 @@ import torch
 from kcompress.codecs import CODECS
 from kcompress.inference.models import torch_module
 from kcompress.inference.weights import open_weights
-from kcompress.networks import shipped_weights, trained_qualities
+from kcompress.networks import shipped_weights, trained_for
 from kcompress.networks.rdo import Rdo
 from kcompress.refinement import WEIGHTS, levels
 from kcompress.refinement.levels import Levels
@@ -80,6 +80,6 @@ def test_a_flat_picture_stays(lake):
 def test_the_network_is_told_no_more_than_it_was_trained_for(lake):
     weights, setting = open_weights(shipped_weights("rdo", "jpeg"), "rdo"), CODECS["jpeg"].setting(8)
     pixels, network = lake.pixels[:48, :48], torch_module(weights, Rdo)
-    found = Levels(pixels, pixels, setting, network, trained_qualities(weights), WEIGHTS)
+    found = Levels(pixels, pixels, setting, network, trained_for(weights).qualities, WEIGHTS)
     assert float(found._condition[0, -1]) == pytest.approx(0.7)
     assert float(Levels(pixels, pixels, setting, network, (0, 100), WEIGHTS)._condition[0, -1]) == pytest.approx(0.92)

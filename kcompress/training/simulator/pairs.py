@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -26,11 +26,29 @@ from kcompress.training.data import prefetched, tensor
 from kcompress.training.distortions import Random, blur, noise, sharpening
 from kcompress.training.loop import Prepared
 from kcompress.training.proxies.real import coded
-from kcompress.training.simulator.recipe import SimulatorRecipe
 from kcompress.workers import ahead, completed, one_thread, workers
 
 PLACE = "pairs"
 """In the folder of the checkpoints; a file a picture."""
+
+
+class Cut(Protocol):
+    """The part of a recipe that decides about patches; `SimulatorRecipe` explains each number."""
+
+    @property
+    def codec(self) -> str: ...
+    @property
+    def lowest(self) -> int: ...
+    @property
+    def highest(self) -> int: ...
+    @property
+    def side(self) -> int: ...
+    @property
+    def versions(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ class Batch:
 
 
 def encoded(
-    dataset: DataSet, names: Sequence[str], each: int, recipe: SimulatorRecipe, folder: Path, jobs: int
+    dataset: DataSet, names: Sequence[str], each: int, recipe: Cut, folder: Path, jobs: int
 ) -> Generator[Prepared, None, Pairs]:
     """Cut patches from all pictures and encode them; the same whatever ``jobs`` is.
 
@@ -101,9 +119,7 @@ def encoded(
     return Pairs(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
-def all_encoded(
-    dataset: DataSet, names: Sequence[str], each: int, recipe: SimulatorRecipe, folder: Path, jobs: int
-) -> Pairs:
+def all_encoded(dataset: DataSet, names: Sequence[str], each: int, recipe: Cut, folder: Path, jobs: int) -> Pairs:
     """What `encoded` returns, for those who do not want to see its progress."""
     events = encoded(dataset, names, each, recipe, folder, jobs)
     while True:
@@ -113,7 +129,7 @@ def all_encoded(
             return cast(Pairs, end.value)
 
 
-def batches(pairs: Pairs, recipe: SimulatorRecipe, first: int = 0) -> Iterator[Batch]:
+def batches(pairs: Pairs, recipe: Cut, first: int = 0) -> Iterator[Batch]:
     """Endless, from number ``first`` on; a batch follows from its number alone."""
 
     def made(number: int) -> Batch:
@@ -133,7 +149,7 @@ def batch(pairs: Pairs, codec: str, chosen: "np.typing.NDArray[np.int64]") -> Ba
     return Batch(pictures, decoded, pairs.bpp[index].flatten(), coarseness.repeat_interleave(versions), versions)
 
 
-def _of_picture(dataset: DataSet, name: str, each: int, recipe: SimulatorRecipe, folder: Path) -> tuple[str, Path]:
+def _of_picture(dataset: DataSet, name: str, each: int, recipe: Cut, folder: Path) -> tuple[str, Path]:
     """Name of the picture, and the file of its pairs."""
     one_thread()
     data = dataset.read(name)

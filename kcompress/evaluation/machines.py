@@ -1,0 +1,165 @@
+"""Machines as judges of a bench: rate-accuracy curves, and BD-rates at equal accuracy (NPP paper, tables 1 and 2)."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.evaluation.bd import NoBdRate, bd_rate
+from kcompress.evaluation.points import Point
+from kcompress.images import Pixels
+from kcompress.machine.models import opened
+from kcompress.machine.tasks import Task, task
+from kcompress.networks import NONE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_RESAMPLES = 500
+"""Each of them is a BD-rate by itself."""
+
+_ENOUGH = 0.8
+"""Share of the resamples that must allow a BD-rate for an interval to be told."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A model that looks at decoded pictures.
+
+    Attributes:
+        task: of ``machine.tasks.TASKS``.
+        spec: of the model, as ``machine.models.opened`` takes it.
+        name: in tables.
+        classes: number of the class by picture; empty where the model's own answers are the truth.
+    """
+
+    task: str
+    spec: str
+    name: str
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """Its two scores: how right it is, 0..1, and the loss of the task."""
+        return self.name, f"{self.name} loss"
+
+    def ready(self) -> Task:
+        """The task by the loaded model.
+
+        Raises:
+            KcompressError: the model cannot be loaded, or does not fit task or labels.
+        """
+        return _ready(self.task, self.spec, len(set(self.classes.values())) if self.classes else None)
+
+    def scores(self, original: Pixels, picture: str, decoded: Pixels) -> dict[str, float]:
+        """By column; empty where it cannot say anything of this picture."""
+        import torch
+
+        asked = self.ready()
+        with torch.no_grad():
+            shown = _tensor(decoded)
+            if self.classes:
+                truth = asked.labelled([self.classes[picture]])
+            else:
+                truth = _answers(self.task, self.spec, original.tobytes(), original.shape)
+            (score,) = asked.scores(shown, truth)
+            if score is None:
+                return {}
+            return dict(zip(self.columns, (score, float(asked.loss(shown, truth))), strict=True))
+
+
+@lru_cache(maxsize=8)
+def _ready(name: str, spec: str, classes: int | None) -> Task:
+    return task(name, opened(spec), classes)
+
+
+@lru_cache(maxsize=8)
+def _answers(name: str, spec: str, pixels: bytes, shape: tuple[int, ...]) -> "Tensor":
+    """Kept for all points of a picture."""
+    return _ready(name, spec, None).answers(_tensor(np.frombuffer(pixels, np.uint8).reshape(shape)))
+
+
+def _tensor(pixels: Pixels) -> "Tensor":
+    """(1, 3, H, W) 0..1."""
+    import torch
+
+    return torch.from_numpy(pixels.astype(np.float32).transpose(2, 0, 1)[None] / 255)
+
+
+def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict[str, Any]]:
+    """One entry a codec, preprocessor and machine, as plain data for summary.json.
+
+    Curves are those of the whole set: at each quality the mean bits per pixel and the mean score of all pictures that
+    could be scored everywhere. ``bd_rate_percent`` has ``score`` and ``loss``, at equal score and at equal loss, each
+    with its 95 % percentile bootstrap interval over pictures, or the reason why there is none.
+    """
+    groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    for point in points:
+        groups[point.codec, point.preprocessor].append(point)
+    entries = []
+    for (codec, preprocessor), own in groups.items():
+        plain = groups.get((codec, NONE))
+        if preprocessor == NONE or plain is None:
+            continue
+        for machine in machines:
+            entries.append({"codec": codec, "preprocessor": preprocessor, "machine": machine.name,
+                            "task": machine.task, "labelled": bool(machine.classes),
+                            **_compared(plain, own, machine)})  # fmt: skip
+    return entries
+
+
+def _compared(plain: Sequence[Point], own: Sequence[Point], machine: Machine) -> dict[str, Any]:
+    qualities = list(dict.fromkeys(point.quality for point in plain))
+    tables = [_table(points, qualities, machine) for points in (plain, own)]
+    pictures = sorted(set(tables[0]) & set(tables[1]))
+    if not pictures:
+        none = {"mean": None, "reason": "no picture could be scored at every quality"}
+        return {"pictures": 0, "curves": [], "bd_rate_percent": {"score": none, "loss": none}}
+    before, after = (np.array([table[name] for name in pictures]) for table in tables)
+    curves = [
+        {"quality": quality, "bpp": [b[0], a[0]], "score": [b[1], a[1]], "loss": [b[2], a[2]]}
+        for quality, b, a in zip(qualities, before.mean(0).tolist(), after.mean(0).tolist(), strict=True)
+    ]
+    rates = {"score": _bd(before, after, 1, higher=True), "loss": _bd(before, after, 2, higher=False)}
+    return {"pictures": len(pictures), "curves": curves, "bd_rate_percent": rates}
+
+
+def _table(
+    points: Sequence[Point], qualities: Sequence[int], machine: Machine
+) -> dict[str, list[tuple[float, float, float]]]:
+    """Picture -> (bits per pixel, score, loss) at each quality; those that lack one are left out."""
+    score, loss = machine.columns
+    found: dict[str, dict[int, tuple[float, float, float]]] = defaultdict(dict)
+    for point in points:
+        if score in point.scores:
+            found[point.picture][point.quality] = (point.bpp, point.scores[score], point.scores[loss])
+    return {name: [each[q] for q in qualities] for name, each in found.items() if len(each) == len(qualities)}
+
+
+def _bd(before: NDArray[np.float64], after: NDArray[np.float64], column: int, *, higher: bool) -> dict[str, Any]:
+    """Of (pictures, qualities, 3) each."""
+
+    def rate(chosen: NDArray[np.int64]) -> float:
+        curves = [
+            [(row[0], row[column]) for row in table[chosen].mean(0).tolist()] for table in (before, after)
+        ]  # fmt: skip
+        return bd_rate(*curves, higher=higher)
+
+    count = len(before)
+    try:
+        mean = rate(np.arange(count))
+    except NoBdRate as reason:
+        return {"mean": None, "reason": str(reason)}
+    drawn = []
+    for chosen in np.random.default_rng(0).integers(0, count, (_RESAMPLES, count)):
+        try:
+            drawn.append(rate(chosen))
+        except NoBdRate:
+            continue
+    share = len(drawn) / _RESAMPLES
+    low, high = np.percentile(drawn, [2.5, 97.5]).tolist() if share >= _ENOUGH else (None, None)
+    return {"mean": mean, "low": low, "high": high, "resamples": share}

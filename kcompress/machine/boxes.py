@@ -1,0 +1,182 @@
+"""Boxes: what detectors say of every place, which of it are detections, and how well two sets of them agree."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+CANDIDATES = 300
+"""Of a picture, by score, that are looked at for detections."""
+
+SAME_OBJECT = 0.45
+"""Intersection over union above which two boxes of a class are one object, and the weaker one is dropped."""
+
+
+class Places(NamedTuple):
+    """What a detector says of M places in each of N pictures.
+
+    Attributes:
+        objectness: (N, M), 0..1: something is there.
+        boxes: (N, M, 4), left, top, right, bottom, as shares of the picture's width and height.
+        classes: (N, M, classes), probabilities, whose sum is 1.
+        scores: (N, M), 0..1: how sure it is of the likeliest class, by its authors' formula.
+    """
+
+    objectness: Tensor
+    boxes: Tensor
+    classes: Tensor
+    scores: Tensor
+
+
+class Detections(NamedTuple):
+    """Objects found in one picture, the surest first.
+
+    Attributes:
+        boxes: (K, 4), left, top, right, bottom, as shares of the picture's width and height.
+        classes: (K,) int64.
+        scores: (K,), 0..1.
+    """
+
+    boxes: Tensor
+    classes: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of output that is understood.
+
+    Attributes:
+        name: for messages, with its shape.
+        fits: whether an output has it.
+        decode: raw output -> places, differentiable.
+    """
+
+    name: str
+    fits: Callable[[Tensor], bool]
+    decode: Callable[[Tensor], Places]
+
+
+def _is_fastestdet(output: Tensor) -> bool:
+    """(N, 5 + classes, h, w), objectness and classes as probabilities."""
+    if output.ndim != 4 or output.shape[1] < 6:
+        return False
+    objectness, classes = output[:, 0], output[:, 5:]
+    sums = classes.sum(1)
+    shares = bool((classes >= 0).all() and ((sums - 1).abs() < 1e-3).all())
+    return shares and bool(((objectness >= 0) & (objectness <= 1)).all())
+
+
+def fastestdet(output: Tensor) -> Places:
+    """FastestDet: a centre lies within one cell of its place (tanh), sizes are shares of the picture (sigmoid).
+
+    Args:
+        output: (N, 5 + classes, h, w): objectness, x, y, width, height, probabilities of the classes.
+    """
+    rows, columns = output.shape[2:]
+    objectness, classes = output[:, 0], output[:, 5:]
+    x = (torch.arange(columns, device=output.device) + output[:, 1].tanh()) / columns
+    y = (torch.arange(rows, device=output.device)[:, None] + output[:, 2].tanh()) / rows
+    width, height = output[:, 3].sigmoid(), output[:, 4].sigmoid()
+    boxes = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], dim=-1)
+    scores = objectness**0.6 * classes.amax(1) ** 0.4  # the exponents of its authors
+    return Places(objectness.flatten(1), boxes.flatten(1, 2), classes.flatten(2).transpose(1, 2), scores.flatten(1))
+
+
+FORMS = (Form("(N, 5 + classes, h, w) as FastestDet gives it", _is_fastestdet, fastestdet),)
+"""The first that fits an output decodes it."""
+
+
+def overlap(one: Tensor, other: Tensor) -> Tensor:
+    """Intersection over union of boxes (..., 4), which are broadcast: (...), 0..1."""
+    width = (torch.minimum(one[..., 2], other[..., 2]) - torch.maximum(one[..., 0], other[..., 0])).clamp_min(0)
+    height = (torch.minimum(one[..., 3], other[..., 3]) - torch.maximum(one[..., 1], other[..., 1])).clamp_min(0)
+    both = width * height
+    return both / (_area(one) + _area(other) - both).clamp_min(1e-9)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def detections(places: Places, least: float) -> list[Detections]:
+    """The objects in each picture: every place's likeliest class, without weaker boxes of the same object.
+
+    Args:
+        places: of N pictures.
+        least: score, 0..1.
+    """
+    found = []
+    kinds = places.classes.argmax(2)
+    for boxes, classes, scores in zip(places.boxes, kinds, places.scores, strict=True):
+        order = scores.argsort(descending=True, stable=True)[:CANDIDATES]
+        order = order[scores[order] >= least]
+        kept = order[_strongest(boxes[order], classes[order])]
+        found.append(Detections(boxes[kept], classes[kept], scores[kept]))
+    return found
+
+
+def _strongest(boxes: Tensor, classes: Tensor) -> list[int]:
+    """Positions of the boxes that no kept box before them covers; they are ordered, the strongest first."""
+    same = (overlap(boxes[:, None], boxes[None]) > SAME_OBJECT) & (classes[:, None] == classes[None])
+    rows = same.tolist()
+    kept: list[int] = []
+    for position in range(len(rows)):
+        if not any(rows[position][before] for before in kept):
+            kept.append(position)
+    return kept
+
+
+def average_precision(found: Detections, truth: Detections, least_overlap: float = 0.5) -> float | None:
+    """Mean over the classes in the truth of the area under precision over recall.
+
+    A detection is right if an object of its class that no surer detection has taken overlaps it enough; of several it
+    takes the one that overlaps most. Precision at a recall is the best at this recall or any higher one. Detections of
+    classes that the truth does not have are not counted (as in COCO's evaluation).
+
+    Args:
+        found: the surest first.
+        truth: its scores do not matter.
+        least_overlap: intersection over union.
+
+    Returns:
+        0..1, or None where the truth is empty.
+    """
+    kinds = sorted(set(truth.classes.tolist()))
+    if not kinds:
+        return None
+    areas = []
+    for kind in kinds:
+        objects = truth.boxes[truth.classes == kind]
+        right = _right(found.boxes[found.classes == kind], objects, least_overlap)
+        areas.append(_area_under(right, len(objects)))
+    return sum(areas) / len(areas)
+
+
+def _right(boxes: Tensor, objects: Tensor, least_overlap: float) -> list[bool]:
+    """Whether each box has an object of its own."""
+    taken: set[int] = set()
+    right = []
+    for overlaps in overlap(boxes[:, None], objects[None]).tolist():
+        free = [(value, number) for number, value in enumerate(overlaps) if number not in taken]
+        best, number = max(free, default=(-1.0, -1))
+        right.append(best >= least_overlap)
+        if right[-1]:
+            taken.add(number)
+    return right
+
+
+def _area_under(right: Sequence[bool], objects: int) -> float:
+    """Area under the curve: every right detection is a step of 1 / objects in recall."""
+    hits, precisions = 0, []
+    for count, each in enumerate(right, start=1):
+        if each:
+            hits += 1
+            precisions.append(hits / count)
+    best, total = 0.0, 0.0
+    for precision in reversed(precisions):
+        best = max(best, precision)
+        total += best
+    return total / objects

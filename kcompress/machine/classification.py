@@ -1,0 +1,96 @@
+"""The task of classification: the right class on the decoded picture."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kcompress.errors import UsageError, WeightsError
+from kcompress.machine.model import Model
+
+
+class Classification:
+    """A `kcompress.machine.tasks.Task`: does the model still name the class?
+
+    With labels that is the label's; without, the one that the model itself names on the uncompressed picture.
+
+    Attributes:
+        classes: how many the model knows.
+        probabilities: its output is a softmax already, not logits.
+    """
+
+    name = "classification"
+
+    def __init__(self, model: Model, classes: int, probabilities: bool = False) -> None:
+        self.model = model
+        self.classes = classes
+        self.probabilities = probabilities
+
+    @classmethod
+    def of(cls, model: Model, output: Tensor, classes: int | None) -> "Classification":
+        """The task for a model.
+
+        Args:
+            model: a classifier.
+            output: of the model, for any pictures.
+            classes: how many labels there are, if any.
+
+        Raises:
+            WeightsError: the output is not (N, classes).
+            UsageError: there are more or fewer labels than classes.
+        """
+        if output.ndim != 2 or output.shape[1] < 2:
+            raise WeightsError(
+                f"the model {model.spec} gives a tensor of shape {tuple(output.shape)} for {len(output)} pictures. "
+                "The task classification needs (pictures, classes). Take a classifier, or another task."
+            )
+        found = output.shape[1]
+        if classes is not None and classes != found:
+            raise UsageError(
+                f"there are {classes} labels, and the model {model.spec} knows {found} classes. "
+                "Take a model that was trained on these labels, or go without labels."
+            )
+        sums = output.double().sum(1)
+        return cls(model, found, bool((output >= 0).all() and ((sums - 1).abs() < 1e-3).all()))
+
+    def fitted(self, pictures: Tensor) -> Tensor:
+        """Scaled until they cover the model's size, and the middle cut out."""
+        if self.model.size is None or pictures.shape[2:] == self.model.size:
+            return pictures
+        height, width = self.model.size
+        scale = max(height / pictures.shape[2], width / pictures.shape[3])
+        covering = (max(height, round(pictures.shape[2] * scale)), max(width, round(pictures.shape[3] * scale)))
+        scaled = F.interpolate(pictures, covering, mode="bilinear", antialias=True)
+        top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
+        return scaled[:, :, top : top + height, left : left + width]
+
+    def answers(self, pictures: Tensor) -> Tensor:
+        """Its probabilities: (N, classes) float32."""
+        with torch.no_grad():
+            return self._logarithms(pictures).exp()
+
+    def labelled(self, classes: Sequence[int]) -> Tensor:
+        """(N,) int64."""
+        wrong = [number for number in classes if not 0 <= number < self.classes]
+        if wrong:
+            raise UsageError(
+                f"class number {wrong[0]} is not one of the model {self.model.spec}. Allowed: 0..{self.classes - 1}."
+            )
+        return torch.tensor(list(classes), dtype=torch.int64)
+
+    def loss(self, pictures: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy with the label, or with the model's own probabilities on the original: (N,), in nats."""
+        return F.cross_entropy(self._logarithms(pictures), targets.to(pictures.device), reduction="none")
+
+    def scores(self, pictures: Tensor, targets: Tensor) -> list[float | None]:
+        """1 where the likeliest class is the label's, or the one it named on the original; else 0."""
+        with torch.no_grad():
+            named = self._logarithms(pictures).argmax(1).cpu()
+        right = (targets if targets.ndim == 1 else targets.argmax(1)).cpu()
+        return [float(each) for each in named == right]
+
+    def _logarithms(self, pictures: Tensor) -> Tensor:
+        """Of the probabilities: (N, classes)."""
+        output = self.model(self.fitted(pictures))
+        return output.clamp_min(1e-12).log() if self.probabilities else output.log_softmax(1)

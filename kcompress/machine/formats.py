@@ -1,0 +1,242 @@
+"""What models come in, one function each: programs of torch.export, TorchScript, ONNX, weights, torchvision.
+
+A new kind of file is one more function and one more line in a table.
+"""
+
+import importlib
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kcompress.errors import MissingProgramError, UsageError, WeightsError
+from kcompress.inference import weights as weight_files
+from kcompress.inference.engine import OnnxEngine
+from kcompress.inference.models import torch_module
+from kcompress.machine.classifiers import Classifier
+from kcompress.machine.fastestdet import SIDE, FastestDet
+from kcompress.machine.model import Opened, check_shape, digest_of, reason
+from kcompress.machine.preparation import Preparation
+
+Load = Callable[[str, str, str], Opened]
+"""From a file or name, what the user typed (for messages) and a device."""
+
+
+def load(target: str, spec: str, device: str) -> Opened:
+    """Load a model.
+
+    Args:
+        target: ``spec`` without its keys.
+        spec: what the user typed, for messages.
+        device: ``cpu`` or ``cuda:N``.
+
+    Raises:
+        UsageError: no such kind of model.
+        WeightsError: missing, cannot be loaded, or takes something else than colour pictures.
+        MissingProgramError: torchvision or its weights are not at hand.
+    """
+    prefix, colon, rest = target.partition(":")
+    if colon and rest and prefix in PREFIXES:
+        return PREFIXES[prefix](rest, spec, device)
+    suffix = Path(target).suffix.lower()
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix](target, spec, device)
+    if weight_files.is_shipped(target):
+        return _classifier(str(weight_files.folder() / f"{target}.safetensors"), spec, device)
+    names = [each.name for each in weight_files.shipped() if each.metadata["network"] == "classifier"]
+    raise UsageError(
+        f"the model {spec} is not known. Allowed: files {' '.join(SUFFIXES)}; "
+        f"{' or '.join(f'{each}:...' for each in PREFIXES)}; names that came along: {', '.join(names) or 'none'}."
+    )
+
+
+def _exported(target: str, spec: str, device: str) -> Opened:
+    path = _there(target, spec)
+    with _loading(path, "an exported program of torch.export.save"):
+        program = torch.export.load(path)
+        if device != "cpu":
+            from torch.export.passes import move_to_device_pass  # newer than torch.export itself
+
+            program = move_to_device_pass(program, device)
+        module = program.module()
+    inputs = program.graph_signature.user_inputs
+    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
+    if len(inputs) != 1 or len(values) != 1 or not isinstance(values[0], Tensor):
+        raise _not_one_picture(spec, len(inputs))
+    shape = [side if isinstance(side, int) else None for side in values[0].shape]
+    check_shape(spec, shape, str(values[0].dtype).removeprefix("torch."))
+    if any(_learns(node) for node in program.graph.nodes):
+        raise WeightsError(
+            f"the model {spec} was exported while it was trained: its answers change from one to the next. "
+            "Export model.eval()."
+        )
+    return Opened(path.stem, _frozen(module), partial(digest_of, path), shape=shape)
+
+
+def _learns(node: Any) -> bool:
+    """Whether a step of a program does something else in training; its evaluation mode can no longer be chosen."""
+    schema = getattr(node.target, "_schema", None)
+    names = [argument.name for argument in schema.arguments] if schema else []
+    return any(
+        name in ("train", "training") and value is True for name, value in zip(names, node.args, strict=False)
+    ) or any(node.kwargs.get(name) is True for name in ("train", "training"))
+
+
+def _torchscript(target: str, spec: str, device: str) -> Opened:
+    path = _there(target, spec)
+    kind = "TorchScript (of a state dict alone no model can be made: write one with torch.export.save)"
+    with _loading(path, kind), warnings.catch_warnings():
+        # Deprecated since torch 2.13; there are many such files.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
+        module: torch.jit.ScriptModule = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
+    arguments = list(module.forward.schema.arguments)[1:]  # type: ignore[attr-defined]
+    needed = [each for each in arguments if not each.has_default_value()]
+    if len(needed) != 1 or str(arguments[0].type) != "Tensor":
+        raise _not_one_picture(spec, len(needed))
+    return Opened(path.stem, _frozen(module.eval()), partial(digest_of, path))
+
+
+def _onnx(target: str, spec: str, device: str) -> Opened:
+    path = _there(target, spec)
+    engine = _Graph(path, threads=1)  # the same numbers on every machine; pictures run in parallel
+    if len(engine.inputs) != 1 or engine.outputs != 1:
+        raise _not_one_picture(spec, len(engine.inputs), engine.outputs)
+    shape, kind = engine.inputs[0]
+    check_shape(spec, shape, kind)
+    beside = path.with_name(path.name + ".data")  # where torch's exporter puts large weights
+    files = [path, beside] if beside.is_file() else [path]
+    return Opened(path.stem, _by(engine), partial(digest_of, *files), trainable=False, shape=shape)
+
+
+class _Graph(OnnxEngine):
+    """An engine that tells what its graph declares."""
+
+    @property
+    def inputs(self) -> list[tuple[list[int | None], str]]:
+        """Shape and type of every input; None is any number."""
+        kinds = {"tensor(float)": "float32"}
+        return [
+            ([side if isinstance(side, int) else None for side in each.shape], kinds.get(each.type, each.type))
+            for each in self._session.get_inputs()
+        ]
+
+    @property
+    def outputs(self) -> int:
+        """How many."""
+        return len(self._session.get_outputs())
+
+
+def _by(engine: OnnxEngine) -> Callable[[Tensor], Tensor]:
+    def run(pictures: Tensor) -> Tensor:
+        return torch.from_numpy(engine(pictures.detach().cpu().numpy())).to(pictures.device)
+
+    return run
+
+
+def _classifier(target: str, spec: str, device: str) -> Opened:
+    weights = weight_files.open_weights(_there(target, spec))
+    if weights.metadata["network"] != "classifier":
+        raise WeightsError(
+            f"{weights.path} are {weights.metadata['network']} weights. As a model take those of a classifier."
+        )
+    side = json.loads(weights.metadata.get("recipe", "{}")).get("side")
+    module = torch_module(weights, Classifier).eval().to(device)
+    size = (int(side), int(side)) if side else None
+    return Opened(weights.name, _frozen(module), weights.digest, preparation=Preparation(size))
+
+
+def _fastestdet(target: str, spec: str, device: str) -> Opened:
+    path = _there(target, spec)
+    with _loading(path, "a state dict"):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    module = FastestDet.of(state, path).eval().to(device)
+    # Trained with OpenCV's order of channels.
+    return Opened(path.stem, _frozen(module), partial(digest_of, path), preparation=Preparation(SIDE, order="bgr"))
+
+
+def _torchvision(name: str, spec: str, device: str) -> Opened:
+    try:
+        models = importlib.import_module("torchvision.models")
+    except ImportError:
+        raise MissingProgramError(
+            f"the model {spec} needs torchvision, which is not installed. pip install torchvision, of the version that "
+            f"belongs to torch {torch.__version__}."
+        ) from None
+    try:
+        weights = models.get_model_weights(name).DEFAULT
+    except (ValueError, AttributeError):
+        raise UsageError(
+            f"the model {spec}: torchvision has no {name} with weights. Allowed are the names that "
+            "torchvision.models.list_models() gives."
+        ) from None
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if not path.is_file():  # nothing is fetched behind the user's back
+        raise MissingProgramError(
+            f"the model {spec} needs torchvision's weights, and {path} is missing. Get {weights.url} and put it there."
+        )
+    with _loading(path, f"the weights of {name}"):
+        module = models.get_model(name, weights=weights).eval().to(device)
+    trained = weights.transforms()
+    side = getattr(trained, "crop_size", [None])[0]
+    preparation = Preparation((side, side) if side else None)
+    if hasattr(trained, "mean") and hasattr(trained, "std"):
+        preparation = Preparation(preparation.size, mean=tuple(trained.mean), std=tuple(trained.std))
+    return Opened(name, _frozen(module), partial(digest_of, path), preparation=preparation)
+
+
+SUFFIXES: dict[str, Load] = {
+    ".pt2": _exported,
+    ".pt": _torchscript,
+    ".ts": _torchscript,
+    ".torchscript": _torchscript,
+    ".onnx": _onnx,
+    ".safetensors": _classifier,
+}
+"""By the suffix of a file."""
+
+PREFIXES: dict[str, Load] = {"fastestdet": _fastestdet, "torchvision": _torchvision}
+"""By what comes before the first colon."""
+
+
+def _there(target: str, spec: str) -> Path:
+    path = Path(target)
+    if not path.is_file():
+        raise WeightsError(f"the model {spec}: there is no file {path}. Check the path.")
+    return path
+
+
+@contextmanager
+def _loading(path: Path, kind: str) -> Iterator[None]:
+    """Anything that goes wrong inside means that the file is not of its kind: torch raises a dozen classes."""
+    log = logging.getLogger("torch.export")
+    before = log.level
+    log.setLevel(logging.CRITICAL)  # torch writes the traceback of what it then raises
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise WeightsError(f"{path} cannot be loaded: {reason(error)} It should be {kind}.") from error
+    finally:
+        log.setLevel(before)
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    """Without gradients into the parameters; an exported program has no evaluation mode to be put into."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
+
+
+def _not_one_picture(spec: str, inputs: int, outputs: int = 1) -> WeightsError:
+    return WeightsError(
+        f"the model {spec} takes {inputs} inputs and gives {outputs} outputs. Needed is one of each: "
+        "wrap it so that it takes a batch of pictures alone, and export it again."
+    )

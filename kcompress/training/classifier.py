@@ -1,0 +1,214 @@
+"""From labelled pictures to a small classifier: something to compress for, where nobody brings a model."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kcompress.images import Pixels, comparable
+from kcompress.machine.classifiers import Classifier
+from kcompress.machine.folders import class_folders
+from kcompress.training.data import prefetched, tensor
+from kcompress.training.log import load_best
+from kcompress.training.loop import Prepared
+from kcompress.training.photographs import Lessons, PhotoTraining
+from kcompress.training.publishing import described, publish
+from kcompress.training.squares import shrunk, square
+from kcompress.training.state import seconds_spent
+
+NETWORK = "classifier"
+"""What its weights are called."""
+
+_ROOM = 1.15
+"""Of what is kept of a picture, to the side that is trained on: for crops of other sizes and places."""
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe:
+    """How a classifier is trained.
+
+    Attributes:
+        architecture: of ``machine.classifiers.ARCHITECTURES``.
+        width: channels of its first stage.
+        side: of the square that it sees, pixels.
+        steps: optimiser steps.
+        batch: pictures a step.
+        smallest: share of a picture's area that a crop keeps at least.
+        smoothing: of the labels, so much of the truth is spread over all classes.
+        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
+        warmup: steps in which it rises.
+        averaging: of the exponential average of the weights, which is what is kept.
+        exact_from: share of the steps after which precision is float32 instead of bfloat16.
+        validate_every: steps between validations.
+        validation_pictures: held-out pictures to validate with, at most.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
+        seed: of weights, crops and order.
+    """
+
+    architecture: str = "residual"
+    width: int = 24
+    side: int = 160
+    steps: int = 3_000
+    batch: int = 32
+    smallest: float = 0.3
+    smoothing: float = 0.1
+    learning_rate: float = 3e-3
+    warmup: int = 100
+    averaging: float = 0.995
+    exact_from: float = 0.8
+    validate_every: int = 500
+    validation_pictures: int = 400
+    split: float = 0.95
+    seed: int = 0
+
+
+class Lesson(NamedTuple):
+    """A batch.
+
+    Attributes:
+        pictures: (N, 3, side, side), RGB 0..1.
+        classes: (N,), from 0.
+    """
+
+    pictures: Tensor
+    classes: Tensor
+
+
+class Errors(nn.Module):
+    """A batch -> the cross entropy of each picture, (N,)."""
+
+    def __init__(self, network: Classifier, smoothing: float) -> None:
+        super().__init__()
+        self.network = network
+        self._smoothing = smoothing
+
+    def forward(self, lesson: Lesson) -> Tensor:
+        logits = self.network(lesson.pictures).float()
+        return F.cross_entropy(logits, lesson.classes, reduction="none", label_smoothing=self._smoothing)
+
+
+@dataclass
+class ClassifierTraining(PhotoTraining):
+    """Of pictures in one folder a class.
+
+    Attributes:
+        classes: names, in the order of the outputs.
+    """
+
+    recipe: ClassifierRecipe
+    classes: list[str] = field(default_factory=list)
+    _class_of: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Find the classes.
+
+        Raises:
+            InputError: pictures do not lie in folders.
+        """
+        self.classes, self._class_of = class_folders(self.photos.names())
+
+    def fresh(self) -> Errors:
+        return Errors(self._classifier(), self.recipe.smoothing)
+
+    def network(self, model: Errors) -> Classifier:
+        return model.network
+
+    def lessons(self, kept: list[str], judged: list[str]) -> Generator[Prepared, None, Lessons]:
+        side = self.recipe.side
+        pictures: list[Pixels] = []
+        for number, name in enumerate(kept):
+            pictures.append(shrunk(comparable(self.photos.read(name), name).pixels, round(side * _ROOM)))
+            yield Prepared(number + 1, len(kept))
+        whole = [square(comparable(self.photos.read(name), name).pixels, side) for name in judged]
+        classes = np.array([self._class_of[name] for name in kept])
+        truth = torch.tensor([self._class_of[name] for name in judged])
+        return Lessons(
+            lambda first: prefetched(lambda number: _lesson(pictures, classes, self.recipe, number), 3, first),
+            lambda network: _accuracy(network, whole, truth),
+            ["accuracy_percent", "cross_entropy"], f"classifier ({self.recipe.architecture})", ["accuracy_percent"],
+            "of held-out pictures",
+        )  # fmt: skip
+
+    def worth(self, figures: Mapping[str, float]) -> float:
+        return figures["cross_entropy"]
+
+    def export(self, output: Path, about: str) -> dict[str, Any]:
+        """Write weights and card of the best checkpoint; returns the card.
+
+        Args:
+            output: stem of the files.
+            about: what the pictures are, for the card.
+
+        Raises:
+            InputError: there is no checkpoint.
+        """
+        recipe = self.recipe
+        module = self._classifier()
+        load_best(module, self.folder, self.entries)
+        best = min(self.entries, key=lambda entry: self.worth(entry.scores))
+        card = {
+            "summary": f"tells {len(self.classes)} classes apart: something to compress pictures for",
+            "network": NETWORK,
+            "recipe": {**asdict(recipe), "loss": "cross entropy", "optimiser": "AdamW"},
+            "data": described(f"{self.trained_on} labelled pictures", about),
+            "classes": self.classes,
+            "training_minutes": round(seconds_spent(self.folder) / 60),
+            "held_out_pictures": self.held_out,
+            "best_step": best.step,
+            "on_held_out_pictures": {name: round(value, 3) for name, value in best.scores.items()},
+        }
+        arguments = {"architecture": recipe.architecture, "width": recipe.width, "classes": len(self.classes)}
+        return publish(output, module, arguments, card, graph=False)
+
+    def _classifier(self) -> Classifier:
+        return Classifier(self.recipe.architecture, self.recipe.width, len(self.classes))
+
+
+def _lesson(pictures: Sequence[Pixels], classes: "np.typing.NDArray[np.int64]", recipe: ClassifierRecipe,
+            number: int) -> Lesson:  # fmt: skip
+    """The batch of a number: every picture comes once before any comes again."""
+    epoch, place = divmod(number * recipe.batch, len(pictures))
+    order = np.concatenate(
+        [np.random.default_rng([recipe.seed, epoch + each]).permutation(len(pictures))
+         for each in range(2 + recipe.batch // len(pictures))]
+    )  # fmt: skip
+    chosen = order[place : place + recipe.batch]
+    random = np.random.default_rng([recipe.seed, number, 1])
+    return Lesson(tensor([_varied(pictures[each], recipe, random) for each in chosen]),
+                  torch.from_numpy(classes[chosen]))  # fmt: skip
+
+
+def _varied(pixels: Pixels, recipe: ClassifierRecipe, random: np.random.Generator) -> Pixels:
+    """A crop of another size, place and brightness, half of them mirrored."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    length = min(height, width) * np.sqrt(random.uniform(recipe.smallest, 1))
+    rows, columns = (int(np.clip(length * each, 8, limit)) for each, limit in
+                     zip(_proportions(random), (height, width), strict=True))  # fmt: skip
+    top, left = int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1))
+    crop = pixels[top : top + rows, left : left + columns]
+    made = cv2.resize(crop, (recipe.side, recipe.side), interpolation=cv2.INTER_AREA if rows > recipe.side
+                      else cv2.INTER_LINEAR).astype(np.float32)  # fmt: skip
+    made = (made - 128) * random.uniform(0.75, 1.25) + 128 + random.uniform(-25, 25)
+    made = np.clip(np.rint(made), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(made[:, ::-1] if random.random() < 0.5 else made)
+
+
+def _proportions(random: np.random.Generator) -> tuple[float, float]:
+    stretch = float(np.exp(random.uniform(-0.2, 0.2)))
+    return stretch, 1 / stretch
+
+
+@torch.no_grad()
+def _accuracy(network: Classifier, pictures: Sequence[Pixels], classes: Tensor) -> dict[str, float]:
+    logits = torch.cat([network(tensor(pictures[first : first + 16])) for first in range(0, len(pictures), 16)])
+    return {
+        "accuracy_percent": 100 * float((logits.argmax(1) == classes).float().mean()),
+        "cross_entropy": float(F.cross_entropy(logits, classes)),
+    }

@@ -1,0 +1,72 @@
+"""Equation 1 of the NPP paper as a module: bits, the task's loss on what is decoded, and closeness to the picture."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kcompress.codecs import CODECS
+from kcompress.machine.tasks import Task
+from kcompress.networks.npp import Npp
+from kcompress.training.npp.recipe import NppRecipe
+from kcompress.training.proxies.real import RealCodec
+
+Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Pictures (N, 3, H, W) and coarsenesses (N,) -> decoded pictures and bits per pixel (N,), differentiable."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees.
+
+    Attributes:
+        pictures: (N, 3, side, side), RGB 0..1.
+        classes: N numbers, where there are labels.
+        qualities: N of them, on the codec's scale.
+        adaptive: whether the network is told of them.
+    """
+
+    pictures: Tensor
+    classes: list[int] | None
+    qualities: list[int]
+    adaptive: bool
+
+
+class Objective(nn.Module):
+    """A batch -> the cost of each picture in bits per pixel, (N,): R_t + lambda * D_m + beta * D_pre.
+
+    The decoded picture and the bits are those of the real codec, their gradients those of the proxy (section 3.3), or
+    both are the proxy's (section 4.3, NPP+Proxy).
+
+    Args:
+        network: in training.
+        task: whose loss is D_m; its model is frozen.
+        proxy: of the codec.
+        recipe: lambda and beta.
+        jobs: encoders that run at once.
+    """
+
+    def __init__(self, network: Npp, task: Task, proxy: Proxy, recipe: NppRecipe, jobs: int) -> None:
+        super().__init__()
+        self.network = network
+        # In a tuple, a frozen model is no part of this module: it is neither trained, averaged nor written down.
+        self._frozen = (task, proxy)
+        self._recipe = recipe
+        self._codec = RealCodec(CODECS[recipe.codec], proxy, jobs)
+
+    def forward(self, batch: Batch) -> Tensor:
+        task, proxy = self._frozen
+        scale = CODECS[self._recipe.codec].quality
+        coarseness = torch.tensor([scale.coarseness(quality) for quality in batch.qualities])
+        filtered = self.network(batch.pictures, coarseness[:, None] if batch.adaptive else None).float()
+        with torch.autocast("cpu", enabled=False):
+            if self._recipe.values == "proxy":
+                decoded, rate = proxy(filtered, coarseness)
+            else:
+                decoded, rate = self._codec(filtered, batch.qualities, coarseness)
+            truth = task.answers(batch.pictures) if batch.classes is None else task.labelled(batch.classes)
+            trade = torch.tensor([self._recipe.trade(quality) for quality in batch.qualities])
+            changed = (filtered - batch.pictures).square().flatten(1).mean(1)
+            cost: Tensor = rate + trade * task.loss(decoded, truth) + self._recipe.closeness * changed
+        return cost

@@ -1,0 +1,78 @@
+"""Which proxy stands in for a codec: its own, or that of a codec which compresses as it does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from kcompress.errors import UsageError
+from kcompress.inference import weights as weight_files
+from kcompress.inference.models import torch_module
+from kcompress.training.proxies.learned import Simulator
+from kcompress.training.proxies.minnen import Minnen
+
+KINDS: dict[str, type[nn.Module]] = {"minnen": Minnen, "simulator": Simulator}
+
+_BPG_IS_FINER = 3 / 51
+"""Of coarseness: BPG's quality codes three steps of QP finer than HEVC's."""
+
+
+@dataclass(frozen=True)
+class ChosenProxy:
+    """A proxy, not to be trained any further: `training.proxies.learned.Simulator` says what it takes and gives.
+
+    Attributes:
+        module: it.
+        about: its name and digest, for recipes.
+        shift: of the coarseness that it is told.
+    """
+
+    module: nn.Module
+    about: str
+    shift: float = 0.0
+
+    def __call__(self, pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
+        decoded, bpp = self.module(pictures, (coarseness - self.shift).clamp(0, 1))
+        return decoded, bpp
+
+
+def chosen_proxy(text: str, codec: str) -> ChosenProxy:
+    """The proxy of a codec.
+
+    Args:
+        text: ``minnen`` or ``simulator``, for weights that came along, or the path of weights of either.
+        codec: name.
+
+    Raises:
+        UsageError: no such kind, or none came along for this codec, or the weights are for another.
+        WeightsError: weights that are missing, or do not fit.
+    """
+    path = Path(text)
+    if not path.suffix:
+        if text not in KINDS:
+            raise UsageError(f"--proxy {text} is not known. Allowed: {', '.join(KINDS)}, or a .safetensors file.")
+        path = _shipped(text, codec)
+    weights = weight_files.open_weights(path)
+    kind, learned = weights.metadata["network"], weights.metadata.get("codec", "any")
+    if kind not in KINDS:
+        raise UsageError(f"--proxy {text} are {kind} weights. Give those of {' or '.join(KINDS)}.")
+    if learned not in _serving(codec):
+        raise UsageError(f"--proxy {text} is a proxy of {learned}, not of {codec}. Give another, or --codec {learned}.")
+    module = torch_module(weights, KINDS[kind]).eval().requires_grad_(False)
+    shift = _BPG_IS_FINER if codec != learned else 0.0
+    return ChosenProxy(module, f"{weights.name} {weights.digest()}", shift if codec == "bpg" else -shift)
+
+
+def _serving(codec: str) -> tuple[str, ...]:
+    return {"bpg": ("bpg", "hevc"), "hevc": ("hevc", "bpg")}.get(codec, (codec,))
+
+
+def _shipped(kind: str, codec: str) -> Path:
+    for served in _serving(codec):
+        if weight_files.is_shipped(f"{kind}-{served}"):
+            return weight_files.folder() / f"{kind}-{served}.safetensors"
+    others = [path.stem for each in KINDS for path in sorted(weight_files.folder().glob(f"{each}-*.safetensors"))]
+    raise UsageError(
+        f"--proxy {kind}: none came along for {codec}, only {', '.join(others)}. Train one (kcompress train PHOTOS "
+        f"--network {kind} --codec {codec}) and give its file, or take another --proxy."
+    )

@@ -1,0 +1,112 @@
+"""What quantised latents cost: bits under a probability that is learned.
+
+Probabilities are kept as logarithms throughout. A value far out in a tail then still has its gradient, where a
+probability that is bounded from below has none.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kcompress.training.proxies.gdn import bounded
+
+SMALLEST_SCALE = 0.11
+"""Of a Gaussian, in quantiser steps: less is no longer cheaper ("Joint Autoregressive ...", Minnen et al. 2018)."""
+
+FILTERS = (1, 3, 3, 3, 1)
+"""Widths of the network of a factorised prior: K = 4, r = 3."""
+
+
+def quantised(values: Tensor, *, noisy: bool) -> Tensor:
+    """Whole numbers, with the gradient of the values themselves; or with uniform noise of width 1 in their place."""
+    if noisy:
+        return values + torch.rand_like(values) - 0.5
+    return values + (values.round() - values).detach()
+
+
+def gaussian_bits(values: Tensor, scale: Tensor) -> Tensor:
+    """Bits of every value under a Gaussian around 0 that is convolved with a uniform distribution of width 1.
+
+    ("Variational Image Compression with a Scale Hyperprior", Balle et al. 2018, equation 11.)
+
+    Args:
+        values: any shape, in quantiser steps.
+        scale: standard deviations, likewise; those below ``SMALLEST_SCALE`` count as that.
+    """
+    scale = bounded(scale, SMALLEST_SCALE)
+    size = values.abs()  # the lower tail, where differences of cumulative probabilities are exact
+    upper = torch.special.log_ndtr((0.5 - size) / scale)
+    lower = torch.special.log_ndtr((-0.5 - size) / scale)
+    bits: Tensor = (upper + _log_share(upper - lower)) / -math.log(2)
+    return bits
+
+
+class FactorisedPrior(nn.Module):
+    """A distribution of its own for every channel, of any shape: bits of (N, C, H, W), in quantiser steps.
+
+    The cumulative distribution is a small network that can only rise (Balle et al. 2018, appendix 6.1).
+
+    Args:
+        channels: C.
+        spread: of the distributions at the start, steps.
+    """
+
+    def __init__(self, channels: int, spread: float = 4.0) -> None:
+        super().__init__()
+        slope = spread ** (1 / (len(FILTERS) - 1))
+        sizes = list(pairwise(FILTERS))
+        # Every layer multiplies by 1 / slope: all of them by 1 / spread.
+        start = [math.log(math.expm1(1 / slope / after)) for _, after in sizes]
+        self.matrices = nn.ParameterList(
+            torch.full((channels, after, before), value) for (before, after), value in zip(sizes, start, strict=True)
+        )
+        self.biases = nn.ParameterList(torch.rand(channels, after, 1) - 0.5 for _, after in sizes)
+        self.factors = nn.ParameterList(torch.zeros(channels, after, 1) for _, after in sizes[:-1])
+
+    def forward(self, values: Tensor) -> Tensor:
+        lower, upper = self._logits(values - 0.5), self._logits(values + 0.5)
+        # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u))
+        return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + _log_share(upper - lower)) / math.log(2)
+
+    def cumulative(self, values: Tensor) -> Tensor:
+        """Probability (N, C, H, W) of what lies below these values."""
+        return self._logits(values).sigmoid()
+
+    def _logits(self, values: Tensor) -> Tensor:
+        count, channels, height, width = values.shape
+        state = values.transpose(0, 1).reshape(channels, 1, -1)
+        for number, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
+            state = F.softplus(matrix) @ state + bias
+            if number < len(self.factors):
+                state = state + self.factors[number].tanh() * state.tanh()
+        return state.reshape(channels, count, height, width).transpose(0, 1)
+
+
+def _log_share(difference: Tensor) -> Tensor:
+    """ln(1 - exp(-difference)) for differences of logarithms above 0."""
+    return torch.log(-torch.expm1(-difference.clamp(min=1e-7)))
+
+
+class MaskedConv(nn.Conv2d):
+    """A convolution that sees only what a decoder has by then: the rows above, and in its own row what is on the left.
+
+    ("Pixel Recurrent Neural Networks", van den Oord et al. 2016: mask A.) The size is kept.
+
+    Args:
+        seen: channels.
+        told: channels.
+        side: of the kernel, odd.
+    """
+
+    mask: Tensor
+
+    def __init__(self, seen: int, told: int, side: int = 5) -> None:
+        super().__init__(seen, told, side, padding=side // 2)
+        before = torch.arange(side * side).reshape(side, side) < side * side // 2
+        self.register_buffer("mask", before.float(), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return F.conv2d(values, self.weight * self.mask, self.bias, padding=self.padding)

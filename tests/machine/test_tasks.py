@@ -1,0 +1,241 @@
+"""Tasks: losses that are least where nothing has changed, scores counted by hand, and models that do not fit."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from machine.tiny import SIDE, Classes, Means, Objects, Softmax, exported, graph, scripted
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kcompress.errors import InputError, UsageError, WeightsError
+from kcompress.machine.folders import class_folders
+from kcompress.machine.model import Model, Opened
+from kcompress.machine.models import opened
+from kcompress.machine.preparation import Preparation
+from kcompress.machine.tasks import TASKS, Task, task
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _model(module: nn.Module, size: tuple[int, int] | None = (SIDE, SIDE)) -> Model:
+    """Of a module, without a file."""
+    return Model("tiny", Opened("tiny", module.eval(), lambda: ""), Preparation(size))
+
+
+@pytest.fixture
+def pictures() -> Tensor:
+    """Four, larger than the models want them, with large structures."""
+    coarse = torch.rand(4, 3, 6, 8, generator=torch.Generator().manual_seed(2))
+    return F.interpolate(coarse, (60, 80), mode="bilinear")
+
+
+@pytest.fixture(params=list(TASKS))
+def any_task(request: pytest.FixtureRequest) -> Task:
+    """Each task with a tiny model."""
+    return task(request.param, _model({"classification": Classes, "detection": Objects}[request.param]()))
+
+
+def test_a_changed_picture_costs_more(any_task: Task, pictures: Tensor) -> None:
+    targets = any_task.answers(pictures)
+    assert isinstance(targets, Tensor) and len(targets) == 4 and not targets.requires_grad
+    changed = (pictures * 0.7 + 0.1).requires_grad_()
+    same, other = any_task.loss(pictures, targets), any_task.loss(changed, targets)
+    assert same.shape == other.shape == (4,) and (other > same).all() and (same >= 0).all()
+    gradient = torch.autograd.grad(other.sum(), changed)[0]
+    assert gradient.isfinite().all() and gradient.flatten(1).abs().amax(1).gt(0).all()
+
+
+def test_following_the_gradient_leads_back_to_the_answer(any_task: Task, pictures: Tensor) -> None:
+    targets = any_task.answers(pictures)
+    changed = (pictures * 0.7 + 0.1).requires_grad_()
+    before = any_task.loss(changed, targets)
+    optimizer = torch.optim.Adam([changed], lr=0.01)
+    for _ in range(20):
+        optimizer.zero_grad()
+        any_task.loss(changed, targets).sum().backward()
+        optimizer.step()
+    assert (any_task.loss(changed, targets) < before).all()
+
+
+def test_each_picture_is_judged_alone(any_task: Task, pictures: Tensor) -> None:
+    targets, changed = any_task.answers(pictures), pictures.flip(3)
+    together = any_task.loss(changed, targets)
+    alone = [any_task.loss(changed[i : i + 1], targets[i : i + 1]) for i in range(4)]
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert any_task.scores(changed, targets) == [
+        each for i in range(4) for each in any_task.scores(changed[i : i + 1], targets[i : i + 1])
+    ]
+
+
+def test_an_untouched_picture_has_the_best_score(any_task: Task, pictures: Tensor) -> None:
+    scores = any_task.scores(pictures, any_task.answers(pictures))
+    assert all(score in (1.0, None) for score in scores) and 1.0 in scores
+
+
+# Classification
+
+
+def test_pictures_are_scaled_to_cover_and_the_middle_is_cut_out() -> None:
+    fitted = task("classification", _model(Means(), (20, 20))).fitted
+    ramp = torch.linspace(0, 1, 80).expand(1, 3, 40, 80)
+    found = fitted(ramp)
+    assert found.shape == (1, 3, 20, 20) and fitted(ramp.clone().requires_grad_()).requires_grad
+    assert found[0, 0, 0, 0] == pytest.approx(0.25, abs=0.02) and found[0, 0, 0, -1] == pytest.approx(0.75, abs=0.02)
+    tall = fitted(ramp.transpose(2, 3))
+    assert tall[0, 0, 0, 0] == pytest.approx(0.25, abs=0.02)
+    assert fitted(torch.rand(2, 3, 9, 7)).shape == (2, 3, 20, 20)
+    same = torch.rand(1, 3, 20, 20)
+    assert fitted(same) is same
+    assert task("classification", _model(Means(), None)).fitted(ramp) is ramp
+
+
+@pytest.mark.parametrize("width", [21, 33, 47, 1000])
+def test_odd_sides_still_cover(width: int) -> None:
+    fitted = task("classification", _model(Means(), (21, 35))).fitted
+    assert fitted(torch.rand(1, 3, 19, width)).shape == fitted(torch.rand(1, 3, width, 19)).shape == (1, 3, 21, 35)
+
+
+def test_labels() -> None:
+    found = task("classification", _model(Means()), classes=3)
+    pictures = torch.tensor([[0.9, 0.1, 0.2], [0.1, 0.2, 0.9]])[:, :, None, None].expand(2, 3, SIDE, SIDE)
+    targets = found.labelled([0, 1])
+    assert targets.dtype == torch.int64
+    assert found.scores(pictures, targets) == [1.0, 0.0]
+    expected = [math.log(sum(math.exp(v) for v in (0.9, 0.1, 0.2))) - each for each in (0.9, 0.2)]
+    torch.testing.assert_close(found.loss(pictures, targets), torch.tensor(expected))
+    for wrong in (3, -1):
+        with pytest.raises(UsageError, match=rf"class number {wrong} is not one of the model tiny\. Allowed: 0\.\.2\."):
+            found.labelled([0, wrong])
+
+
+def test_without_labels_the_models_own_answer_counts() -> None:
+    found = task("classification", _model(Means()))
+    original = torch.tensor([[0.9, 0.1, 0.2]])[:, :, None, None].expand(1, 3, SIDE, SIDE)
+    targets = found.answers(original)
+    torch.testing.assert_close(targets, torch.tensor([[0.9, 0.1, 0.2]]).softmax(1))
+    assert found.scores(original * 0.5, targets) == [1.0] and found.scores(original.flip(1), targets) == [0.0]
+
+
+def test_probabilities_are_as_good_as_logits(pictures: Tensor) -> None:
+    logits, shares = task("classification", _model(Classes())), task("classification", _model(Softmax()))
+    targets = logits.answers(pictures)
+    torch.testing.assert_close(shares.answers(pictures), targets)
+    torch.testing.assert_close(shares.loss(pictures.flip(2), targets), logits.loss(pictures.flip(2), targets))
+
+
+def test_a_graph_scores(pictures: Tensor, tmp_path: Path) -> None:
+    found = task("classification", opened(str(graph(tmp_path / "means.onnx", (1, 3, SIDE, SIDE), rows=(1, 3)))))
+    assert found.scores(pictures, found.answers(pictures)) == [1.0] * 4
+    assert found.loss(pictures, found.answers(pictures)).shape == (4,)
+
+
+def test_as_many_labels_as_classes() -> None:
+    with pytest.raises(UsageError, match=r"there are 43 labels, and the model tiny knows 5 classes\. Take a model"):
+        task("classification", _model(Classes()), classes=43)
+
+
+def test_an_output_that_is_none_of_a_classifier(tmp_path: Path) -> None:
+    path = exported(Objects(), tmp_path / "objects.pt2")
+    with pytest.raises(WeightsError, match=r"shape \(2, 8, 6, 6\) for 2 pictures\. The task classification needs \(p"):
+        task("classification", opened(str(path)))
+
+
+def test_a_class_is_the_last_folder() -> None:
+    classes, labels = class_folders(["train/b/1.png", "a/2.png", "val/b/3.png", "B/4.png"])
+    assert classes == ["B", "a", "b"]
+    assert labels == {"train/b/1.png": 2, "a/2.png": 1, "val/b/3.png": 2, "B/4.png": 0}
+    with pytest.raises(
+        InputError, match=r"labels were asked for, and 2\.png \(1 of 2 pictures\) lies in no folder\. Pu"
+    ):
+        class_folders(["a/1.png", "2.png"])
+    with pytest.raises(InputError, match=r"there is 1 class \(a\)\. Put pictures into one folder a class"):
+        class_folders(["a/1.png"])
+
+
+# Detection
+
+
+class _Fixed(nn.Module):
+    """Says the same of every picture."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output.expand(len(x), -1, -1, -1)
+
+
+def _sees(*objects: tuple[int, int, int]) -> Tensor:
+    """Output of FastestDet's form, 4x4 places, 3 classes: a box of a tenth of the sides at (row, column) of a class."""
+    output = torch.zeros(1, 8, 4, 4)
+    output[:, 3:5] = math.log(0.1 / 0.9)
+    output[:, 5] = 1
+    for row, column, kind in objects:
+        output[0, 0, row, column] = 0.9
+        output[0, 5:, row, column] = F.one_hot(torch.tensor(kind), 3)
+    return output
+
+
+def _score(told: Tensor, true: Tensor) -> float | None:
+    return task("detection", _model(_Fixed(told))).scores(torch.rand(1, 3, SIDE, SIDE), true)[0]
+
+
+def test_scores_of_detections() -> None:
+    two = _sees((0, 0, 1), (2, 2, 1))
+    assert _score(two, two) == 1.0
+    assert _score(_sees((0, 0, 1)), two) == 0.5, "one was lost"
+    assert _score(_sees((0, 0, 2), (2, 2, 1)), two) == 0.5, "one became something else"
+    assert _score(_sees(), two) == 0.0
+    assert _score(two, _sees()) is None, "there was nothing to see"
+    assert _score(_sees((0, 0, 1), (2, 2, 1), (3, 0, 2)), two) == 1.0, "a class that the original does not have"
+    assert _score(_sees((0, 0, 1)), _sees((0, 0, 1), (1, 1, 2), (2, 2, 0))) == pytest.approx(1 / 3), "mean over classes"
+
+
+def test_loss_of_detections_by_hand() -> None:
+    """One object of 16 places, less sure than it was: weights are 0.95 for it and 0.05 for each of the others."""
+    true = _sees((1, 1, 2))
+    told = true.clone()
+    told[0, 0, 1, 1] = 0.5
+    found = task("detection", _model(_Fixed(told))).loss(torch.rand(1, 3, SIDE, SIDE), true)
+    divergence = 0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.5)
+    assert found.item() == pytest.approx(0.95 * divergence / (0.95 + 15 * 0.05), rel=1e-4)
+
+
+def test_boxes_and_classes_count_where_something_is() -> None:
+    true = _sees((1, 1, 2))
+    for row, expected in ((1, True), (3, False)):
+        moved, renamed = true.clone(), true.clone()
+        moved[0, 1, row, 1] = 0.3
+        renamed[0, 5:, row, 1] = torch.tensor([0.3, 0.3, 0.4])
+        for told in (moved, renamed):
+            loss = task("detection", _model(_Fixed(told))).loss(torch.rand(1, 3, SIDE, SIDE), true)
+            assert (loss.item() > 0.1) is expected and (loss.item() < 1e-5) is not expected
+
+
+def test_pictures_are_stretched_for_detection() -> None:
+    found = task("detection", _model(Objects(), (20, 28))).fitted(torch.linspace(0, 1, 80).expand(1, 3, 40, 80))
+    assert found.shape == (1, 3, 20, 28)
+    assert found[0, 0, 0, 0] < 0.03 and found[0, 0, 0, -1] > 0.97
+
+
+def test_detection_has_no_labels() -> None:
+    with pytest.raises(UsageError, match=r"the task detection has no labels\. Take the task classification"):
+        task("detection", _model(Objects()), classes=3)
+    with pytest.raises(UsageError, match="the task detection has no labels"):
+        task("detection", _model(Objects())).labelled([1])
+
+
+def test_an_output_that_is_none_of_a_detector(tmp_path: Path) -> None:
+    message = r"The task detection needs \(N, 5 \+ classes, h, w\) as FastestDet gives it"
+    with pytest.raises(WeightsError, match=rf"shape \(2, 5\) for 2 pictures\. {message}"):
+        task("detection", opened(str(scripted(Classes(), tmp_path / "classes.pt"))))
+    with pytest.raises(WeightsError, match=message):  # channels enough, and no probabilities among them
+        task("detection", _model(nn.Conv2d(3, 8, 4, 4)))
+
+
+def test_an_unknown_task() -> None:
+    with pytest.raises(UsageError, match=r"the task drawing is not known\. Allowed: classification, detection\."):
+        task("drawing", _model(Means()))

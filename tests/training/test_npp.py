@@ -1,0 +1,229 @@
+"""Training for machines: equation 1, its stages, and the way to weights (NPP paper, sections 3.3 and 4.1)."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from labeling.tools import save
+from safetensors.torch import load_file
+from tiny_weights import write_classifier
+
+from kcompress.codecs import CODECS
+from kcompress.dataset import DataSet
+from kcompress.errors import InputError, UsageError
+from kcompress.images import Image
+from kcompress.inference import weights as weight_files
+from kcompress.machine.models import opened
+from kcompress.machine.tasks import task
+from kcompress.networks import load
+from kcompress.networks.npp import Npp
+from kcompress.training.loop import Step, Validation
+from kcompress.training.npp.judge import Judge
+from kcompress.training.npp.objective import Batch, Objective
+from kcompress.training.npp.recipe import RANGES, NppRecipe
+from kcompress.training.npp.training import NppTraining, batches, filtering
+from kcompress.training.proxies.learned import Simulator
+from kcompress.training.proxies.real import coded
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TINY = NppRecipe(
+    "classification", "tiny", True, "jpeg", 45, 20, 33, width=4, side=32, fixed_steps=8, adaptive_steps=8, batch=2,
+    learning_rate=3e-3, warmup=2, validate_every=8, validation_pictures=2, split=0.6, exact_from=0.5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def photos(lake: Image, balloons: Image, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    """Six crops in each of two classes."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name, image in (("lake", lake), ("balloons", balloons)):
+        for number in range(6):
+            crop = image.pixels[12 * number : 12 * number + 40, 9 * number : 9 * number + 48]
+            (folder / name).mkdir(exist_ok=True)
+            save(np.ascontiguousarray(crop), folder / name / f"{number}.png")
+    return DataSet(str(folder))
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory):
+    return task("classification", opened(str(write_classifier(tmp_path_factory.mktemp("model") / "tiny.safetensors"))), 2)
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Simulator:
+    torch.manual_seed(0)
+    return Simulator(8, 1).eval().requires_grad_(False)
+
+
+def training(photos, judge, proxy, folder, recipe=TINY) -> NppTraining:
+    return NppTraining(photos, recipe, folder, task=judge, proxy=proxy)
+
+
+def batch(lake: Image, **more) -> Batch:
+    pixels = np.ascontiguousarray(lake.pixels[40:72, 60:92])
+    pictures = torch.from_numpy(pixels.transpose(2, 0, 1)[None] / np.float32(255)).repeat(2, 1, 1, 1)
+    return replace(Batch(pictures, [0, 1], [33, 20], adaptive=True), **more)
+
+
+def test_equation_1(lake, judge, proxy) -> None:
+    """Bits and decoded picture of the real encoder; lambda by quality; beta times the change of the picture."""
+    seen = batch(lake)
+    network = Npp(4)
+    torch.nn.init.constant_(network.pixels_out.bias, 0.02)
+    cost = Objective(network, judge, proxy, TINY, 1)(seen).detach()
+    filtered = (seen.pictures + 0.02).clamp(0, 1)
+    for number, quality in enumerate(seen.qualities):
+        pixels = np.rint(filtered[number].numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
+        shown, bits = coded(np.ascontiguousarray(pixels), CODECS["jpeg"].setting(quality))
+        decoded = torch.from_numpy(shown.transpose(2, 0, 1)[None] / np.float32(255))
+        loss = float(judge.loss(decoded, judge.labelled([number])))
+        expected = bits + TINY.trade(quality) * loss + 0.5 * 0.02**2
+        assert float(cost[number]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_values_of_the_proxy_are_the_ablation(lake, judge, proxy) -> None:
+    seen = batch(lake)
+    by_codec, by_proxy = (
+        Objective(Npp(4), judge, proxy, replace(TINY, values=values), 1)(seen) for values in ("codec", "proxy")
+    )
+    decoded, bits = proxy(seen.pictures, torch.tensor([1 - 0.33, 1 - 0.2]))
+    trade = torch.tensor([TINY.trade(33), TINY.trade(20)])
+    assert torch.allclose(by_proxy, bits + trade * judge.loss(decoded, judge.labelled([0, 1])))
+    assert not torch.allclose(by_codec, by_proxy)
+
+
+def test_gradients_are_the_proxys(lake, judge, proxy) -> None:
+    """Without one, the network learns nothing of bits and task; through one it learns both."""
+    network = Npp(4)
+    seen = batch(lake)
+    Objective(network, judge, proxy, TINY, 1)(seen).sum().backward()
+    through = network.meaning_out.weight.grad
+    assert through is not None and through.abs().sum() > 0
+
+    def blind(pictures, coarseness):
+        return pictures.detach() * 1, torch.ones(len(pictures)) + 0 * pictures.sum()
+
+    network.zero_grad()
+    Objective(network, judge, blind, replace(TINY, closeness=0.0), 1)(seen).sum().backward()
+    assert network.meaning_out.weight.grad.abs().sum() == 0
+
+
+def test_the_model_is_frozen(lake, judge, proxy) -> None:
+    objective = Objective(Npp(4), judge, proxy, TINY, 1)
+    assert all(name.startswith("network.") for name, _ in objective.named_parameters())
+
+
+def test_without_labels_the_models_own_answer_is_the_truth(lake, judge, proxy) -> None:
+    seen = batch(lake, classes=None)
+    cost = Objective(Npp(4), judge, proxy, replace(TINY, values="proxy", labelled=False), 1)(seen)
+    decoded, bits = proxy(seen.pictures, torch.tensor([1 - 0.33, 1 - 0.2]))
+    trade = torch.tensor([TINY.trade(33), TINY.trade(20)])
+    assert torch.allclose(cost, bits + trade * judge.loss(decoded, judge.answers(seen.pictures)))
+
+
+def test_the_first_stage_has_one_quality_and_no_adaptive_layers(photos, judge, proxy, tmp_path) -> None:
+    pictures = [np.full((40, 48, 3), value, np.uint8) for value in (1, 2, 3)]
+    made = batches(pictures, [0, 1, 0], TINY, 0)
+    first = [next(made) for _ in range(TINY.fixed_steps)]
+    second = [next(made) for _ in range(30)]
+    assert all(each.qualities == [33, 33] and not each.adaptive for each in first)
+    qualities = {quality for each in second for quality in each.qualities}
+    assert all(each.adaptive for each in second) and min(qualities) >= 20 and max(qualities) <= 45
+    assert len(qualities) > 15
+    found = {round(float(each.pictures[0, 0, 0, 0]) * 255): each.classes[0] for each in first}
+    assert len(found) > 1 and found.items() <= {1: 0, 2: 1, 3: 0}.items()
+
+
+def test_adaptive_layers_wait_for_their_stage(photos, judge, proxy, tmp_path) -> None:
+    run = training(photos, judge, proxy, tmp_path, replace(TINY, validate_every=4))
+    paths = [event.checkpoint for event in run.run() if isinstance(event, Validation)]
+    fixed, adaptive = load_file(paths[1]), load_file(paths[-1])
+    assert torch.equal(fixed["adaptation.leave.weight"], torch.zeros_like(fixed["adaptation.leave.weight"]))
+    assert not torch.equal(adaptive["adaptation.leave.weight"], fixed["adaptation.leave.weight"])
+
+
+def test_rates_drop_to_a_tenth_in_both_stages() -> None:
+    recipe = NppRecipe("classification", "", True, "bpg", 28, 41, 34, fixed_steps=120, adaptive_steps=100, warmup=0)
+    rates = [recipe.rate(step) for step in range(recipe.steps)]
+    assert rates[:80] == [1e-4] * 80 and rates[80:120] == pytest.approx([1e-5] * 40)
+    assert rates[120:180] == [1e-4] * 60 and rates[180:] == pytest.approx([1e-5] * 40)
+
+
+def test_lambda_is_near_the_papers() -> None:
+    recipe = NppRecipe("classification", "", True, "bpg", *RANGES["bpg"], 34)
+    for quality, published in zip((28, 31, 34, 37, 41), (0.5, 1, 2, 4, 8), strict=True):
+        assert recipe.trade(quality) == pytest.approx(published, rel=0.16)
+    assert replace(recipe, finest_weight=3.0, coarsest_weight=3.0).trade(35) == pytest.approx(3)
+
+
+def test_five_qualities_are_judged_or_one() -> None:
+    assert NppRecipe("classification", "", True, "bpg", 28, 41, 34).qualities == (28, 31, 34, 38, 41)
+    assert replace(TINY, adaptive_steps=0).qualities == (33,)
+
+
+def test_the_judge_is_fair(lake, judge) -> None:
+    """The plain codec against itself is no change; fewer bits for the same picture are a gain."""
+    pictures = [np.ascontiguousarray(lake.pixels[30 * n : 30 * n + 32, 50:82]) for n in range(4)]
+    found = Judge("jpeg", (45, 39, 33, 26, 20), judge, pictures, [0, 1, 0, 1], 1)
+    same = found(lambda each, setting: list(each))
+    assert same["size_change_percent"] == 0 == same["loss_change"] == same["size_at_equal_loss_percent"]
+    flat = found(lambda each, setting: [np.full_like(pixels, 128) for pixels in each])
+    assert flat["size_change_percent"] < -90
+
+
+def test_the_loss_falls(photos, judge, proxy, tmp_path, lake) -> None:
+    recipe = replace(TINY, fixed_steps=30, adaptive_steps=30, validate_every=60)
+    run = training(photos, judge, proxy, tmp_path, recipe)
+    events = list(run.run())
+    assert [event.number for event in events if isinstance(event, Step)] == list(range(1, 61))
+    trained = Npp(4)
+    trained.load_state_dict(load_file(tmp_path / "best.safetensors"))
+    seen = batch(lake)
+    with torch.no_grad():
+        before, after = (float(Objective(each, judge, proxy, recipe, 1)(seen).mean()) for each in (Npp(4), trained))
+    assert after < before
+    assert set(run.entries[-1].scores) >= {"size_change_percent", "loss_change", "score_change"}
+
+
+def test_going_on_equals_never_having_stopped(photos, judge, proxy, tmp_path) -> None:
+    list(training(photos, judge, proxy, tmp_path / "whole").run())
+    stopped = training(photos, judge, proxy, tmp_path / "parts").run()
+    for event in stopped:
+        if isinstance(event, Step) and event.number == 11:
+            break
+    stopped.close()
+    with pytest.raises(UsageError, match="finest_weight was 0.5 before and is 1"):
+        list(training(photos, judge, proxy, tmp_path / "parts", replace(TINY, finest_weight=1.0)).run(resume=True))
+    list(training(photos, judge, proxy, tmp_path / "parts").run(resume=True))
+    one, other = (load_file(tmp_path / part / "step-000016.safetensors") for part in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_pictures_that_are_too_small_are_refused(photos, judge, proxy, tmp_path) -> None:
+    with pytest.raises(InputError, match="too few pictures of 64 pixels a side"):
+        list(training(photos, judge, proxy, tmp_path, replace(TINY, side=64)).run())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
+def test_from_pictures_to_weights(photos, judge, proxy, tmp_path, lake) -> None:
+    run = training(photos, judge, proxy, tmp_path / "checkpoints")
+    list(run.run())
+    card = run.export(tmp_path / "small", "crops")
+    assert card["data"] == f"{run.trained_on} pictures, crops" and card["codec"] == "jpeg"
+    assert card["recipe"]["coarseness"] == pytest.approx([0.55, 0.8]) and card["recipe"]["lowest"] == 20
+    weights = weight_files.open_weights(tmp_path / "small.safetensors", "npp")
+    assert json.loads(weights.metadata["arguments"]) == {"width": 4}
+    shipped = load("npp", device="cpu", weights=weights.path, codec="jpeg")
+    network = Npp(4)
+    network.load_state_dict(load_file(tmp_path / "checkpoints/best.safetensors"))
+    image = Image(np.ascontiguousarray(lake.pixels[:45, :61]))
+    setting = CODECS["jpeg"].setting(30)
+    assert shipped is not None
+    (by_torch,) = filtering(network, TINY)([image.pixels], setting)
+    assert np.abs(shipped(image, setting).pixels.astype(int) - by_torch).max() <= 1
+    assert math.isfinite(card["against_the_plain_codec"]["size_change_percent"])
