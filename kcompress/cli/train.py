@@ -121,27 +121,25 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="npp: of the codec, for gradients: minnen, simulator, or weights of one. [default: minnen]"
+            help="npp: of the codec, for gradients: minnen, simulator, or weights of one. [default: minnen]",
         ),
     ] = None,
     forward: Annotated[
         str | None,
-        typer.Option(
-            help="npp: whose pictures and bits the loss sees, the codec's or the proxy's. [default: codec]"
-        ),
+        typer.Option(help="npp: whose pictures and bits the loss sees, the codec's or the proxy's. [default: codec]"),
     ] = None,
     fixed_steps: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="npp: steps at one quality, before the --steps at random ones with adaptive layers. [default: 12000]"
+            help="npp: steps at one quality, before the --steps at random ones with adaptive layers. [default: 12000]",
         ),
     ] = None,
     qualities: Annotated[
         str | None,
         typer.Option(
             metavar="FINEST:FIXED:COARSEST",
-            help="npp: qualities on the codec's scale; one number trains for it alone. [default: 28:34:41 for bpg]"
+            help="npp: qualities on the codec's scale; one number trains for it alone. [default: 28:34:41 for bpg]",
         ),
     ] = None,
     trade: Annotated[
@@ -149,14 +147,12 @@ def train(
         typer.Option(
             "--lambda",
             metavar="FINEST:COARSEST",
-            help="npp: bits per pixel that a unit of the task's loss is worth. [default: 0.5:8]"
+            help="npp: bits per pixel that a unit of the task's loss is worth. [default: 0.5:8]",
         ),
     ] = None,
     beta: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="npp: what a mean squared error of 1 costs, bits per pixel. [default: 0.5]"
-        ),
+        typer.Option(min=0, help="npp: what a mean squared error of 1 costs, bits per pixel. [default: 0.5]"),
     ] = None,
     architecture: Annotated[
         str | None,
@@ -262,5 +258,3 @@ def _needed() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingProgramError(f"train needs {error.name}. pip install 'kcompress[train]'.") from None
-
-

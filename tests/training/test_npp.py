@@ -3,7 +3,6 @@
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,7 +49,9 @@ def photos(lake: Image, balloons: Image, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory):
-    return task("classification", opened(str(write_classifier(tmp_path_factory.mktemp("model") / "tiny.safetensors"))), 2)
+    return task(
+        "classification", opened(str(write_classifier(tmp_path_factory.mktemp("model") / "tiny.safetensors"))), 2
+    )
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_going_on_equals_never_having_stopped(photos, judge, proxy, tmp_path) ->
         if isinstance(event, Step) and event.number == 11:
             break
     stopped.close()
-    with pytest.raises(UsageError, match="finest_weight was 0.5 before and is 1"):
+    with pytest.raises(UsageError, match=r"finest_weight was 0\.5 before and is 1"):
         list(training(photos, judge, proxy, tmp_path / "parts", replace(TINY, finest_weight=1.0)).run(resume=True))
     list(training(photos, judge, proxy, tmp_path / "parts").run(resume=True))
     one, other = (load_file(tmp_path / part / "step-000016.safetensors") for part in ("whole", "parts"))

@@ -100,7 +100,11 @@ class Judge:
             decoded = tensor(shown[part])
             losses += self._task.loss(decoded, truth).tolist()
             scores += [score for score in self._task.scores(decoded, truth) if score is not None]
-        return _Point(max(float(np.mean(bits)), _LEAST), float(np.mean(losses)), float(np.mean(scores)) if scores else float("nan"))
+        return _Point(
+            max(float(np.mean(bits)), _LEAST),
+            float(np.mean(losses)),
+            float(np.mean(scores)) if scores else float("nan"),
+        )
 
 
 def _bd_rate(pairs: Sequence[tuple[_Point, _Point]], score: Callable[[_Point], float]) -> float | None:

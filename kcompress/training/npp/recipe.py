@@ -10,6 +10,7 @@ qualities of the others are as far along their scales."""
 
 VALUES = ("codec", "proxy")
 
+
 @dataclass(frozen=True)
 class NppRecipe:
     """How the network is trained.

@@ -36,6 +36,7 @@ from kcompress.training.state import seconds_spent
 
 NETWORK = "npp"
 
+_BEHIND = 1000.0
 _ROOM = 1.15
 """Of what is kept of a picture, to the side that is cut from it."""
 
@@ -87,17 +88,17 @@ class NppTraining(PhotoTraining):
             lambda first: batches([pictures[name] for name in kept], told, self.recipe, first),
             lambda network: judge(filtering(network, self.recipe)), NAMES,
             f"{self.task.name} by {self.task.model.name}, {self.recipe.codec}",
-            ["size_at_equal_loss_percent", "size_change_percent"],
+            ["bd_rate_loss_percent", "size_change_percent"],
         )  # fmt: skip
 
     def worth(self, figures: Mapping[str, float | None]) -> float:
-        """Size at equal loss; of one quality alone the cost itself."""
-        found = figures.get("size_at_equal_loss_percent")
+        """BD-rate at equal loss; where it is not defined, the change of the cost, behind all that have one."""
+        found = figures.get("bd_rate_loss_percent")
         if found is not None:
             return found
         size, loss = figures["size_change_percent"], figures["loss_change"]
         assert size is not None and loss is not None  # both are always there
-        return size / 100 + self.recipe.trade(self.recipe.fixed) * loss
+        return _BEHIND + size / 100 + self.recipe.trade(self.recipe.fixed) * loss
 
     def export(self, output: Path, about: str) -> dict[str, Any]:
         """Write weights, graph and card of the best checkpoint; returns the card.
@@ -144,8 +145,9 @@ def trained(recipe: NppRecipe) -> Trained:
 def filtering(network: Npp, recipe: NppRecipe) -> Filter:
     """A network under training as what encodes take."""
     known = trained(recipe)
+    kind = NETWORKS[NETWORK]
     preprocessor = NetworkPreprocessor(
-        NETWORK, TorchEngine(network, "cpu"), strength=1, halo=NETWORKS[NETWORK].halo, multiple=NETWORKS[NETWORK].multiple,
+        NETWORK, TorchEngine(network, "cpu"), strength=1, halo=kind.halo, multiple=kind.multiple,
         condition=lambda setting: coarseness(setting, known),
     )  # fmt: skip
 

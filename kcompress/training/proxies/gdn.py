@@ -31,7 +31,7 @@ class GDN(nn.Module):
         super().__init__()
         self._inverse = inverse
         self.root_beta = nn.Parameter(torch.ones(channels))
-        self.root_gamma = nn.Parameter((0.01 * torch.eye(channels) + 1e-4).sqrt())
+        self.root_gamma = nn.Parameter((1e-3 * torch.eye(channels) + 1e-5).sqrt())
 
     @property
     def beta(self) -> Tensor:

@@ -38,6 +38,7 @@ SIDE = 64
 """Pixels of a picture for one hyper-latent: sides are padded to multiples of it."""
 
 _KERNEL = 5
+_PACE = 1 / 32
 _HYPER_GAIN = 2.0
 """Of the hyper-latents at the start, so that rounding leaves something of them."""
 
@@ -208,6 +209,32 @@ def _up(seen: int, told: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2, output_padding=1)
 
 
+class _SlowDown(nn.Conv2d):
+    """By 2; the weights are ``_PACE`` times what is learned, so an optimiser of Adam's kind changes them slowly.
+
+    ("Progressive Growing of GANs", Karras et al. 2018, section 4.1.) For the transforms are good at the start, and the
+    entropy model is not.
+    """
+
+    def __init__(self, seen: int, told: int) -> None:
+        super().__init__(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return F.conv2d(values, _PACE * self.weight, self.bias, self.stride, self.padding)
+
+
+class _SlowUp(nn.ConvTranspose2d):
+    """Likewise."""
+
+    def __init__(self, seen: int, told: int) -> None:
+        super().__init__(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2, output_padding=1)
+
+    def forward(self, values: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return F.conv_transpose2d(
+            values, _PACE * self.weight, self.bias, self.stride, self.padding, self.output_padding
+        )
+
+
 @torch.no_grad()
 def _keep_size(network: nn.Module) -> None:
     """Random weights that neither shrink nor grow what passes through ("Delving Deep into Rectifiers", He et al. 2015)."""
@@ -223,9 +250,9 @@ def _keep_size(network: nn.Module) -> None:
 
 def _analysis(widths: tuple[int, ...]) -> nn.Sequential:
     """Pictures to latents: convolutions by 2, and GDN between them."""
-    layers: list[nn.Module] = [_down(3, widths[0])]
+    layers: list[nn.Module] = [_SlowDown(3, widths[0])]
     for before, after in pairwise(widths):
-        layers += [GDN(before), _down(before, after)]
+        layers += [GDN(before), _SlowDown(before, after)]
     return nn.Sequential(*layers)
 
 
@@ -233,8 +260,8 @@ def _synthesis(widths: tuple[int, ...]) -> nn.Sequential:
     """Latents to pictures: the other way round."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths[::-1]):
-        layers += [_up(before, after), GDN(after, inverse=True)]
-    return nn.Sequential(*layers, _up(widths[0], 3))
+        layers += [_SlowUp(before, after), GDN(after, inverse=True)]
+    return nn.Sequential(*layers, _SlowUp(widths[0], 3))
 
 
 @torch.no_grad()
@@ -250,4 +277,4 @@ def _start(analysis: nn.Sequential, synthesis: nn.Sequential, bases: list[Tensor
         for layer in (down, up):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
-            layer.weight[:told, :seen, middle, middle] = basis
+            layer.weight[:told, :seen, middle, middle] = basis / _PACE

@@ -16,6 +16,12 @@ from kcompress.training.proxies.gdn import bounded
 SMALLEST_SCALE = 0.11
 """Of a Gaussian, in quantiser steps: less is no longer cheaper ("Joint Autoregressive ...", Minnen et al. 2018)."""
 
+_MANY = 32.0
+"""Bits; a Gaussian's tail is cheaper from there on, as an escape code would make it, and its gradient is bounded."""
+
+_FAR = 1e4
+"""Standard deviations; squares of more are too large for float32 further on."""
+
 FILTERS = (1, 3, 3, 3, 1)
 """Widths of the network of a factorised prior: K = 4, r = 3."""
 
@@ -38,10 +44,10 @@ def gaussian_bits(values: Tensor, scale: Tensor) -> Tensor:
     """
     scale = bounded(scale, SMALLEST_SCALE)
     size = values.abs()  # the lower tail, where differences of cumulative probabilities are exact
-    upper = torch.special.log_ndtr((0.5 - size) / scale)
-    lower = torch.special.log_ndtr((-0.5 - size) / scale)
-    bits: Tensor = (upper + _log_share(upper - lower)) / -math.log(2)
-    return bits
+    upper = torch.special.log_ndtr(((0.5 - size) / scale).clamp(min=-_FAR))
+    lower = torch.special.log_ndtr(((-0.5 - size) / scale).clamp(min=-_FAR))
+    bits = (upper + _log_share(upper - lower)) / -math.log(2)
+    return torch.where(bits > _MANY, _MANY * (1 + (bits.clamp(min=_MANY) / _MANY).log()), bits)
 
 
 class FactorisedPrior(nn.Module):

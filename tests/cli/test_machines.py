@@ -1,0 +1,247 @@
+"""``--network npp`` in encode, ``--task`` in bench, ``train --network npp``, ``classifier`` and ``minnen``."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from labeling.tools import save
+from pictures import load
+from safetensors.torch import load_file
+from tiny_weights import write_classifier, write_npp
+
+from kcompress.training.npp import training as npp_training
+from kcompress.training.simulator import training as simulator_training
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+IMAGES = Path(__file__).parents[1] / "images"
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory):
+    """photos/CLASS/ with six crops in each of two classes, npp.safetensors, tiny.safetensors and other.safetensors."""
+    place = tmp_path_factory.mktemp("kit")
+    for name, file in (("lake", "lake.png"), ("balloons", "balloons-333x217.png")):
+        pixels = load(file).pixels
+        for number in range(6):
+            crop = pixels[12 * number : 12 * number + 40, 9 * number : 9 * number + 48]
+            save(np.ascontiguousarray(crop), place / f"photos/{name}/{number}.png")
+    write_npp(place / "npp.safetensors", width=4)
+    write_classifier(place / "tiny.safetensors")
+    write_classifier(place / "three.safetensors", classes=3)
+    return place
+
+
+@pytest.fixture
+def ready(kit, folder):
+    shutil.copytree(kit, folder, dirs_exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "webp", "hevc", "bpg"])
+def test_encode_for_machines_with_every_codec(run, ready, codec) -> None:
+    options = ["photos/lake/0.png", "--codec", codec, "--json", "--force"]
+    (plain,) = run("encode", *options, "--network", "none", "-o", "plain").lines
+    (ours,) = run("encode", *options, "--network", "npp", "--task-weights", "npp.safetensors", "-o", "ours").lines
+    assert ours["network"] == "npp"
+    assert Path(ready / ours["output"]).read_bytes() != Path(ready / plain["output"]).read_bytes()
+    told = " ".join(ours["notes"])
+    assert ("not for" in told or "finer" in told) == (codec != "bpg")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("--network", "npp"), "--task-weights says which"),
+     (("--network", "npp", "--task-weights", "juggling"), "--task-weights juggling is not known"),
+     (("--network", "shrink", "--task-weights", "npp.safetensors"), "has no meaning for --network shrink"),
+     (("--network", "npp", "--task-weights", "npp.safetensors", "--weights", "npp.safetensors"), "exclude each other"),
+     (("--network", "npp", "--task-weights", "tiny.safetensors"), "are classifier weights; npp was asked for"),
+     (("--network", "npp", "--task-weights", "none.safetensors"), "do not exist")],
+)  # fmt: skip
+def test_encode_refuses(run, ready, options, reason) -> None:
+    ended = run(
+        "encode",
+        "photos/lake/0.png",
+        *options,
+        expect=9 if ".safetensors" in options[-1] and len(options) == 4 and options[1] == "npp" else 2,
+    )
+    assert reason in ended.stderr
+
+
+BENCH = ["--codec", "jpeg", "--quality", "5,15,30,60", "--metric", "psnr", "--network", "none,npp",
+         "--task-weights", "npp.safetensors", "--jobs", "1"]  # fmt: skip
+
+
+def test_bench_lets_models_judge(run, ready) -> None:
+    models = ["--task", "classification", "--labels", "--model", "tiny.safetensors"]
+    run("bench", "photos", "-o", "report", *BENCH, *models)
+    with (ready / "report/points.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["tiny"] for row in rows} <= {"0.0", "1.0"} and all(float(row["tiny loss"]) > 0 for row in rows)
+    (entry,) = json.loads((ready / "report/summary.json").read_text())["machines"]
+    assert entry["machine"] == "tiny" and entry["labelled"] and entry["pictures"] == 12
+    assert "judged by labels" in (ready / "report/report.md").read_text()
+    assert "For machines" in (ready / "report/report.html").read_text()
+    shutil.copy(ready / "three.safetensors", ready / "other.safetensors")
+    run("bench", "photos", "-o", "own", *BENCH, "--task", "classification", "--model", "tiny.safetensors",
+        "--model", "other.safetensors", "--pictures", "3")  # fmt: skip
+    entries = json.loads((ready / "own/summary.json").read_text())["machines"]
+    assert [entry["machine"] for entry in entries] == ["tiny", "other"]
+    assert all(entry["pictures"] == 3 and not entry["labelled"] for entry in entries)
+    assert "own answers" in (ready / "own/report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("--model", "tiny.safetensors"), "--model needs a --task"),
+     (("--labels",), "--labels needs a --task"),
+     (("--task", "classification"), "--task classification needs a --model"),
+     (("--task", "juggling", "--model", "tiny.safetensors"), "the task juggling is not known"),
+     (("--task", "detection", "--model", "tiny.safetensors"), "as FastestDet"),
+     (("--task", "detection", "--model", "tiny.safetensors", "--labels"), "has no labels"),
+     (("--task", "classification", "--labels", "--model", "three.safetensors"), "there are 2 labels"),
+     (("--task", "classification", "--model", "tiny.safetensors", "--model", "tiny.safetensors"), "is there already"),
+     (("--task", "classification", "--model", "gone.pt2"), "gone.pt2")],
+)  # fmt: skip
+def test_bench_refuses(run, ready, options, reason) -> None:
+    ended = run("bench", "photos", *BENCH, *options, expect=9 if reason in ("gone.pt2", "as FastestDet") else 2)
+    assert reason in ended.stderr
+    assert not (ready / "report/points.csv").exists()
+
+
+def test_labels_want_folders(run, ready) -> None:
+    shutil.copy(ready / "photos/lake/0.png", ready / "photos/loose.png")
+    ended = run("bench", "photos", *BENCH, "--task", "classification", "--labels", "--model", "tiny.safetensors",
+                expect=3)  # fmt: skip
+    assert "lies in no folder" in ended.stderr
+
+
+def test_task_weights_want_npp(run, ready) -> None:
+    ended = run("bench", "photos", "--codec", "jpeg", "--network", "shrink", "--task-weights", "npp.safetensors",
+                expect=2)  # fmt: skip
+    assert "without npp among --network" in ended.stderr
+
+
+TRAIN = ["--network", "npp", "--model", "tiny.safetensors:size=32", "--codec", "jpeg", "--proxy", "simulator",
+         "--labels", "--width", "2", "--steps", "2", "--fixed-steps", "2", "--batch", "2", "--validate", "2",
+         "--pictures", "2", "--split", "0.6", "--jobs", "1", "-o", "out/npp"]  # fmt: skip
+
+
+@pytest.fixture
+def train(run, ready, monkeypatch):
+    """Without the export, which takes seconds; later options win."""
+    monkeypatch.setattr(npp_training, "publish", lambda stem, module, arguments, card, *more: dict(card))
+    return lambda *options, **more: run("train", "photos", *TRAIN, *options, **more)
+
+
+def weights(folder, place):
+    return load_file(folder / place / "step-000004.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [(("--lambda", "2"), "finest_weight"), (("--beta", "100"), "closeness"), (("--forward", "proxy"), "values"),
+     (("--qualities", "80:60:40"), "finest"), (("--fixed-steps", "1", "--steps", "3"), "fixed_steps"),
+     (("--patch", "40x40"), "side"), (("--seed", "3"), "seed"), (("--proxy", "minnen.safetensors"), "proxy"),
+     (("--model", "tiny.safetensors:size=32,order=bgr"), None), (("--lr", "0.01"), "learning_rate")],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_each_option_changes_the_weights(train, ready, proxy, options, field) -> None:
+    if options[0] == "--patch":
+        options = (*options, "--model", "tiny.safetensors")
+        (ready / "tiny.safetensors").unlink()
+        write_classifier(ready / "tiny.safetensors", side=40)
+    one = train("--checkpoints", "usual", "--json", "--lr", "0.003").lines if options[0] != "--patch" else None
+    other = train("--checkpoints", "other", "--json", *(("--lr", "0.003") if options[0] != "--lr" else ()), *options)
+    if one is None:
+        assert other.lines[0]["card"]["recipe"]["side"] == 40
+        return
+    found = [weights(ready, place) for place in ("usual", "other")]
+    assert any(not torch.equal(found[0][name], found[1][name]) for name in found[0])
+    if field:
+        assert one[0]["card"]["recipe"][field] != other.lines[0]["card"]["recipe"][field]
+
+
+@pytest.fixture
+def proxy(ready):
+    """minnen.safetensors: random, for jpeg."""
+    from safetensors.torch import save_file
+
+    from kcompress.inference.weights import FORMAT
+    from kcompress.training.proxies.minnen import Minnen
+
+    torch.manual_seed(0)
+    metadata = {"format": FORMAT, "network": "minnen", "codec": "jpeg",
+                "arguments": json.dumps({"width": 8, "latent": 8})}  # fmt: skip
+    save_file({k: v.contiguous() for k, v in Minnen(8, 8).state_dict().items()}, ready / "minnen.safetensors", metadata)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("--model", "three.safetensors"), "there are 2 labels"), (("--task", "detection"), "has no labels"),
+     (("--proxy", "juggling"), "--proxy juggling is not known"), (("--proxy", "npp.safetensors"), "are npp weights"),
+     (("--proxy", "minnen.safetensors", "--codec", "webp"), "is a proxy of jpeg, not of webp"),
+     (("--forward", "both"), "--forward both is not known"), (("--qualities", "1:2"), "is not understood"),
+     (("--qualities", "20:10:30"), "lies between"), (("--qualities", "20:200:300"), "200"),
+     (("--lambda", "0"), "is not understood"), (("--quality-metric", "psnr"), "has no meaning for --network npp"),
+     (("--patch", "20x20"), "at least 32"), (("--architecture", "residual"), "has no meaning for --network npp")],
+)  # fmt: skip
+def test_train_refuses(train, proxy, options, reason) -> None:
+    ended = train(*options, expect=2)
+    assert reason in ended.stderr
+
+
+def test_train_needs_a_model_with_gradients(run, ready) -> None:
+    ended = run("train", "photos", "--network", "npp", "--codec", "jpeg", "--proxy", "simulator", expect=2)
+    assert "needs --model" in ended.stderr
+    from onnx import TensorProto, helper, save_model
+
+    pool = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)
+    graph = helper.make_graph([pool], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 32, 32])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])])  # fmt: skip
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), ready / "m.onnx")
+    ended = run("train", "photos", "--network", "npp", "--model", "m.onnx", "--codec", "jpeg", "--proxy", "simulator",
+                expect=2)  # fmt: skip
+    assert "has no gradients" in ended.stderr
+
+
+def test_one_quality_alone(train) -> None:
+    (line,) = train("--qualities", "30", "--json").lines
+    recipe = line["card"]["recipe"]
+    assert recipe["adaptive_steps"] == 0 and recipe["lowest"] == recipe["highest"] == 30
+
+
+def test_a_classifier_and_what_changes_it(run, ready, monkeypatch) -> None:
+    options = ["--network", "classifier", "--width", "4", "--patch", "32x32", "--batch", "4", "--steps", "2",
+               "--validate", "2", "--split", "0.6", "--jobs", "1"]  # fmt: skip
+    (one,) = run("train", "photos", *options, "-o", "out/one", "--json").lines
+    assert one["card"]["classes"] == ["balloons", "lake"] and (ready / "out/one.safetensors").exists()
+    (two,) = run("train", "photos", *options, "-o", "out/two", "--architecture", "inverted", "--json").lines
+    assert two["card"]["parameters"] != one["card"]["parameters"]
+    run(
+        "bench",
+        "photos",
+        "-o",
+        "report",
+        *BENCH,
+        "--task",
+        "classification",
+        "--labels",
+        "--model",
+        "out/two.safetensors",
+    )
+    ended = run("train", "photos", *options, "--architecture", "wide", expect=2)
+    assert "--architecture wide is not known" in ended.stderr
+
+
+def test_a_proxy(run, ready, monkeypatch) -> None:
+    options = ["--network", "minnen", "--codec", "jpeg", "--width", "8", "--patch", "32x32", "--steps", "2",
+               "--validate", "2", "--split", "0.6", "--pictures", "2", "--jobs", "1"]  # fmt: skip
+    monkeypatch.setattr(simulator_training, "OF_A_JUDGED_PICTURE", 1)
+    (line,) = run("train", "photos", *options, "-o", "out/minnen-jpeg", "--json").lines
+    assert line["card"]["network"] == "minnen" and line["card"]["codec"] == "jpeg"
+    ended = run("train", "photos", "--network", "minnen", expect=2)
+    assert "needs --codec" in ended.stderr
