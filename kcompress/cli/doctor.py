@@ -15,7 +15,7 @@ def doctor(as_json: options.Json = False) -> None:
 
     Exit code 0 if every codec can be written, by whichever encoder.
     """
-    findings = [*_encoders(), *_filters(), *_networks(), *_metrics(), *_devices()]
+    findings = [*_encoders(), *_filters(), *_networks(), *_models(), *_metrics(), *_devices()]
     if as_json:
         for finding in findings:
             output.line(finding)
@@ -64,7 +64,7 @@ def _networks() -> list[dict[str, object]]:
     weights = _weights()
     for network in NETWORKS.values():
         codecs = [codec for codec, default in DEFAULTS.items() if default == network.name]
-        use = f"default for {', '.join(codecs)}" if codecs else ""
+        use = f"default for {', '.join(codecs)}" if codecs else "--task-weights" if network.task else ""
         if not network.learned:
             found.append(_finding("network", network.name, network.about, use, ""))
         elif network.name in weights:
@@ -72,6 +72,17 @@ def _networks() -> list[dict[str, object]]:
         else:
             found.append(_finding("network", network.name, None, use, "No weights came along: train some."))
     return found
+
+
+def _models() -> list[dict[str, object]]:
+    """Those that came along for machines' tasks."""
+    from kcompress.inference.weights import card, shipped
+
+    return [
+        _finding("model", weights.name, card(weights).get("summary", "no card"), "--model of bench and train", "")
+        for weights in shipped()
+        if weights.metadata["network"] == "classifier"
+    ]
 
 
 def _weights() -> dict[str, str]:

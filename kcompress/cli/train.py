@@ -154,6 +154,13 @@ def train(
         float | None,
         typer.Option(min=0, help="npp: what a mean squared error of 1 costs, bits per pixel. [default: 0.5]"),
     ] = None,
+    effort: Annotated[
+        int | None,
+        typer.Option(
+            help="npp: of the encoder in training, as encode's --effort; a fast one saves half of the time. "
+            "[default: the codec's]"
+        ),
+    ] = None,
     architecture: Annotated[
         str | None,
         typer.Option(help="classifier: residual or inverted. [default: residual]"),
@@ -191,7 +198,7 @@ def train(
         "--split": split, "--width": width, "--quality-metric": quality_metric, "--validate": validate,
         "--pictures": pictures, "--seed": seed, "--task": task, "--model": model, "--labels": labels or None,
         "--proxy": proxy, "--forward": forward, "--fixed-steps": fixed_steps, "--qualities": qualities,
-        "--lambda": trade, "--beta": beta, "--architecture": architecture, "--jobs": jobs,
+        "--lambda": trade, "--beta": beta, "--effort": effort, "--architecture": architecture, "--jobs": jobs,
     })  # fmt: skip
     prepare = TRAININGS[network]
     asked.refuse_all_but(prepare.options, network)

@@ -235,7 +235,7 @@ def _npp(asked: Asked) -> Ready:
         given.setdefault("side", model.size[0])
     finest, fixed, coarsest, alone = _range(asked["--qualities"], *_three(RANGES[codec]))
     for quality in (finest, fixed, coarsest):
-        CODECS[codec].setting(quality)
+        CODECS[codec].setting(quality, None, asked["--effort"])
     if alone:
         given["adaptive_steps"] = 0
     if asked["--lambda"] is not None:
@@ -244,7 +244,7 @@ def _npp(asked: Asked) -> Ready:
         if asked["--forward"] not in VALUES:
             raise UsageError(f"--forward {asked['--forward']} is not known. Allowed: {', '.join(VALUES)}.")
         given["values"] = asked["--forward"]
-    for option, name in (("--fixed-steps", "fixed_steps"), ("--beta", "closeness")):
+    for option, name in (("--fixed-steps", "fixed_steps"), ("--beta", "closeness"), ("--effort", "effort")):
         if asked[option] is not None:
             given[name] = asked[option]
     proxy = chosen_proxy(asked["--proxy"] or "minnen", codec)
@@ -266,7 +266,7 @@ TRAININGS = {
     "npp": Prepare(
         _npp,
         _PHOTOS | {"--task", "--model", "--labels", "--proxy", "--forward", "--fixed-steps", "--qualities", "--lambda",
-                   "--beta"},
+                   "--beta", "--effort"},
     ),
 }  # fmt: skip
 """By the name that ``--network`` takes."""

@@ -23,7 +23,8 @@ from kcompress.metrics import METRICS
 from kcompress.metrics.psnr import psnr
 from kcompress.pool import filter_named
 from kcompress.training.distortions import Distortion, compression, through
-from kcompress.training.proxies.learned import shipped
+from kcompress.training.proxies.choice import KINDS as KINDS_OF_PROXY
+from kcompress.training.proxies.choice import chosen_proxy
 from kcompress.training.publishing import described
 from kcompress.training.quality_data import KINDS, distorted
 from kcompress.training.simulator.accuracy import accuracy, exact_jpeg
@@ -155,22 +156,24 @@ def vqscore(pictures: Pictures, data: About = "", jobs: int = 2, seed: int = 1) 
 def simulator(
     pictures: Pictures,
     codec: Annotated[str, typer.Option(help="Whose simulator.")],
+    kind: Annotated[str, typer.Option(help="simulator, or minnen for the proxy of that name.")] = "simulator",
     data: About = "",
     jobs: int = 2,
     seed: int = 1,
 ) -> None:
     """Agreement of a codec's simulator with its real encoder; beside JPEG's, that of the exact proxy."""
-    if codec not in RANGES:
-        raise typer.BadParameter(f"--codec {codec}: allowed are {', '.join(RANGES)}")
+    for option, value, allowed in (("--codec", codec, RANGES), ("--kind", kind, KINDS_OF_PROXY)):
+        if value not in allowed:
+            raise typer.BadParameter(f"{option} {value}: allowed are {', '.join(allowed)}")
     low, high = RANGES[codec]
     recipe = SimulatorRecipe(codec, low, high, side=256, seed=seed)
     photos = DataSet(str(pictures))
     with tempfile.TemporaryDirectory() as folder:
         pairs = all_encoded(photos, photos.names(), 8, recipe, Path(folder), jobs)
-    figures = {"simulator": accuracy(shipped(codec), pairs, codec)}
+    figures = {kind: accuracy(chosen_proxy(kind, codec), pairs, codec)}
     if codec == "jpeg":
         figures["exact"] = accuracy(exact_jpeg, pairs, codec)
-    _note(f"simulator-{codec}", {
+    _note(f"{kind}-{codec}", {
         "pictures": described(f"{len(photos.names())} lossless pictures", data),
         "patches": f"{len(pairs.bpp)} of 256x256 in {recipe.versions} versions, qualities {low}..{high} at random",
         **{name: {part: round(value, 4) for part, value in found.items()} for name, found in figures.items()},

@@ -13,10 +13,16 @@ def test_every_encoder_network_and_device_is_listed(run):
     lines = run("doctor", "--json").lines
     assert all(list(line) == ["type", "name", "available", "detail", "path", "use", "advice"] for line in lines)
     named = {
-        kind: [line["name"] for line in lines if line["type"] == kind] for kind in ("encoder", "network", "device")
+        kind: [line["name"] for line in lines if line["type"] == kind]
+        for kind in ("encoder", "network", "model", "device")
     }
     assert [line["name"] for line in lines if line["type"] == "metric"] == list(METRICS)
-    assert named == {"encoder": ENCODERS, "network": ["none", "shrink", "kuchen", "rdo"], "device": ["cpu", "cuda"]}
+    assert named == {
+        "encoder": ENCODERS,
+        "network": ["none", "shrink", "kuchen", "rdo", "npp"],
+        "model": ["classifier-inverted", "classifier-residual"],
+        "device": ["cpu", "cuda"],
+    }
 
 
 def test_every_filter_of_the_pool_is_listed(run, tiny_weights, shipped):

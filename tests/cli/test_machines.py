@@ -165,6 +165,13 @@ def test_each_option_changes_the_weights(train, ready, proxy, options, field) ->
         assert one[0]["card"]["recipe"][field] != other.lines[0]["card"]["recipe"][field]
 
 
+def test_effort_is_that_of_the_encoder(train, ready) -> None:
+    for effort in ("0", "6"):
+        train("--codec", "webp", "--effort", effort, "--checkpoints", effort, "--lr", "0.003")
+    one, other = (weights(ready, effort) for effort in ("0", "6"))
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
 @pytest.fixture
 def proxy(ready):
     """minnen.safetensors: random, for jpeg."""
@@ -186,7 +193,8 @@ def proxy(ready):
      (("--proxy", "minnen.safetensors", "--codec", "webp"), "is a proxy of jpeg, not of webp"),
      (("--forward", "both"), "--forward both is not known"), (("--qualities", "1:2"), "is not understood"),
      (("--qualities", "20:10:30"), "lies between"), (("--qualities", "20:200:300"), "200"),
-     (("--lambda", "0"), "is not understood"), (("--quality-metric", "psnr"), "has no meaning for --network npp"),
+     (("--lambda", "0"), "is not understood"), (("--effort", "12"), "12"),
+     (("--quality-metric", "psnr"), "has no meaning for --network npp"),
      (("--patch", "20x20"), "at least 32"), (("--architecture", "residual"), "has no meaning for --network npp")],
 )  # fmt: skip
 def test_train_refuses(train, proxy, options, reason) -> None:

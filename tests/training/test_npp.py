@@ -21,6 +21,8 @@ from kcompress.machine.tasks import task
 from kcompress.networks import load
 from kcompress.networks.npp import Npp
 from kcompress.training.loop import Step, Validation
+from kcompress.training.minnen.recipe import MinnenRecipe
+from kcompress.training.minnen.training import MinnenTraining
 from kcompress.training.npp.judge import Judge
 from kcompress.training.npp.objective import Batch, Objective
 from kcompress.training.npp.recipe import RANGES, NppRecipe
@@ -228,3 +230,27 @@ def test_from_pictures_to_weights(photos, judge, proxy, tmp_path, lake) -> None:
     (by_torch,) = filtering(network, TINY)([image.pixels], setting)
     assert np.abs(shipped(image, setting).pixels.astype(int) - by_torch).max() <= 1
     assert math.isfinite(card["against_the_plain_codec"]["size_change_percent"])
+
+
+@pytest.mark.slow
+def test_three_stages(photos, judge, tmp_path, lake) -> None:
+    """Section 4.1: a proxy that mimics BPG, one quality without adaptive layers, random ones with them."""
+    first = MinnenRecipe(
+        "bpg", 34, 34, width=8, latent=8, steps=40, batch=4, versions=2, patches=8, side=32, warmup=2,
+        learning_rate=3e-3, validate_every=40, validation_pictures=2, split=0.6,
+    )  # fmt: skip
+    proxy = MinnenTraining(photos, first, tmp_path / "proxy")
+    losses = [event.loss for event in proxy.run() if isinstance(event, Step)]
+    mimic = proxy.fresh().proxy
+    mimic.load_state_dict(load_file(tmp_path / "proxy/best.safetensors"))
+    mimic.eval().requires_grad_(False)
+    recipe = replace(TINY, codec="bpg", finest=28, fixed=34, coarsest=41, fixed_steps=12, adaptive_steps=12,
+                     validate_every=24, effort=1)  # fmt: skip
+    list(training(photos, judge, mimic, tmp_path / "npp", recipe).run())
+    trained = Npp(4)
+    trained.load_state_dict(load_file(tmp_path / "npp/best.safetensors"))
+    seen = batch(lake, qualities=[34, 38])
+    with torch.no_grad():
+        before, after = (float(Objective(each, judge, mimic, recipe, 1)(seen).mean()) for each in (Npp(4), trained))
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    assert after < before

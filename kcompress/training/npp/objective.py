@@ -53,7 +53,7 @@ class Objective(nn.Module):
         # In a tuple, a frozen model is no part of this module: it is neither trained, averaged nor written down.
         self._frozen = (task, proxy)
         self._recipe = recipe
-        self._codec = RealCodec(CODECS[recipe.codec], proxy, jobs)
+        self._codec = RealCodec(CODECS[recipe.codec], proxy, jobs, effort=recipe.effort)
 
     def forward(self, batch: Batch) -> Tensor:
         task, proxy = self._frozen

@@ -37,6 +37,7 @@ class NppRecipe:
         closeness: of the mean squared error between the picture, 0..1, and the filtered one (beta of equation 1).
         proxy: whose gradients are taken, as ``name sha256``.
         values: in the forward pass, of the ``codec``, or of the ``proxy`` as in the ablation of figure 7 (a).
+        effort: of the encoder in training, on the codec's scale; validation takes the codec's own.
         warmup: steps in which the learning rate rises.
         averaging: of the exponential average of the weights, which is what ships.
         exact_from: share of the steps after which the network's precision is float32 instead of bfloat16.
@@ -66,6 +67,7 @@ class NppRecipe:
     closeness: float = 0.5
     proxy: str = ""
     values: str = VALUES[0]
+    effort: int | None = None
     warmup: int = 50
     averaging: float = 0.99
     exact_from: float = 0.8

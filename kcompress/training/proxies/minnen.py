@@ -197,8 +197,11 @@ _SLOPE = -51 / 6 * math.log(2)
 
 
 def _finest_gain() -> float:
-    """Logarithm of the gain at coarseness 0: one step of the latents is then HEVC's quantiser step."""
-    return math.log(255) + 4 / 6 * math.log(2)
+    """Logarithm of the gain at coarseness 0: one step of the latents is then HEVC's quantiser step.
+
+    Latents are of vectors of three colours, whose length is sqrt(3) times the grey that they are.
+    """
+    return math.log(255) + 4 / 6 * math.log(2) - math.log(3) / 2
 
 
 def _down(seen: int, told: int) -> nn.Conv2d:

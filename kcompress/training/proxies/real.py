@@ -64,13 +64,15 @@ class RealCodec(Generic[ConditionT]):
             gradients; of its values nothing remains.
         jobs: encoders that run at once. [default: as many as there are cores]
         backend: of the codec.
+        effort: of the encoder, on the codec's own scale. [default: the codec's]
     """
 
     def __init__(
         self, codec: Codec, proxy: Callable[[Tensor, ConditionT], tuple[Tensor, Tensor]],
-        jobs: int | None = None, backend: str = "auto",
+        jobs: int | None = None, backend: str = "auto", effort: int | None = None,
     ) -> None:  # fmt: skip
         self._codec, self._proxy, self._jobs, self._backend = codec, proxy, jobs or os.cpu_count(), backend
+        self._effort = effort
 
     def __call__(self, pictures: Tensor, qualities: Sequence[int], condition: ConditionT) -> tuple[Tensor, Tensor]:
         """Decoded pictures and bits per pixel: of the encoder, see `coded`; their gradients: of the proxy.
@@ -85,7 +87,7 @@ class RealCodec(Generic[ConditionT]):
             UsageError: a quality that the codec does not have.
         """
         pixels = pictures.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        settings = [self._codec.setting(quality) for quality in qualities]
+        settings = [self._codec.setting(quality, None, self._effort) for quality in qualities]
         whole = [np.ascontiguousarray(picture) for picture in pixels]
         with ThreadPoolExecutor(self._jobs) as pool:
             found = pool.map(coded, whole, settings, [self._backend] * len(settings))
