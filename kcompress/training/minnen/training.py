@@ -14,7 +14,7 @@ from kcompress.training.minnen.recipe import MinnenRecipe
 from kcompress.training.photographs import Lessons, PhotoTraining
 from kcompress.training.proxies.minnen import NETWORK, Minnen, quantiser_step
 from kcompress.training.publishing import described, publish
-from kcompress.training.simulator.accuracy import FIGURES, FLOOR, accuracy, logarithm
+from kcompress.training.simulator.accuracy import FIGURES, accuracy, logarithm
 from kcompress.training.simulator.pairs import PLACE, Batch, Pairs, batches, encoded
 from kcompress.training.simulator.training import OF_A_JUDGED_PICTURE
 from kcompress.training.state import seconds_spent
@@ -36,8 +36,11 @@ class Task:
 class Costs(nn.Module):
     """A task -> the cost of every patch, (M,).
 
-    That is ln(R + lambda_p D), of equation 2 of NPP, less that of the real codec, and the weighted error of ln R. By
-    the logarithm every quality and every patch counts alike. Before mimicry, a cost of 0 is as good as the real codec.
+    That is ln(R + lambda_p D), of equation 2 of NPP, less that of the real codec: by the logarithm every quality and
+    every patch counts alike. First the proxy learns to compress, where D is the distortion of the picture, and a cost
+    of 0 is as good as the real codec. Then it mimics: D is the difference to what the real decoder shows, the error of
+    ln R is added, and latents are rounded, as they will be. For with noise in the place of rounding, latents that are
+    always 0 still cost 0.1 bit each, which is more than a codec spends at coarse qualities.
     """
 
     def __init__(self, proxy: Minnen, slope: float, rate_match: float) -> None:
@@ -47,14 +50,15 @@ class Costs(nn.Module):
 
     def forward(self, task: Task) -> Tensor:
         batch = task.batch
+        self.proxy.train(not task.mimics)
         decoded, bpp = self.proxy(batch.pictures, batch.coarseness)
         weight = distortion_weight(batch.coarseness, self._slope)
         target = batch.decoded if task.mimics else batch.pictures
-        cost = bpp + weight * _squared_error(decoded, target)
         real = batch.bpp + weight * _squared_error(batch.decoded, batch.pictures)
-        error = (logarithm(bpp) - logarithm(batch.bpp)).abs()
-        total: Tensor = ((cost + FLOOR) / (real + FLOOR)).log() + self._rate_match * error
-        return total
+        cost = logarithm(bpp + weight * _squared_error(decoded, target)) - logarithm(real)
+        if task.mimics:
+            cost = cost + self._rate_match * (logarithm(bpp) - logarithm(batch.bpp)).abs()
+        return cost
 
 
 def distortion_weight(coarseness: Tensor, slope: float) -> Tensor:

@@ -51,16 +51,17 @@ def gaussian_bits(values: Tensor, scale: Tensor) -> Tensor:
 
 
 class FactorisedPrior(nn.Module):
-    """A distribution of its own for every channel, of any shape: bits of (N, C, H, W), in quantiser steps.
+    """A distribution of its own for every channel, of any shape: bits of (N, C, H, W).
 
-    The cumulative distribution is a small network that can only rise (Balle et al. 2018, appendix 6.1).
+    The cumulative distribution is a small network that can only rise (Balle et al. 2018, appendix 6.1). Bits are those
+    of an interval as wide as the quantiser's step, (N, C, 1, 1) or a number, around each value.
 
     Args:
         channels: C.
-        spread: of the distributions at the start, steps.
+        spread: of the distributions at the start.
     """
 
-    def __init__(self, channels: int, spread: float = 4.0) -> None:
+    def __init__(self, channels: int, spread: float = 1.0) -> None:
         super().__init__()
         slope = spread ** (1 / (len(FILTERS) - 1))
         sizes = list(pairwise(FILTERS))
@@ -72,8 +73,8 @@ class FactorisedPrior(nn.Module):
         self.biases = nn.ParameterList(torch.rand(channels, after, 1) - 0.5 for _, after in sizes)
         self.factors = nn.ParameterList(torch.zeros(channels, after, 1) for _, after in sizes[:-1])
 
-    def forward(self, values: Tensor) -> Tensor:
-        lower, upper = self._logits(values - 0.5), self._logits(values + 0.5)
+    def forward(self, values: Tensor, step: Tensor | float = 1.0) -> Tensor:
+        lower, upper = self._logits(values - step / 2), self._logits(values + step / 2)
         # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u))
         return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + _log_share(upper - lower)) / math.log(2)
 

@@ -1,0 +1,126 @@
+"""The entropy model of a learned codec: hyper-latents, a context of latents before, and a Gaussian for each latent.
+
+"Joint Autoregressive and Hierarchical Priors for Learned Image Compression" (Minnen, Balle, Toderici 2018), figure 1.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from kcompress.training.proxies.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantised
+
+_KERNEL = 5
+_FINEST_HYPER_GAIN, _HYPER_SLOPE = math.log(4), -2.0
+"""Logarithms for hyper-latents at the start: much is left of them at fine qualities, and little at coarse ones."""
+
+
+class Entropy(nn.Module):
+    """Latents (N, M, h, w), gains (N, M, 1, 1) and coarsenesses (N,) -> rounded latents, in steps, and bits (N,).
+
+    Each latent is a Gaussian whose mean and scale follow from hyper-latents, at a quarter of the sides, and from the
+    latents before it in the order of rows. h and w are multiples of 4.
+
+    Args:
+        width: channels inside, and of the hyper-latents.
+        latent: M.
+        deviations: (M,), standard deviations that latents are expected to have at the start.
+    """
+
+    def __init__(self, width: int, latent: int, deviations: Tensor) -> None:
+        super().__init__()
+        self.spread = nn.Parameter(deviations.log()[:, None, None])
+        self.hyper_analysis = nn.Sequential(
+            nn.Conv2d(2 * latent, width, 3, padding=1), nn.LeakyReLU(0.2),
+            _down(width, width), nn.LeakyReLU(0.2), _down(width, width),
+        )  # fmt: skip
+        self.hyper_gain = Gain(width, _FINEST_HYPER_GAIN, _HYPER_SLOPE)
+        self.hyper_prior = FactorisedPrior(width)
+        self.hyper_synthesis = nn.Sequential(
+            _up(width, width), nn.LeakyReLU(0.2), _up(width, width), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * latent, 3, padding=1),
+        )  # fmt: skip
+        self.context = MaskedConv(latent, 2 * width, _KERNEL)
+        self.parameters_of = nn.Sequential(
+            nn.Conv2d(latent + 2 * width + 1, latent, 1), nn.LeakyReLU(0.2), nn.Conv2d(latent, 2 * latent, 1)
+        )
+        for network in (self.hyper_analysis, self.hyper_synthesis, self.context, self.parameters_of):
+            _keep_size(network)
+        for network in (self.hyper_synthesis, self.parameters_of):  # at first a mean of 0, and the scale expected
+            for parameter in network[-1].parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, latents: Tensor, gain: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
+        # Networks see latents in units of their spread, which quality does not change; quantiser and bits, in steps.
+        spread = self.spread.exp()
+        steps = gain * spread
+        seen = latents / spread
+        hyper = self.hyper_analysis(torch.cat([seen, (8 * seen.abs()).log1p()], dim=1)).float()
+        hyper_step = 1 / self.hyper_gain(coarseness)
+        hyper = quantised(hyper / hyper_step, noisy=self.training) * hyper_step
+        with torch.autocast(latents.device.type, enabled=False):
+            hyper_bits = self.hyper_prior(hyper, hyper_step)
+        centre, told = self.hyper_synthesis(hyper).float().chunk(2, dim=1)
+        middle = centre * steps
+        residual = latents * gain - middle
+        rounded = quantised(residual, noisy=False) + middle
+        chosen = quantised(residual, noisy=True) + middle if self.training else rounded
+        # Where a step is more than the spread, all that could be seen is the quantiser's noise: not in large numbers.
+        mean, scale = self.gaussians(chosen / (1 + steps.square()).sqrt(), told, coarseness)
+        with torch.autocast(latents.device.type, enabled=False):
+            bits = gaussian_bits(chosen - middle - mean * steps, scale * steps)
+        return rounded, bits.flatten(1).sum(1) + hyper_bits.flatten(1).sum(1)
+
+    def gaussians(self, chosen: Tensor, told: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
+        """What a decoder expects of latents: means, beside what hyper-latents gave, and scales, in units of spread.
+
+        Args:
+            chosen: latents (N, M, h, w), about 1 in size, of which each is expected from those before it.
+            told: by hyper-latents, (N, M, h, w).
+            coarseness: (N,).
+        """
+        level = (2 * coarseness.float() - 1)[:, None, None, None].expand(-1, 1, *chosen.shape[2:])
+        seen = torch.cat([told, self.context(chosen).float(), level], dim=1)
+        mean, logarithm = self.parameters_of(seen).float().chunk(2, dim=1)
+        return mean, logarithm.clamp(-10, 5).exp()
+
+
+class Gain(nn.Module):
+    """Coarsenesses (N,) -> gains (N, C, 1, 1): for every channel a parabola of the logarithm.
+
+    Args:
+        channels: C.
+        finest: logarithm at coarseness 0, at the start.
+        slope: from there to coarseness 1.
+    """
+
+    def __init__(self, channels: int, finest: float, slope: float) -> None:
+        super().__init__()
+        self.parabola = nn.Parameter(torch.tensor([finest, slope, 0.0])[:, None].repeat(1, channels))
+
+    def forward(self, coarseness: Tensor) -> Tensor:
+        value = coarseness.float()[:, None]
+        constant, linear, square = self.parabola
+        logarithms: Tensor = constant + value * (linear + value * square)
+        return logarithms.clamp(-9, 9).exp()[:, :, None, None]
+
+
+def _down(seen: int, told: int) -> nn.Conv2d:
+    return nn.Conv2d(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2)
+
+
+def _up(seen: int, told: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2, output_padding=1)
+
+
+@torch.no_grad()
+def _keep_size(network: nn.Module) -> None:
+    """Random weights that neither shrink nor grow what passes ("Delving Deep into Rectifiers", He et al. 2015)."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            taps = layer.in_channels * math.prod(layer.kernel_size)
+            if isinstance(layer, nn.ConvTranspose2d):
+                taps //= math.prod(layer.stride)
+            nn.init.normal_(layer.weight, std=(2 / taps) ** 0.5)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)

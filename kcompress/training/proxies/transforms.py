@@ -1,0 +1,74 @@
+"""The transforms of a learned codec: pictures to latents at a sixteenth of the sides, and back.
+
+"Joint Autoregressive and Hierarchical Priors for Learned Image Compression" (Minnen, Balle, Toderici 2018), table 1:
+four convolutions of 5x5 by 2 with GDN between them, and their transposes with the inverse.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kcompress.training.proxies.gdn import GDN
+
+_KERNEL = 5
+_PACE = 1 / 16
+
+
+def transforms(widths: Sequence[int], bases: Sequence[Tensor]) -> tuple[nn.Sequential, nn.Sequential]:
+    """Analysis, (N, 3, H, W) -> (N, M, H / 2 ** S, W / 2 ** S), and synthesis, the other way.
+
+    Args:
+        widths: channels after each of the S stages; the last is M.
+        bases: what the stages start as, as of `klt.stages`. Channels that are left are random at the start, and the
+            synthesis ignores them.
+    """
+    downs = [_Down(before, after) for before, after in pairwise([3, *widths])]
+    ups = [_Up(after, before) for before, after in pairwise([3, *widths])]
+    for down, up, basis in zip(downs, ups, bases, strict=True):
+        _start(down, up, basis)
+    analysis: list[nn.Module] = [downs[0]]
+    synthesis: list[nn.Module] = [ups[0]]
+    for width, down, up in zip(widths, downs[1:], ups[1:], strict=False):
+        analysis += [GDN(width), down]
+        synthesis += [GDN(width, inverse=True), up]
+    return nn.Sequential(*analysis), nn.Sequential(*synthesis[::-1])
+
+
+class _Down(nn.Conv2d):
+    """By 2; the weights are ``_PACE`` times what is learned, so an optimiser of Adam's kind changes them slowly.
+
+    ("Progressive Growing of GANs", Karras et al. 2018, section 4.1.) For the transforms are good at the start, and the
+    entropy model is not.
+    """
+
+    def __init__(self, seen: int, told: int) -> None:
+        super().__init__(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return F.conv2d(values, _PACE * self.weight, self.bias, 2, _KERNEL // 2)
+
+
+class _Up(nn.ConvTranspose2d):
+    """Likewise."""
+
+    def __init__(self, seen: int, told: int) -> None:
+        super().__init__(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2, output_padding=1)
+
+    def forward(self, values: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return F.conv_transpose2d(values, _PACE * self.weight, self.bias, 2, _KERNEL // 2, 1)
+
+
+@torch.no_grad()
+def _start(down: _Down, up: _Up, basis: Tensor) -> None:
+    told, seen = basis.shape[:2]
+    middle = slice(_KERNEL // 2, _KERNEL // 2 + 2)
+    down.weight /= _PACE
+    down.weight[:told] = 0
+    up.weight[:] = 0
+    for layer in (down, up):
+        layer.weight[:told, :seen, middle, middle] = basis / _PACE
+        assert layer.bias is not None
+        layer.bias[:] = 0
