@@ -1,6 +1,6 @@
 """From labelled pictures to a small classifier: something to compress for, where nobody brings a model."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,7 +128,7 @@ class ClassifierTraining(PhotoTraining):
         classes = np.array([self._class_of[name] for name in kept])
         truth = torch.tensor([self._class_of[name] for name in judged])
         return Lessons(
-            lambda first: prefetched(lambda number: _lesson(pictures, classes, self.recipe, number), 3, first),
+            lambda first: batches(pictures, classes, self.recipe, first),
             lambda network: _accuracy(network, whole, truth),
             ["accuracy_percent", "cross_entropy"], f"classifier ({self.recipe.architecture})", ["accuracy_percent"],
             "of held-out pictures",
@@ -169,9 +169,16 @@ class ClassifierTraining(PhotoTraining):
         return Classifier(self.recipe.architecture, self.recipe.width, len(self.classes))
 
 
+def batches(
+    pictures: Sequence[Pixels], classes: "np.typing.NDArray[np.int64]", recipe: ClassifierRecipe, first: int
+) -> Iterator[Lesson]:
+    """Endless, from a number on: every picture comes once before any comes again, in other crops."""
+    return prefetched(lambda number: _lesson(pictures, classes, recipe, number), 3, first)
+
+
 def _lesson(pictures: Sequence[Pixels], classes: "np.typing.NDArray[np.int64]", recipe: ClassifierRecipe,
             number: int) -> Lesson:  # fmt: skip
-    """The batch of a number: every picture comes once before any comes again."""
+    """The batch of a number."""
     epoch, place = divmod(number * recipe.batch, len(pictures))
     order = np.concatenate(
         [np.random.default_rng([recipe.seed, epoch + each]).permutation(len(pictures))

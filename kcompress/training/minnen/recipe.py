@@ -11,7 +11,7 @@ class MinnenRecipe:
         codec: whose encoder is mimicked.
         lowest: quality on the codec's scale, as a number; ``training.simulator.recipe.RANGES`` has the usual ones.
         highest: quality.
-        width: channels of the transforms' inner stages, and of the hyper-latents.
+        width: channels of the transforms at a quarter of the sides, and of the hyper-latents.
         latent: channels of the latents.
         slope: weight of the distortion, MSE in squared grey levels, beside bits per pixel, times the square of HEVC's
             quantiser step; see `training.minnen.training.distortion_weight`.
@@ -38,7 +38,7 @@ class MinnenRecipe:
     lowest: int
     highest: int
     width: int = 48
-    latent: int = 128
+    latent: int = 192
     slope: float = 10.0
     mimic_from: float = 0.25
     rate_match: float = 1.0
@@ -47,7 +47,7 @@ class MinnenRecipe:
     versions: int = 3
     patches: int = 1_800
     side: int = 192
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     warmup: int = 100
     averaging: float = 0.995
     exact_from: float = 0.0

@@ -31,7 +31,7 @@ class Entropy(nn.Module):
         super().__init__()
         self.spread = nn.Parameter(deviations.log()[:, None, None])
         self.hyper_analysis = nn.Sequential(
-            nn.Conv2d(2 * latent, width, 3, padding=1), nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * latent, width, 1), nn.LeakyReLU(0.2),
             _down(width, width), nn.LeakyReLU(0.2), _down(width, width),
         )  # fmt: skip
         self.hyper_gain = Gain(width, _FINEST_HYPER_GAIN, _HYPER_SLOPE)
@@ -40,9 +40,9 @@ class Entropy(nn.Module):
             _up(width, width), nn.LeakyReLU(0.2), _up(width, width), nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * latent, 3, padding=1),
         )  # fmt: skip
-        self.context = MaskedConv(latent, 2 * width, _KERNEL)
+        self.context = MaskedConv(latent, width, _KERNEL)
         self.parameters_of = nn.Sequential(
-            nn.Conv2d(latent + 2 * width + 1, latent, 1), nn.LeakyReLU(0.2), nn.Conv2d(latent, 2 * latent, 1)
+            nn.Conv2d(latent + width + 1, 2 * width, 1), nn.LeakyReLU(0.2), nn.Conv2d(2 * width, 2 * latent, 1)
         )
         for network in (self.hyper_analysis, self.hyper_synthesis, self.context, self.parameters_of):
             _keep_size(network)

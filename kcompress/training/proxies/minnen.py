@@ -54,13 +54,15 @@ class Minnen(nn.Module):
     Entropy Models", Minnen and Singh 2020, section 3.3: noise for the rate, rounding for the distortion).
 
     Args:
-        width: channels of the inner stages; the outermost, which cost the most, have two thirds of them.
-        latent: channels of the latents, at a sixteenth of the sides.
+        width: channels at a quarter of the sides; there are half as many at the half, which cost the most, and a third
+            more at an eighth.
+        latent: channels of the latents, at a sixteenth of the sides: of 768 numbers for 16x16 pixels so many are kept,
+            which bounds what fine qualities can show.
     """
 
-    def __init__(self, width: int = 48, latent: int = 128) -> None:
+    def __init__(self, width: int = 48, latent: int = 192) -> None:
         super().__init__()
-        widths = (max(1, 2 * width // 3), width, width, latent)
+        widths = (width // 2, width, 4 * width // 3, latent)
         start = stages(widths)
         self.analysis, self.synthesis = transforms(widths, [stage.basis for stage in start])
         self.gain = Gain(latent, _FINEST, _SLOPE)
