@@ -94,8 +94,9 @@ def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict
     """One entry a codec, preprocessor and machine, as plain data for summary.json.
 
     Curves are those of the whole set: at each quality the mean bits per pixel and the mean score of all pictures that
-    could be scored everywhere. ``bd_rate_percent`` has ``score`` and ``loss``, at equal score and at equal loss, each
-    with its 95 % percentile bootstrap interval over pictures, or the reason why there is none.
+    could be scored everywhere. ``bd_rate_percent``, of the points that are `worthwhile`, has ``score`` and ``loss``, at
+    equal score and at equal loss, each with its 95 % percentile bootstrap interval over pictures, or the reason why
+    there is none.
     """
     groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
     for point in points:
@@ -110,6 +111,19 @@ def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict
                             "task": machine.task, "labelled": bool(machine.classes),
                             **_compared(plain, own, machine)})  # fmt: skip
     return entries
+
+
+def worthwhile(curve: Sequence[tuple[float, float]], *, higher: bool) -> list[tuple[float, float]]:
+    """The points (bits, score) that nobody would skip: each more bits than the one before, and a better score.
+
+    An accuracy moves in steps of one picture, and where it is as good as it gets, more bits give now a picture more and
+    now one less. Who wants it takes the cheapest point that has it.
+    """
+    kept: list[tuple[float, float]] = []
+    for bits, score in sorted(curve):
+        if not kept or (score > kept[-1][1] if higher else score < kept[-1][1]):
+            kept.append((bits, score))
+    return kept
 
 
 def _compared(plain: Sequence[Point], own: Sequence[Point], machine: Machine) -> dict[str, Any]:
@@ -144,10 +158,11 @@ def _bd(before: NDArray[np.float64], after: NDArray[np.float64], column: int, *,
     """Of (pictures, qualities, 3) each."""
 
     def rate(chosen: NDArray[np.int64]) -> float:
-        curves = [
-            [(row[0], row[column]) for row in table[chosen].mean(0).tolist()] for table in (before, after)
-        ]  # fmt: skip
-        return bd_rate(*curves, higher=higher)
+        plain, prepared = (
+            worthwhile([(row[0], row[column]) for row in table[chosen].mean(0).tolist()], higher=higher)
+            for table in (before, after)
+        )
+        return bd_rate(plain, prepared, higher=higher)
 
     count = len(before)
     try:

@@ -9,6 +9,7 @@ import torch
 
 from kcompress.codecs import CODECS
 from kcompress.evaluation.bd import NoBdRate, bd_rate
+from kcompress.evaluation.machines import worthwhile
 from kcompress.images import Pixels
 from kcompress.machine.tasks import Task
 from kcompress.setting import Setting
@@ -108,8 +109,10 @@ class Judge:
 
 
 def _bd_rate(pairs: Sequence[tuple[_Point, _Point]], score: Callable[[_Point], float]) -> float | None:
-    curves = [[(point.bpp, score(point)) for point in curve] for curve in zip(*pairs, strict=True)]
+    plain, ours = (
+        worthwhile([(point.bpp, score(point)) for point in curve], higher=True) for curve in zip(*pairs, strict=True)
+    )
     try:
-        return bd_rate(curves[0], curves[1])
+        return bd_rate(plain, ours)
     except NoBdRate:
         return None
