@@ -58,9 +58,7 @@ def train(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(
-            "--lr", help="Learning rate. [default: 1e-4; rdo 7e-4; simulator 2e-3; minnen 1e-3; classifier 3e-3]"
-        ),
+        typer.Option("--lr", help="Learning rate. [default: 1e-4; rdo 7e-4; simulator, minnen 2e-3; classifier 3e-3]"),
     ] = None,
     schedule: Annotated[
         str | None,

@@ -52,6 +52,22 @@ def test_encode_for_machines_with_every_codec(run, ready, codec) -> None:
     assert ("not for" in told or "finer" in told) == (codec != "bpg")
 
 
+def test_the_weights_that_came_along(run, ready) -> None:
+    options = [
+        "photos/lake/0.png",
+        "--codec",
+        "bpg",
+        "-q",
+        "44",
+        "--network",
+        "npp",
+        "--task-weights",
+        "classification",
+    ]
+    (line,) = run("encode", *options, "-o", "small.bpg", "--json").lines
+    assert line["network"] == "npp-classification" and line["notes"] == []
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [(("--network", "npp"), "--task-weights says which"),

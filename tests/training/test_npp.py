@@ -237,7 +237,7 @@ def test_three_stages(photos, judge, tmp_path, lake) -> None:
     """Section 4.1: a proxy that mimics BPG, one quality without adaptive layers, random ones with them."""
     first = MinnenRecipe(
         "bpg", 34, 34, width=8, latent=8, steps=40, batch=4, versions=2, patches=8, side=32, warmup=2,
-        learning_rate=3e-3, validate_every=40, validation_pictures=2, split=0.6,
+        learning_rate=3e-3, mimic_from=0.0, validate_every=40, validation_pictures=2, split=0.6,
     )  # fmt: skip
     proxy = MinnenTraining(photos, first, tmp_path / "proxy")
     losses = [event.loss for event in proxy.run() if isinstance(event, Step)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-RANGES = {"jpeg": (20, 97), "webp": (20, 97), "hevc": (14, 46), "bpg": (14, 46)}
+RANGES = {"jpeg": (20, 97), "webp": (20, 97), "hevc": (14, 46), "bpg": (28, 51)}
 """Qualities that pictures are encoded at in practice, on the scale of each codec; a simulator learns these."""
 
 
