@@ -153,7 +153,7 @@ def _recalled(path: Path, weights: dict[str, str], before: "list[Point]", *, res
     used |= {name for name in weights if before and " " not in name}  # metrics
     changed = [name for name, digest in weights.items() if name in used and kept["weights"].get(name) != digest]
     if changed:
-        raise UsageError(f"--resume: the weights of {', '.join(changed)} are others than before. Give another -o.")
+        raise UsageError(f"--resume: weights or use of {', '.join(changed)} are others than before. Give another -o.")
     weights |= {name: digest for name, digest in kept["weights"].items() if name not in weights}
     return dict(kept["ladders"])
 
@@ -168,7 +168,7 @@ def _weights(plan: "Plan") -> dict[str, str]:
     from kcompress.networks import NETWORKS, shipped_weights
 
     found = {name: open_shipped(name).digest() for name in plan.metrics if name == "vqscore"}
-    found |= {machine.name: machine.ready().model.digest for machine in plan.machines}
+    found |= {machine.name: machine.about() for machine in plan.machines}
     for codec in plan.qualities:
         for name in plan.preprocessors:
             kind = name.partition(":")[0]

@@ -87,8 +87,7 @@ def run(
 def write_report(plan: Plan, outcome: Outcome, output: Path, command: str) -> dict[str, object]:
     """Write summary.json, report.md, report.html and curves.png beside points.csv; returns the summary."""
     summary = summarise(outcome.points, plan.metrics)
-    if plan.machines:
-        summary["machines"] = machines.summarise(outcome.points, plan.machines)
+    summary["machines"] = machines.summarise(outcome.points, plan.machines)
     summary["command"] = command
     summary["failed"] = [{"picture": f.picture, "codec": f.codec, "error": f.error} for f in outcome.failures]
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")

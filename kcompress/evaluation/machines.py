@@ -55,6 +55,11 @@ class Machine:
         """
         return _ready(self.task, self.spec, len(set(self.classes.values())) if self.classes else None)
 
+    def about(self) -> str:
+        """All that its scores depend on beside the pictures; raises what `ready` raises."""
+        truth = f"{len(set(self.classes.values()))} labels" if self.classes else "own answers"
+        return f"{self.ready().model.digest} {self.spec} {self.task} {truth}"
+
     def scores(self, original: Pixels, picture: str, decoded: Pixels) -> dict[str, float]:
         """By column; empty where it cannot say anything of this picture."""
         import torch

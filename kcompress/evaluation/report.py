@@ -24,7 +24,7 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         "",
         REFUSALS,
         "",
-        *_machines(summary.get("machines", [])),
+        *_machines(summary.get("machines", ())),
         "At the same quality setting: change of the total size, and mean scores without -> with the preprocessor.",
         "",
         _table(
