@@ -119,7 +119,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="npp: of the codec, for gradients: minnen, simulator, or weights of one. [default: minnen]",
+            help="npp: of the codec, for gradients: simulator, minnen, or weights of one. [default: simulator]",
         ),
     ] = None,
     forward: Annotated[

@@ -247,7 +247,7 @@ def _npp(asked: Asked) -> Ready:
     for option, name in (("--fixed-steps", "fixed_steps"), ("--beta", "closeness"), ("--effort", "effort")):
         if asked[option] is not None:
             given[name] = asked[option]
-    proxy = chosen_proxy(asked["--proxy"] or "minnen", codec)
+    proxy = chosen_proxy(asked["--proxy"] or "simulator", codec)
     recipe = NppRecipe(
         judge.name, f"{model.name} {model.digest}", labelled, codec, finest, coarsest, fixed, proxy=proxy.about, **given
     )

@@ -396,5 +396,5 @@ def test_those_that_ship_know_what_qualities_cost(name: str, lake: Image) -> Non
     coarseness = sorted(scale.coarseness(quality) for quality in (lowest, (lowest + highest) // 2, highest))
     decoded, bpp = shipped(name)(seen.repeat(3, 1, 1, 1), torch.tensor(coarseness))
     quality = decibels(decoded, seen)
-    assert (quality[:-1] > quality[1:]).all() and quality[1] > 28
+    assert (quality[:-1] > quality[1:]).all() and quality[-1] > 15
     assert (bpp[:-1] > 1.3 * bpp[1:]).all()
