@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,9 +153,10 @@ def write(
     }
     example = torch.rand(1, 3, 8 * multiple, 9 * multiple)
     shapes = (sizes, *(None for _ in more))
-    program = torch.onnx.export(
-        module, (example, *more), dynamo=True, dynamic_shapes=shapes, optimize=True, verbose=False
-    )
+    with _quiet("torch.onnx"):  # of torchvision, which nothing here needs
+        program = torch.onnx.export(
+            module, (example, *more), dynamo=True, dynamic_shapes=shapes, optimize=True, verbose=False
+        )
     if program is None:
         raise WeightsError(f"{stem}: the ONNX export gave nothing. Check the versions of torch and onnxscript.")
     graph = program.model_proto
@@ -162,3 +165,15 @@ def write(
     onnx.helper.set_model_props(graph, {**weights.metadata, "safetensors_sha256": weights.digest()})
     onnx.save(graph, weights.onnx)
     return weights
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """A logger of this name says nothing below errors."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
