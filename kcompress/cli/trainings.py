@@ -215,12 +215,12 @@ def _npp(asked: Asked) -> Ready:
     from kcompress.training.npp.training import NppTraining
     from kcompress.training.proxies.choice import chosen_proxy
 
-    _alone_on_the_cpu("npp", asked.device)
+    device = _place("npp", asked.device)
     if asked["--model"] is None:
         raise UsageError("--network npp needs --model. Give the model that the pictures are for.")
     photos, codec = DataSet(str(asked.source)), asked["--codec"] or "bpg"
     labelled = bool(asked["--labels"])
-    model = opened(asked["--model"])
+    model = opened(asked["--model"], device)
     if not model.trainable:
         raise UsageError(f"--model {asked['--model']} has no gradients. Give a .pt2 or TorchScript file of it.")
     judge = task(
@@ -247,12 +247,12 @@ def _npp(asked: Asked) -> Ready:
     for option, name in (("--fixed-steps", "fixed_steps"), ("--beta", "closeness"), ("--effort", "effort")):
         if asked[option] is not None:
             given[name] = asked[option]
-    proxy = chosen_proxy(asked["--proxy"] or "simulator", codec)
+    proxy = chosen_proxy(asked["--proxy"] or "simulator", codec, device)
     recipe = NppRecipe(
         judge.name, f"{model.name} {model.digest}", labelled, codec, finest, coarsest, fixed, proxy=proxy.about, **given
     )
     recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
-    return NppTraining(photos, recipe, Path(), asked.jobs, task=judge, proxy=proxy), f"npp-{judge.name}", True
+    return NppTraining(photos, recipe, Path(), asked.jobs, device, task=judge, proxy=proxy), f"npp-{judge.name}", True
 
 
 _PHOTOS = {"--codec", "--patch", "--jobs"}
@@ -348,8 +348,20 @@ def _alone_on_the_cpu(network: str, device: str) -> None:
 
     if resolve_device(device) != "cpu" and device != "auto":
         raise UsageError(f"--device {device}: {network} is trained on the CPU alone. Leave --device out.")
+    _place(network, "cpu")
+
+
+def _place(network: str, device: str) -> str:
+    """The device, ``cpu`` or ``cuda:N``, of a training that one process does.
+
+    Raises:
+        UsageError: no such device, or several processes.
+    """
+    from kcompress.inference.engine import resolve_device
+
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(f"--network {network} is trained by one process. Start it without accelerate or torchrun.")
+    return resolve_device(device)
 
 
 def _with_epochs(recipe: "Recipe", labels: "Labels", epochs: int) -> "Recipe":

@@ -51,6 +51,7 @@ class PhotoTraining(ABC):
         recipe: how; a dataclass.
         folder: for checkpoints, state, log, and what is prepared before the first step.
         jobs: processes that prepare it.
+        device: ``cpu`` or ``cuda:N``, of the model; batches and figures are the subclass's to bring there.
         entries: of the log.
         held_out: number of pictures that are validated with.
         trained_on: number of pictures.
@@ -61,6 +62,7 @@ class PhotoTraining(ABC):
     recipe: Any
     folder: Path
     jobs: int = 1
+    device: str = "cpu"
     entries: list[Entry] = field(default_factory=list)
     held_out: int = 0
     trained_on: int = 0
@@ -113,7 +115,7 @@ class PhotoTraining(ABC):
         begin(self.folder, resume=resume)
         kept, judged = self._split()
         torch.manual_seed(self.recipe.seed)
-        model = self.fresh()
+        model = self.fresh().to(self.device)
         average = averaged(model)
         optimiser = torch.optim.AdamW(model.parameters(), self.recipe.learning_rate, weight_decay=1e-4)
         done, best = 0, math.inf

@@ -79,11 +79,12 @@ def steps(
         FloatingPointError: the loss is no longer finite.
     """
     forward = nn.parallel.DistributedDataParallel(model) if place()[1] > 1 else model
+    kind = next(model.parameters()).device.type
     for step in range(first, pace.steps):
         batch = next(batches)
         for group in optimiser.param_groups:
             group["lr"] = rate(step) if rate else _falling(pace, step)
-        with torch.autocast("cpu", torch.bfloat16, enabled=step < pace.exact_from * pace.steps):
+        with torch.autocast(kind, torch.bfloat16, enabled=step < pace.exact_from * pace.steps):
             result = forward(inputs(batch))
         loss = objective(result.float(), batch)
         optimiser.zero_grad()

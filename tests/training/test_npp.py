@@ -254,3 +254,15 @@ def test_three_stages(photos, judge, tmp_path, lake) -> None:
         before, after = (float(Objective(each, judge, mimic, recipe, 1)(seen).mean()) for each in (Npp(4), trained))
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
     assert after < before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu(photos, tmp_path) -> None:
+    spec = str(write_classifier(tmp_path / "tiny.safetensors"))
+    torch.manual_seed(0)
+    proxy = Simulator(8, 1).eval().requires_grad_(False).to("cuda:0")
+    asked = task("classification", opened(spec, "cuda:0"), 2)
+    run = NppTraining(photos, TINY, tmp_path / "checkpoints", 1, "cuda:0", task=asked, proxy=proxy)
+    found = [event for event in run.run() if isinstance(event, Validation)]
+    assert [event.step for event in found] == [8, 16]
+    assert all(math.isfinite(event.loss) for event in found)

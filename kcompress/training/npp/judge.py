@@ -94,11 +94,12 @@ class Judge:
         scores: list[float] = []
         for first in range(0, len(pictures), _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
+            place = self._task.model.device
             if self._classes is None:
-                truth = self._task.answers(tensor(self._pictures[part]))
+                truth = self._task.answers(tensor(self._pictures[part]).to(place))
             else:
-                truth = self._task.labelled(self._classes[part])
-            decoded = tensor(shown[part])
+                truth = self._task.labelled(self._classes[part]).to(place)
+            decoded = tensor(shown[part]).to(place)
             losses += self._task.loss(decoded, truth).tolist()
             scores += [score for score in self._task.scores(decoded, truth) if score is not None]
         return _Point(

@@ -58,15 +58,17 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         task, proxy = self._frozen
         scale = CODECS[self._recipe.codec].quality
-        coarseness = torch.tensor([scale.coarseness(quality) for quality in batch.qualities])
-        filtered = self.network(batch.pictures, coarseness[:, None] if batch.adaptive else None).float()
-        with torch.autocast("cpu", enabled=False):
+        place = next(self.network.parameters()).device
+        pictures = batch.pictures.to(place)
+        coarseness = torch.tensor([scale.coarseness(quality) for quality in batch.qualities], device=place)
+        filtered = self.network(pictures, coarseness[:, None] if batch.adaptive else None).float()
+        with torch.autocast(place.type, enabled=False):
             if self._recipe.values == "proxy":
                 decoded, rate = proxy(filtered, coarseness)
             else:
                 decoded, rate = self._codec(filtered, batch.qualities, coarseness)
-            truth = task.answers(batch.pictures) if batch.classes is None else task.labelled(batch.classes)
-            trade = torch.tensor([self._recipe.trade(quality) for quality in batch.qualities])
-            changed = (filtered - batch.pictures).square().flatten(1).mean(1)
+            truth = task.answers(pictures) if batch.classes is None else task.labelled(batch.classes).to(place)
+            trade = torch.tensor([self._recipe.trade(quality) for quality in batch.qualities], device=place)
+            changed = (filtered - pictures).square().flatten(1).mean(1)
             cost: Tensor = rate + trade * task.loss(decoded, truth) + self._recipe.closeness * changed
         return cost

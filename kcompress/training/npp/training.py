@@ -86,7 +86,7 @@ class NppTraining(PhotoTraining):
         told = None if classes is None else [classes[name] for name in kept]
         return Lessons(
             lambda first: batches([pictures[name] for name in kept], told, self.recipe, first),
-            lambda network: judge(filtering(network, self.recipe)), NAMES,
+            lambda network: judge(filtering(network, self.recipe, self.device)), NAMES,
             f"{self.task.name} by {self.task.model.name}, {self.recipe.codec}",
             ["bd_rate_loss_percent", "size_change_percent"],
         )  # fmt: skip
@@ -142,12 +142,12 @@ def trained(recipe: NppRecipe) -> Trained:
     return Trained(NETWORK, recipe.codec, (qualities[0], qualities[1]), (finest, coarsest))
 
 
-def filtering(network: Npp, recipe: NppRecipe) -> Filter:
+def filtering(network: Npp, recipe: NppRecipe, device: str = "cpu") -> Filter:
     """A network under training as what encodes take."""
     known = trained(recipe)
     kind = NETWORKS[NETWORK]
     preprocessor = NetworkPreprocessor(
-        NETWORK, TorchEngine(network, "cpu"), strength=1, halo=kind.halo, multiple=kind.multiple,
+        NETWORK, TorchEngine(network, device), strength=1, halo=kind.halo, multiple=kind.multiple,
         condition=lambda setting: coarseness(setting, known),
     )  # fmt: skip
 

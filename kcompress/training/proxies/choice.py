@@ -36,12 +36,13 @@ class ChosenProxy:
         return decoded, bpp
 
 
-def chosen_proxy(text: str, codec: str) -> ChosenProxy:
+def chosen_proxy(text: str, codec: str, device: str = "cpu") -> ChosenProxy:
     """The proxy of a codec.
 
     Args:
         text: ``minnen`` or ``simulator``, for weights that came along, or the path of weights of either.
         codec: name.
+        device: ``cpu`` or ``cuda:N``.
 
     Raises:
         UsageError: no such kind, or none came along for this codec, or the weights are for another.
@@ -58,7 +59,7 @@ def chosen_proxy(text: str, codec: str) -> ChosenProxy:
         raise UsageError(f"--proxy {text} are {kind} weights. Give those of {' or '.join(KINDS)}.")
     if learned not in _serving(codec):
         raise UsageError(f"--proxy {text} is a proxy of {learned}, not of {codec}. Give another, or --codec {learned}.")
-    module = torch_module(weights, KINDS[kind]).eval().requires_grad_(False)
+    module = torch_module(weights, KINDS[kind]).eval().requires_grad_(False).to(device)
     shift = _BPG_IS_FINER if codec != learned else 0.0
     return ChosenProxy(module, f"{weights.name} {weights.digest()}", shift if codec == "bpg" else -shift)
 
