@@ -64,9 +64,11 @@ class Machine:
         """By column; empty where it cannot say anything of this picture."""
         import torch
 
+        from kcompress.inference.tiling import batch
+
         asked = self.ready()
         with torch.no_grad():
-            shown = _tensor(decoded)
+            shown = torch.from_numpy(batch(decoded))
             if self.classes:
                 truth = asked.labelled([self.classes[picture]])
             else:
@@ -85,14 +87,11 @@ def _ready(name: str, spec: str, classes: int | None) -> Task:
 @lru_cache(maxsize=8)
 def _answers(name: str, spec: str, pixels: bytes, shape: tuple[int, ...]) -> "Tensor":
     """Kept for all points of a picture."""
-    return _ready(name, spec, None).answers(_tensor(np.frombuffer(pixels, np.uint8).reshape(shape)))
-
-
-def _tensor(pixels: Pixels) -> "Tensor":
-    """(1, 3, H, W) 0..1."""
     import torch
 
-    return torch.from_numpy(pixels.astype(np.float32).transpose(2, 0, 1)[None] / 255)
+    from kcompress.inference.tiling import batch
+
+    return _ready(name, spec, None).answers(torch.from_numpy(batch(np.frombuffer(pixels, np.uint8).reshape(shape))))
 
 
 def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict[str, Any]]:

@@ -1,9 +1,8 @@
 """From labelled pictures to a small classifier: something to compress for, where nobody brings a model."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +13,9 @@ from kcompress.images import Pixels, comparable
 from kcompress.machine.classifiers import Classifier
 from kcompress.machine.folders import class_folders
 from kcompress.training.data import prefetched, tensor
-from kcompress.training.log import load_best
 from kcompress.training.loop import Prepared
-from kcompress.training.photographs import Lessons, PhotoTraining
-from kcompress.training.publishing import described, publish
+from kcompress.training.photographs import Lessons, PhotoTraining, Shipping
 from kcompress.training.squares import shrunk, square
-from kcompress.training.state import seconds_spent
 
 NETWORK = "classifier"
 """What its weights are called."""
@@ -137,33 +133,21 @@ class ClassifierTraining(PhotoTraining):
     def worth(self, figures: Mapping[str, float]) -> float:
         return figures["cross_entropy"]
 
-    def export(self, output: Path, about: str) -> dict[str, Any]:
-        """Write weights and card of the best checkpoint; returns the card.
-
-        Args:
-            output: stem of the files.
-            about: what the pictures are, for the card.
-
-        Raises:
-            InputError: there is no checkpoint.
-        """
+    def shipping(self, figures: Mapping[str, float]) -> Shipping:
         recipe = self.recipe
-        module = self._classifier()
-        load_best(module, self.folder, self.entries)
-        best = min(self.entries, key=lambda entry: self.worth(entry.scores))
-        card = {
-            "summary": f"tells {len(self.classes)} classes apart: something to compress pictures for",
-            "network": NETWORK,
-            "recipe": {**asdict(recipe), "loss": "cross entropy", "optimiser": "AdamW"},
-            "data": described(f"{self.trained_on} labelled pictures", about),
-            "classes": self.classes,
-            "training_minutes": round(seconds_spent(self.folder) / 60),
-            "held_out_pictures": self.held_out,
-            "best_step": best.step,
-            "on_held_out_pictures": {name: round(value, 3) for name, value in best.scores.items()},
-        }
-        arguments = {"architecture": recipe.architecture, "width": recipe.width, "classes": len(self.classes)}
-        return publish(output, module, arguments, card, graph=False)
+        return Shipping(
+            self._classifier(),
+            {"architecture": recipe.architecture, "width": recipe.width, "classes": len(self.classes)},
+            {
+                "summary": f"tells {len(self.classes)} classes apart: something to compress pictures for",
+                "network": NETWORK,
+                "classes": self.classes,
+            },
+            {"loss": "cross entropy"},
+            {"on_held_out_pictures": {name: round(value, 3) for name, value in figures.items()}},
+            pictures="labelled pictures",
+            graph=False,
+        )
 
     def _classifier(self) -> Classifier:
         return Classifier(self.recipe.architecture, self.recipe.width, len(self.classes))

@@ -86,14 +86,23 @@ class Log:
         self._journal.close()
 
 
+def require(entries: Sequence[Entry], folder: Path) -> None:
+    """Nothing, if the folder of this log holds a checkpoint.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not entries:
+        raise InputError(f"{folder} holds no checkpoint yet. Train at least up to the first validation.")
+
+
 def load_best(module: nn.Module, folder: Path, entries: Sequence[Entry]) -> None:
     """Give a module the weights of the best checkpoint.
 
     Raises:
         InputError: there is no checkpoint.
     """
-    if not entries:
-        raise InputError(f"{folder} holds no checkpoint yet. Train at least up to the first validation.")
+    require(entries, folder)
     module.load_state_dict(load_file(folder / BEST))
 
 

@@ -4,21 +4,21 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kcompress.dataset import DataSet, digest, is_held_out
 from kcompress.errors import InputError
-from kcompress.training.log import Entry, Log
+from kcompress.training.log import Entry, Log, load_best, require
 from kcompress.training.loop import Prepared, Step, Validation
-from kcompress.training.schedule import cosine
-from kcompress.training.state import STATE, begin, keep, opened
-from kcompress.training.steps import averaged, save, steps
+from kcompress.training.publishing import described, publish
+from kcompress.training.state import STATE, begin, keep, opened, seconds_spent
+from kcompress.training.steps import averaged, falling, save, steps
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,33 @@ class Lessons:
     heading: str
     shown: Sequence[str] = ()
     about: str = "against the plain codec"
+
+
+@dataclass(frozen=True)
+class Shipping:
+    """What a training has made, for `training.publishing.publish`.
+
+    Attributes:
+        module: as it is built, to be given the best weights.
+        arguments: that it was built with.
+        card: what it is.
+        recipe: what the card says beside the training's recipe.
+        figures: what the card says that it does.
+        pictures: it was trained on, in a word.
+        multiple: the network's input sizes are multiples of it.
+        more: examples of what it takes beside the picture.
+        graph: whether an ONNX graph is written too; what serves in trainings alone needs none.
+    """
+
+    module: nn.Module
+    arguments: Mapping[str, Any]
+    card: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    figures: Mapping[str, Any]
+    pictures: str = "photographs"
+    multiple: int = 8
+    more: Sequence[Tensor] = ()
+    graph: bool = True
 
 
 @dataclass
@@ -81,16 +108,8 @@ class PhotoTraining(ABC):
         """Prepare these pictures to learn from, and those to validate with; yields progress."""
 
     @abstractmethod
-    def export(self, output: Path, about: str) -> dict[str, Any]:
-        """Write what ships of the best checkpoint; returns the card.
-
-        Args:
-            output: stem of the files.
-            about: what the pictures are, for the card.
-
-        Raises:
-            InputError: there is no checkpoint.
-        """
+    def shipping(self, figures: Mapping[str, float]) -> Shipping:
+        """What ships, and what only this kind of training says of it, given the figures of the best checkpoint."""
 
     @abstractmethod
     def worth(self, figures: Mapping[str, Any]) -> float:
@@ -98,8 +117,7 @@ class PhotoTraining(ABC):
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, from 0."""
-        recipe = self.recipe
-        return cosine(step, steps=recipe.steps, highest=recipe.learning_rate, warmup=recipe.warmup)
+        return falling(self.recipe, step)
 
     def run(self, *, resume: bool = False) -> Iterator[Prepared | Step | Validation]:
         """Train; what is yielded is for people to see.
@@ -154,6 +172,31 @@ class PhotoTraining(ABC):
         finally:
             self.entries = log.entries
             log.close()
+
+    def export(self, output: Path, about: str) -> dict[str, Any]:
+        """Write what ships of the best checkpoint, and its card; returns the card.
+
+        Args:
+            output: stem of the files.
+            about: what the pictures are, for the card.
+
+        Raises:
+            InputError: there is no checkpoint.
+        """
+        require(self.entries, self.folder)
+        best = min(self.entries, key=lambda entry: self.worth(entry.scores))
+        ships = self.shipping(best.scores)
+        load_best(ships.module, self.folder, self.entries)
+        card = {
+            **ships.card,
+            "recipe": {**asdict(self.recipe), **ships.recipe, "optimiser": "AdamW"},
+            "data": described(f"{self.trained_on} {ships.pictures}", about),
+            "training_minutes": round(seconds_spent(self.folder) / 60),
+            "held_out_pictures": self.held_out,
+            "best_step": best.step,
+            **ships.figures,
+        }
+        return publish(output, ships.module, ships.arguments, card, ships.multiple, ships.more, graph=ships.graph)
 
     def _split(self) -> tuple[list[str], list[str]]:
         """Names of the pictures to train on, and of some that are held out.

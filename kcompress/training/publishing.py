@@ -7,12 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kcompress.codecs import CODECS
 from kcompress.inference import weights as weight_files
 
 
 def described(what: str, data: str) -> str:
     """What was trained or measured on, for the card: ``what`` with its number, and what the user says of it."""
     return f"{what}{', ' * bool(data)}{data}"
+
+
+def encoder(codec: str) -> str:
+    """Which encoder a codec takes here, with its version, for the card."""
+    backend = CODECS[codec].backend("auto")
+    return f"{backend.name} {backend.version()}"
 
 
 def publish(

@@ -83,7 +83,7 @@ def steps(
     for step in range(first, pace.steps):
         batch = next(batches)
         for group in optimiser.param_groups:
-            group["lr"] = rate(step) if rate else _falling(pace, step)
+            group["lr"] = rate(step) if rate else falling(pace, step)
         with torch.autocast(kind, torch.bfloat16, enabled=step < pace.exact_from * pace.steps):
             result = forward(inputs(batch))
         loss = objective(result.float(), batch)
@@ -98,7 +98,8 @@ def steps(
         yield Step(number, loss.item(), batch, number % pace.validate_every == 0 or number == pace.steps)
 
 
-def _falling(pace: Pace, step: int) -> float:
+def falling(pace: Pace, step: int) -> float:
+    """Learning rate of a step, from 0: a warm-up, then half a cosine down to nothing."""
     return cosine(step, steps=pace.steps, highest=pace.learning_rate, warmup=pace.warmup)
 
 

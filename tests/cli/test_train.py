@@ -14,8 +14,7 @@ from pictures import load
 from safetensors.torch import load_file
 from tiny_weights import write_kuchen
 
-from kcompress.training import kuchen, loop
-from kcompress.training.rdo import training as rdo_training
+from kcompress.training import kuchen, loop, photographs
 from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.training.simulator.recipe import SimulatorRecipe
 
@@ -202,7 +201,7 @@ def test_what_is_refused(train, folder, options, code, message):
 @pytest.fixture
 def rdo(run, folder, lake, monkeypatch):
     """``rdo("--seed", "1")``: tiny, from photos/, and without the export."""
-    monkeypatch.setattr(rdo_training, "publish", lambda stem, module, arguments, card, multiple, more: dict(card))
+    monkeypatch.setattr(photographs, "publish", lambda stem, module, arguments, card, *more, **options: dict(card))
     for number in range(6):
         save(
             lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],

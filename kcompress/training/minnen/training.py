@@ -1,23 +1,15 @@
 """From a folder of photographs to the weights of a proxy codec."""
 
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from kcompress.codecs import CODECS
-from kcompress.training.log import load_best
-from kcompress.training.loop import Prepared
 from kcompress.training.minnen.recipe import MinnenRecipe
-from kcompress.training.photographs import Lessons, PhotoTraining
 from kcompress.training.proxies.minnen import NETWORK, Minnen, quantiser_step
-from kcompress.training.publishing import described, publish
-from kcompress.training.simulator.accuracy import FIGURES, accuracy, logarithm
-from kcompress.training.simulator.pairs import PLACE, Batch, Pairs, batches, encoded
-from kcompress.training.simulator.training import OF_A_JUDGED_PICTURE
-from kcompress.training.state import seconds_spent
+from kcompress.training.simulator.accuracy import logarithm
+from kcompress.training.simulator.mimicry import ProxyTraining
+from kcompress.training.simulator.pairs import Batch, Pairs, batches
 
 
 @dataclass(frozen=True)
@@ -77,68 +69,35 @@ def _squared_error(one: Tensor, other: Tensor) -> Tensor:
 
 
 @dataclass
-class MinnenTraining(PhotoTraining):
-    """Patches that are encoded once are kept beside the checkpoints."""
+class MinnenTraining(ProxyTraining):
+    """One training of a learned codec."""
 
     recipe: MinnenRecipe
 
     def fresh(self) -> Costs:
-        proxy = Minnen(self.recipe.width, self.recipe.latent)
-        return Costs(proxy, self.recipe.slope, self.recipe.rate_match)
+        return Costs(self.built(), self.recipe.slope, self.recipe.rate_match)
 
     def network(self, model: Costs) -> Minnen:
         return model.proxy
 
-    def lessons(self, kept: list[str], judged: list[str]) -> Generator[Prepared, None, Lessons]:
-        pairs = yield from self._pairs(kept, -(-self.recipe.patches // len(kept)))
-        unseen = yield from self._pairs(judged, OF_A_JUDGED_PICTURE)
-        return Lessons(
-            lambda first: self._tasks(pairs, first),
-            lambda proxy: accuracy(proxy, unseen, self.recipe.codec),
-            list(FIGURES), f"proxy of {self.recipe.codec}", ("psnr_gain_db", "bpp_error_percent"),
-            "of what the proxy shows and counts",
-        )  # fmt: skip
+    def heading(self) -> str:
+        return f"proxy of {self.recipe.codec}"
 
-    def worth(self, figures: Mapping[str, float]) -> float:
-        """In nepers, as that of a simulator."""
-        pixels = -figures["psnr_to_the_decoder_db"] / 10
-        return pixels + figures["bpp_error_percent"] / 100 + 2 * figures["ln_bpp_difference_error"]
+    def built(self) -> Minnen:
+        return Minnen(self.recipe.width, self.recipe.latent)
 
-    def export(self, output: Path, about: str) -> dict[str, Any]:
-        """Write weights and card of the best checkpoint; returns the card.
+    def arguments(self) -> dict[str, int]:
+        return {"width": self.recipe.width, "latent": self.recipe.latent}
 
-        Args:
-            output: stem of the files.
-            about: what the pictures are, for the card.
-
-        Raises:
-            InputError: there is no checkpoint.
-        """
-        recipe = self.recipe
-        module = Minnen(recipe.width, recipe.latent)
-        load_best(module, self.folder, self.entries)
-        best = min(self.entries, key=lambda entry: self.worth(entry.scores))
-        backend = CODECS[recipe.codec].backend("auto")
-        loss = "ln(bpp + lambda_p MSE), and |ln bpp - ln bpp of the codec|"
-        card = {
-            "summary": f"a learned codec that mimics {recipe.codec} for training: decoded pictures, and bits per pixel",
+    def described(self) -> dict[str, str]:
+        codec = self.recipe.codec
+        return {
+            "summary": f"a learned codec that mimics {codec} for training: decoded pictures, and bits per pixel",
             "network": NETWORK,
-            "codec": recipe.codec,
-            "encoder": f"{backend.name} {backend.version()}",
-            "recipe": {**asdict(recipe), "loss": loss, "optimiser": "AdamW"},
-            "data": described(f"{self.trained_on} photographs", about),
-            "training_minutes": round(seconds_spent(self.folder) / 60),
-            "held_out_pictures": self.held_out,
-            "best_step": best.step,
-            "on_held_out_patches": {name: round(value, 4) for name, value in best.scores.items()},
+            "loss": "ln(bpp + lambda_p MSE), and |ln bpp - ln bpp of the codec|",
         }
-        return publish(output, module, {"width": recipe.width, "latent": recipe.latent}, card, graph=False)
 
-    def _tasks(self, pairs: Pairs, first: int) -> Iterator[Task]:
-        """Endless, from number ``first`` on."""
+    def tasks(self, pairs: Pairs, first: int) -> Iterator[Task]:
         mimics_from = self.recipe.mimic_from * self.recipe.steps
         for number, batch in enumerate(batches(pairs, self.recipe, first), first):
             yield Task(batch, number >= mimics_from)
-
-    def _pairs(self, names: list[str], each: int) -> Generator[Prepared, None, Pairs]:
-        return encoded(self.photos, names, each, self.recipe, self.folder / PLACE, self.jobs)

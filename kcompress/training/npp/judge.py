@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from kcompress.codecs import CODECS
 from kcompress.evaluation.bd import NoBdRate, bd_rate
@@ -56,7 +57,9 @@ class Judge:
         classes: Sequence[int] | None, jobs: int,
     ) -> None:  # fmt: skip
         self._settings = [CODECS[codec].setting(quality) for quality in qualities]
-        self._task, self._pictures, self._classes, self._jobs = task, pictures, classes, jobs
+        self._task, self._pictures, self._jobs = task, pictures, jobs
+        parts = [slice(first, first + _AT_ONCE) for first in range(0, len(pictures), _AT_ONCE)]
+        self._truth = [(part, self._of(part, classes)) for part in parts]
         self._plain = [self._point(pictures, setting) for setting in self._settings]
 
     def __call__(self, network: Filter) -> Mapping[str, float | None]:
@@ -92,14 +95,8 @@ class Judge:
             shown, bits = zip(*pool.map(lambda pixels: coded(pixels, setting), pictures), strict=True)
         losses: list[float] = []
         scores: list[float] = []
-        for first in range(0, len(pictures), _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            place = self._task.model.device
-            if self._classes is None:
-                truth = self._task.answers(tensor(self._pictures[part]).to(place))
-            else:
-                truth = self._task.labelled(self._classes[part]).to(place)
-            decoded = tensor(shown[part]).to(place)
+        for part, truth in self._truth:
+            decoded = tensor(shown[part]).to(self._task.model.device)
             losses += self._task.loss(decoded, truth).tolist()
             scores += [score for score in self._task.scores(decoded, truth) if score is not None]
         return _Point(
@@ -107,6 +104,14 @@ class Judge:
             float(np.mean(losses)),
             float(np.mean(scores)) if scores else float("nan"),
         )
+
+    @torch.no_grad()
+    def _of(self, part: slice, classes: Sequence[int] | None) -> Tensor:
+        """What is true of some of the pictures."""
+        place = self._task.model.device
+        if classes is None:
+            return self._task.answers(tensor(self._pictures[part]).to(place))
+        return self._task.labelled(classes[part]).to(place)
 
 
 def _bd_rate(pairs: Sequence[tuple[_Point, _Point]], score: Callable[[_Point], float]) -> float | None:

@@ -5,9 +5,7 @@ many tasks.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,15 +22,13 @@ from kcompress.networks.npp import LEVELS, Npp
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.setting import Setting
 from kcompress.training.data import prefetched, tensor
-from kcompress.training.log import load_best
 from kcompress.training.loop import Prepared
 from kcompress.training.npp.judge import NAMES, Filter, Judge
 from kcompress.training.npp.objective import Batch, Objective, Proxy
 from kcompress.training.npp.recipe import NppRecipe
-from kcompress.training.photographs import Lessons, PhotoTraining
-from kcompress.training.publishing import described, publish
+from kcompress.training.photographs import Lessons, PhotoTraining, Shipping
+from kcompress.training.publishing import encoder
 from kcompress.training.squares import random_square, shrunk, square
-from kcompress.training.state import seconds_spent
 
 NETWORK = "npp"
 
@@ -100,39 +96,29 @@ class NppTraining(PhotoTraining):
         assert size is not None and loss is not None  # both are always there
         return _BEHIND + size / 100 + self.recipe.trade(self.recipe.fixed) * loss
 
-    def export(self, output: Path, about: str) -> dict[str, Any]:
-        """Write weights, graph and card of the best checkpoint; returns the card.
-
-        Args:
-            output: stem of the files.
-            about: what the pictures are, for the card.
-
-        Raises:
-            InputError: there is no checkpoint.
-        """
-        recipe = self.recipe
-        module = Npp(recipe.width)
-        load_best(module, self.folder, self.entries)
-        best = min(self.entries, key=lambda entry: self.worth(entry.scores))
-        known = trained(recipe)
-        backend = CODECS[recipe.codec].backend("auto")
-        card = {
-            "summary": f"keeps what {recipe.task} needs",
-            "network": NETWORK,
-            "codec": recipe.codec,
-            "encoder": f"{backend.name} {backend.version()}",
-            "recipe": {
-                **asdict(recipe), "lowest": known.qualities[0], "highest": known.qualities[1],
-                "coarseness": known.coarseness, "loss": "bits + lambda * task + beta * MSE", "optimiser": "AdamW",
+    def shipping(self, figures: Mapping[str, float]) -> Shipping:
+        recipe, known, module = self.recipe, trained(self.recipe), Npp(self.recipe.width)
+        return Shipping(
+            module,
+            {"width": recipe.width},
+            {
+                "summary": f"keeps what {recipe.task} needs",
+                "network": NETWORK,
+                "codec": recipe.codec,
+                "encoder": encoder(recipe.codec),
+                "gflop_at_1920x1080": round(_gflop(module), 1),
             },
-            "data": described(f"{self.trained_on} pictures", about),
-            "gflop_at_1920x1080": round(_gflop(module), 1),
-            "training_minutes": round(seconds_spent(self.folder) / 60),
-            "held_out_pictures": self.held_out,
-            "best_step": best.step,
-            "against_the_plain_codec": best.scores,
-        }  # fmt: skip
-        return publish(output, module, {"width": recipe.width}, card, 2**LEVELS, (torch.zeros(1, 1),))
+            {
+                "lowest": known.qualities[0],
+                "highest": known.qualities[1],
+                "coarseness": known.coarseness,
+                "loss": "bits + lambda * task + beta * MSE",
+            },
+            {"against_the_plain_codec": figures},
+            pictures="pictures",
+            multiple=2**LEVELS,
+            more=(torch.zeros(1, 1),),
+        )
 
 
 def trained(recipe: NppRecipe) -> Trained:

@@ -1,9 +1,7 @@
 """From a folder of photographs to the weights of the RDO network."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -15,14 +13,12 @@ from kcompress.networks.condition import condition
 from kcompress.networks.macroblocks import SIDE
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.rdo import Rdo
-from kcompress.training.log import load_best
 from kcompress.training.loop import Prepared
-from kcompress.training.photographs import Lessons, PhotoTraining
-from kcompress.training.publishing import described, publish
+from kcompress.training.photographs import Lessons, PhotoTraining, Shipping
 from kcompress.training.rdo.bank import Bank, batches, measured
 from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.training.rdo.simulation import Simulation
-from kcompress.training.state import seconds_spent, steps_done
+from kcompress.training.state import steps_done
 from kcompress.training.validation import Judge
 
 QUALITY = 70
@@ -54,35 +50,22 @@ class RdoTraining(PhotoTraining):
         sizes = {name: figures[f"size_at_equal_{name}_percent"] for name in self.recipe.objective}
         return sum(share * (sizes[name] or 0.0) for name, share in self.recipe.objective.items())
 
-    def export(self, output: Path, about: str) -> dict[str, Any]:
-        """Write weights, graph and card of the best checkpoint; returns the card.
-
-        Args:
-            output: stem of the files.
-            about: what the pictures are, for the card.
-
-        Raises:
-            InputError: there is no checkpoint.
-        """
+    def shipping(self, figures: Mapping[str, float]) -> Shipping:
         recipe = self.recipe
-        module = Rdo(recipe.width, recipe.depth)
-        load_best(module, self.folder, self.entries)
-        best = min(self.entries, key=lambda entry: self.worth(entry.scores))
-        card = {
-            "summary": "decides which of JPEG's quantised coefficients are worth their bits",
-            "network": "rdo",
-            "codec": "jpeg",
-            "recipe": {**asdict(recipe), "loss": "ln(rate) - slope * score", "optimiser": "AdamW"},
-            "data": described(f"{self.trained_on} photographs", about),
-            "gflop_at_1920x1080": round(_gflop(recipe), 1),
-            "training_minutes": round(seconds_spent(self.folder) / 60),
-            "held_out_pictures": self.held_out,
-            "best_step": best.step,
-            "against_the_plain_codec": best.scores,
-        }
-        example = torch.from_numpy(condition(CODECS["jpeg"].setting(QUALITY)))
-        arguments = {"width": recipe.width, "depth": recipe.depth}
-        return publish(output, module, arguments, card, SIDE, (example,))
+        return Shipping(
+            Rdo(recipe.width, recipe.depth),
+            {"width": recipe.width, "depth": recipe.depth},
+            {
+                "summary": "decides which of JPEG's quantised coefficients are worth their bits",
+                "network": "rdo",
+                "codec": "jpeg",
+                "gflop_at_1920x1080": round(_gflop(recipe), 1),
+            },
+            {"loss": "ln(rate) - slope * score"},
+            {"against_the_plain_codec": figures},
+            multiple=SIDE,
+            more=(torch.from_numpy(condition(CODECS["jpeg"].setting(QUALITY))),),
+        )
 
     def _bank(self, names: list[str]) -> Generator[Prepared, None, Bank]:
         """Measured patches, kept beside the checkpoints for a training that goes on."""

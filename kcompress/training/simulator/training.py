@@ -1,27 +1,16 @@
 """From a folder of photographs to the weights of a codec simulator."""
 
-from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from kcompress.codecs import CODECS
 from kcompress.errors import UsageError
 from kcompress.inference.weights import Weights
-from kcompress.training.log import load_best
-from kcompress.training.loop import Prepared
-from kcompress.training.photographs import Lessons, PhotoTraining
 from kcompress.training.proxies.learned import NETWORK, Simulator
-from kcompress.training.publishing import described, publish
-from kcompress.training.simulator.accuracy import FIGURES, accuracy, changes, decibels, logarithm
-from kcompress.training.simulator.pairs import PLACE, Batch, Pairs, batches, encoded
+from kcompress.training.simulator.accuracy import changes, decibels, logarithm
+from kcompress.training.simulator.mimicry import ProxyTraining
+from kcompress.training.simulator.pairs import Batch
 from kcompress.training.simulator.recipe import SimulatorRecipe
-from kcompress.training.state import seconds_spent
-
-OF_A_JUDGED_PICTURE = 4
-"""Patches."""
 
 
 class Errors(nn.Module):
@@ -50,8 +39,8 @@ def _charbonnier(error: Tensor) -> Tensor:
 
 
 @dataclass
-class SimulatorTraining(PhotoTraining):
-    """Patches that are encoded once are kept beside the checkpoints.
+class SimulatorTraining(ProxyTraining):
+    """One training of a simulator.
 
     Attributes:
         start: weights to begin with, of this codec or another.
@@ -66,9 +55,9 @@ class SimulatorTraining(PhotoTraining):
         Raises:
             UsageError: the weights to begin with are of other sizes.
         """
-        simulator = Simulator(self.recipe.width, self.recipe.depth)
+        simulator = self.built()
         if self.start is not None:
-            if self.start.arguments != {"width": self.recipe.width, "depth": self.recipe.depth}:
+            if self.start.arguments != self.arguments():
                 raise UsageError(
                     f"--start: {self.start.path} has width {self.start.arguments['width']}, not {self.recipe.width}. "
                     "Give others, or another --width."
@@ -79,49 +68,18 @@ class SimulatorTraining(PhotoTraining):
     def network(self, model: Errors) -> Simulator:
         return model.simulator
 
-    def lessons(self, kept: list[str], judged: list[str]) -> Generator[Prepared, None, Lessons]:
-        pairs = yield from self._pairs(kept, -(-self.recipe.patches // len(kept)))
-        unseen = yield from self._pairs(judged, OF_A_JUDGED_PICTURE)
-        return Lessons(
-            lambda first: batches(pairs, self.recipe, first),
-            lambda simulator: accuracy(simulator, unseen, self.recipe.codec),
-            list(FIGURES), f"simulator of {self.recipe.codec}", ("psnr_gain_db", "bpp_error_percent"),
-            "of the simulation",
-        )  # fmt: skip
+    def heading(self) -> str:
+        return f"simulator of {self.recipe.codec}"
 
-    def worth(self, figures: Mapping[str, float]) -> float:
-        """In nepers, as the loss counts."""
-        pixels = -figures["psnr_to_the_decoder_db"] / 10
-        return pixels + figures["bpp_error_percent"] / 100 + 2 * figures["ln_bpp_difference_error"]
+    def built(self) -> Simulator:
+        return Simulator(self.recipe.width, self.recipe.depth)
 
-    def export(self, output: Path, about: str) -> dict[str, Any]:
-        """Write weights and card of the best checkpoint; returns the card.
+    def arguments(self) -> dict[str, int]:
+        return {"width": self.recipe.width, "depth": self.recipe.depth}
 
-        Args:
-            output: stem of the files.
-            about: what the pictures are, for the card.
-
-        Raises:
-            InputError: there is no checkpoint.
-        """
-        recipe = self.recipe
-        module = Simulator(recipe.width, recipe.depth)
-        load_best(module, self.folder, self.entries)
-        best = min(self.entries, key=lambda entry: self.worth(entry.scores))
-        backend = CODECS[recipe.codec].backend("auto")
-        card = {
-            "summary": f"simulates {recipe.codec} for training: what its decoder shows, and bits per pixel",
+    def described(self) -> dict[str, str]:
+        return {
+            "summary": f"simulates {self.recipe.codec} for training: what its decoder shows, and bits per pixel",
             "network": NETWORK,
-            "codec": recipe.codec,
-            "encoder": f"{backend.name} {backend.version()}",
-            "recipe": {**asdict(recipe), "loss": "ln(MSE) of pixels, Charbonnier of ln(bpp)", "optimiser": "AdamW"},
-            "data": described(f"{self.trained_on} photographs", about),
-            "training_minutes": round(seconds_spent(self.folder) / 60),
-            "held_out_pictures": self.held_out,
-            "best_step": best.step,
-            "on_held_out_patches": {name: round(value, 4) for name, value in best.scores.items()},
+            "loss": "ln(MSE) of pixels, Charbonnier of ln(bpp)",
         }
-        return publish(output, module, {"width": recipe.width, "depth": recipe.depth}, card, graph=False)
-
-    def _pairs(self, names: list[str], each: int) -> Generator[Prepared, None, Pairs]:
-        return encoded(self.photos, names, each, self.recipe, self.folder / PLACE, self.jobs)
