@@ -1,11 +1,12 @@
 """The product: picture -> preprocessor -> codec -> Encoded."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from kcompress.codecs import Backend, Codec
+from kcompress.codecs import Backend, Codec, decode
 from kcompress.errors import ProgramError
-from kcompress.images import Image, bits_per_pixel
+from kcompress.images import Image, Pixels, bits_per_pixel
 from kcompress.networks import DEFAULTS, NONE, Preprocessor
 from kcompress.setting import Setting
 
@@ -68,6 +69,19 @@ def encode(
         data, image.width, image.height, setting, encoder.name, encoder.version() or "",
         NONE if preprocessor is None else preprocessor.name, middle - start, end - middle, (*image.notes, *notes),
     )  # fmt: skip
+
+
+def round_trip(codec: Codec, backend: str = "auto") -> Callable[[Image, Setting], Pixels]:
+    """What the codec shows of a picture, (H, W, 3), at a setting: encoded, decoded, and nothing else.
+
+    It raises what `encode` raises.
+    """
+
+    def shown(image: Image, setting: Setting) -> Pixels:
+        # A file and its bare stream hold the same picture, and the stream's may have a row and a column more.
+        return decode(encode(image, codec, replace(setting, raw=False), None, backend).data).pixels
+
+    return shown
 
 
 def default_network(codec: Codec, backend: Backend) -> str:

@@ -104,8 +104,9 @@ def _default(
     image: Image, codec: Codec, setting: Setting, preprocessors: Sequence[Preprocessor | None], backend: str,
     start: float,
 ) -> Selection:  # fmt: skip
-    names = {(name := default_network(codec, codec.backend(backend, image))), f"{name}-{codec.name}"}
-    preprocessor = next((known for known in preprocessors if known is not None and known.name in names), None)
+    name = default_network(codec, codec.backend(backend, image))
+    # Weights are named after the network and their codec, which for some is another, alike one.
+    preprocessor = next((each for each in preprocessors if each and each.name.partition("-")[0] == name), None)
     encoded = encode(image, codec, setting, preprocessor, backend)
     note = f"too small for SSIMULACRA2, by which --network auto chooses: {encoded.network} was taken"
     return Selection(replace(encoded, notes=(*encoded.notes, note)), preprocessor, (), time.perf_counter() - start)

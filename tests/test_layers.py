@@ -25,7 +25,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg"}
 # Files that are nothing without a heavy library; they are imported inside functions.
 WHOLLY_HEAVY = {
-    "kcompress.networks.kuchen", "kcompress.networks.npp", "kcompress.networks.rdo", "kcompress.networks.macroblocks",
+    "kcompress.networks.feedback", "kcompress.networks.kuchen", "kcompress.networks.npp", "kcompress.networks.rdo",
+    "kcompress.networks.macroblocks",
     "kcompress.pool.artifacts_network",
     "kcompress.pool.nonlocal_means", "kcompress.pool.blur",
     "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",

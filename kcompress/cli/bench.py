@@ -30,7 +30,10 @@ def bench(
     target: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("report"),
     codec: Annotated[str, typer.Option(help="Codecs, with commas between them.")] = "jpeg,webp,hevc,bpg",
     network: Annotated[
-        str, typer.Option(help="Networks, with commas; none is always there, rdo is for jpeg alone, npp for machines.")
+        str,
+        typer.Option(
+            help="Networks, with commas; none is always there, rdo is for jpeg, feedback for others, npp for machines."
+        ),
     ] = "none,shrink",
     filters: Annotated[
         str,

@@ -78,7 +78,7 @@ def encode(
     network = network or default_network(chosen, encoder)
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
-    preprocessors = _preprocessors(network, device, strength, weights, chosen.name)
+    preprocessors = _preprocessors(network, device, strength, weights, chosen, backend)
     if refine:
         _check_refine(refine, network, setting, encoder)
     suffix = chosen.raw_suffixes[0] if raw else chosen.suffixes[0]
@@ -195,9 +195,10 @@ class _Work:
 
 
 def _preprocessors(
-    network: str, device: str, strength: float, weights: Path | None, codec: str
+    network: str, device: str, strength: float, weights: Path | None, codec: "Codec", backend: str
 ) -> "tuple[Preprocessor | None, ...]":
     """Those to try: one, or for ``auto`` all that came along for the codec."""
+    from kcompress.encoding import round_trip
     from kcompress.networks import NETWORKS, load, serving
 
     if network not in (*NETWORKS, _AUTO):
@@ -207,8 +208,11 @@ def _preprocessors(
             f"--weights {output.name(str(weights))}: --network auto tries the weights that came along. "
             "Leave one of the two out."
         )
-    names = serving(codec) if network == _AUTO else (network,)
-    return tuple(load(name, device=device, strength=strength, weights=weights, codec=codec) for name in names)
+    names = serving(codec.name) if network == _AUTO else (network,)
+    shown = round_trip(codec, backend)
+    return tuple(
+        load(name, device=device, strength=strength, weights=weights, codec=codec.name, shown=shown) for name in names
+    )
 
 
 def _for_task(task: str, network: str, weights: Path | None) -> Path:

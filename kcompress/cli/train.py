@@ -28,8 +28,8 @@ def train(
         typer.Option(
             "--network",
             "-n",
-            help="kuchen, from labels; from photos: rdo, for JPEG; npp, for a model. And what npp needs: minnen or "
-            "simulator, proxies of a codec; classifier, a small model.",
+            help="kuchen, from labels; from photos: rdo, for JPEG; feedback, for the others; npp, for a model. And "
+            "what npp needs: minnen or simulator, proxies of a codec; classifier, a small model.",
         ),
     ] = "kuchen",
     target: Annotated[
@@ -38,7 +38,9 @@ def train(
     codec: Annotated[
         options.CodecName | None,
         typer.Option(
-            "--codec", "-c", help="Codec that the labels must be for, that is simulated, or that npp precedes (bpg)."
+            "--codec",
+            "-c",
+            help="Codec that the labels must be for, that is watched or simulated, or that npp precedes (bpg).",
         ),
     ] = None,
     dataset: Annotated[
@@ -48,17 +50,21 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Optimiser steps. [default: 20000; rdo 3000; simulator 1200; minnen, classifier 3000; npp 10000]",
+            help="Optimiser steps. [default: 20000; rdo, minnen, classifier 3000; feedback 160; simulator 1200; "
+            "npp 10000]",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Patches a step, of all processes. [default: 4; npp 8; classifier 32]"),
+        typer.Option(min=1, help="Patches a step, of all processes. [default: 4; npp 8; feedback 16; classifier 32]"),
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option("--lr", help="Learning rate. [default: 1e-4; rdo 7e-4; simulator, minnen 2e-3; classifier 3e-3]"),
+        typer.Option(
+            "--lr",
+            help="Learning rate. [default: 1e-4; rdo 7e-4; feedback 0.05; simulator, minnen 2e-3; classifier 3e-3]",
+        ),
     ] = None,
     schedule: Annotated[
         str | None,
@@ -74,8 +80,8 @@ def train(
         str | None,
         typer.Option(
             metavar="WxH",
-            help="Size of the patches. [default: 320x180; rdo 256x256; simulator, minnen 192x192; classifier 160x160; "
-            "npp the model's]",
+            help="Size of the patches. [default: 320x180; rdo 256x256; feedback 320x320; simulator, minnen 192x192; "
+            "classifier 160x160; npp the model's]",
         ),
     ] = None,
     stride: Annotated[
@@ -95,18 +101,23 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME[:WEIGHT],...",
-            help="What rdo holds up: ssimulacra2, psnr-hvs-m, psnr, vif. [default: ssimulacra2:3,vif]",
+            help="What is held up. rdo: ssimulacra2, psnr-hvs-m, psnr, vif (ssimulacra2:3,vif); feedback: any metric "
+            "with a reference (ssimulacra2:2,vif,psnr).",
         ),
     ] = None,
     validate: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Steps from validation to validation. [default: 1000; rdo, npp, classifier 500; others 250]"
+            min=1,
+            help="Steps from validation to validation. [default: 1000; rdo, npp, classifier 500; feedback 40; others "
+            "250]",
         ),
     ] = None,
     pictures: Annotated[
         int | None,
-        typer.Option(min=1, help="Held-out pictures to validate with, at most. [default: 12; npp 64; classifier 400]"),
+        typer.Option(
+            min=1, help="Held-out pictures to validate with, at most. [default: 12; feedback 6; npp 64; classifier 400]"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of the patches.")] = 0,
     task: Annotated[
@@ -178,7 +189,8 @@ def train(
     squared error, Adam, 1e-4, batches of 4 patches of 320x180, split 0.6 : 0.4 by picture. Several GPUs or machines:
     accelerate launch -m kcompress train labels.csv ... rdo learns from photographs which of JPEG's coefficients are
     worth their bits. Every --validate steps held-out pictures are encoded by the real encoder; the checkpoint that is
-    smallest at equal quality is kept.
+    smallest at equal quality is kept. feedback learns what to make of a codec's losses, through the encoder of --codec
+    itself: no simulation, but trials.
 
     npp learns what a model (--model, frozen) needs of pictures, by equation 1 of the NPP paper: bits + lambda * the
     task's loss on the decoded picture + beta * MSE, first at one quality, then at random ones. Pictures and bits are

@@ -162,6 +162,24 @@ def _rdo(asked: Asked) -> Ready:
     return RdoTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), "rdo-jpeg", True
 
 
+def _feedback(asked: Asked) -> Ready:
+    from kcompress.dataset import DataSet
+    from kcompress.metrics import METRICS
+    from kcompress.training.feedback.recipe import RANGES, FeedbackRecipe
+    from kcompress.training.feedback.training import FeedbackTraining
+
+    codec = _codec(asked, "feedback", RANGES)
+    given = asked.fields() | asked.square("feedback", 64)
+    if asked["--width"] is not None:
+        raise UsageError("--width has no meaning for --network feedback. Leave it out.")
+    if asked["--quality-metric"] is not None:
+        known = [name for name, metric in METRICS.items() if metric.reference]
+        given["objective"] = _objective(asked["--quality-metric"], known)
+    recipe = FeedbackRecipe(codec, *RANGES[codec], **given)
+    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    return FeedbackTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), f"feedback-{codec}", True
+
+
 def _simulator(asked: Asked) -> Ready:
     from kcompress.dataset import DataSet
     from kcompress.training.simulator.recipe import RANGES, SimulatorRecipe
@@ -260,6 +278,7 @@ _PHOTOS = {"--codec", "--patch", "--jobs"}
 TRAININGS = {
     "kuchen": Prepare(_kuchen, {"--codec", "--dataset", "--epochs", "--schedule", "--start", "--patch", "--stride"}),
     "rdo": Prepare(_rdo, _PHOTOS | {"--quality-metric"}),
+    "feedback": Prepare(_feedback, _PHOTOS | {"--quality-metric"}),
     "simulator": Prepare(_simulator, _PHOTOS | {"--start"}),
     "minnen": Prepare(_minnen, _PHOTOS),
     "classifier": Prepare(_classifier, {"--patch", "--jobs", "--architecture"}),

@@ -9,7 +9,7 @@ from pathlib import Path
 from kcompress import networks
 from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet, digest
-from kcompress.encoding import encode
+from kcompress.encoding import encode, round_trip
 from kcompress.errors import KcompressError, MissingProgramError
 from kcompress.evaluation.machines import Machine
 from kcompress.evaluation.points import Key, Point
@@ -156,7 +156,7 @@ def preprocessor_named(
     """
     if name in networks.NETWORKS:
         weights = task_weights if networks.NETWORKS[name].task else None
-        return networks.load(name, device=device, codec=codec, weights=weights)
+        return networks.load(name, device=device, codec=codec, weights=weights, shown=round_trip(CODECS[codec]))
     found = filter_named(name, Means(resolve_device(device), Limits(cache=cache)))
     if not found.kind.available():
         raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")

@@ -70,19 +70,20 @@ def _spans(length: int, side: int, multiple: int) -> Iterator[tuple[int, int]]:
 
 
 def tiled(
-    engine: Run, pixels: Pixels, *, halo: int, multiple: int,
+    engine: Run, *pictures: Pixels, halo: int, multiple: int,
     whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:  # fmt: skip
-    """Run a network, RGB 0..1 in and out, over a picture (H, W, 3) uint8.
+    """Run a network, RGB 0..1 in and out, over a picture (H, W, 3) uint8, or over several at once, (H, W, 3) each.
 
     Yields:
         Each tile and what the network makes of its inner part, (h, w, 3), 0..255, not rounded, not clamped.
     """
-    height, width = pixels.shape[:2]
+    height, width = pictures[0].shape[:2]
     whole = width * height <= whole_pixels
     side = -(-max(width, height) // multiple) * multiple if whole else tile_side
     for tile in tiles(height, width, side=side, halo=halo, multiple=multiple):
-        yield tile, _run(engine, pixels[tile.outer], multiple)[tile.within]
+        seen = np.concatenate([picture[tile.outer] for picture in pictures], axis=2)
+        yield tile, _run(engine, seen, multiple)[tile.within]
 
 
 def _run(engine: Run, pixels: Pixels, multiple: int) -> NDArray[np.float32]:

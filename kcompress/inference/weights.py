@@ -137,11 +137,12 @@ def write_tensors(stem: Path, module: "nn.Module", metadata: Mapping[str, str], 
 
 def write(
     stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any], multiple: int = 8,
-    more: "Sequence[Tensor]" = (),
+    more: "Sequence[Tensor]" = (), channels: int = 3,
 ) -> Weights:  # fmt: skip
     """Write the three files of a trained network, ``stem`` without suffix; needs ``kcompress[train]``.
 
-    The ONNX graph takes (1, 3, H, W) float32 with H and W multiples of ``multiple``, and what ``more`` has examples of.
+    The ONNX graph takes (1, channels, H, W) float32 with H and W multiples of ``multiple``, and what ``more`` has
+    examples of.
     """
     import onnx
     import torch
@@ -151,7 +152,7 @@ def write(
         axis: multiple * torch.export.Dim(name, min=1, max=65536 // multiple)
         for axis, name in ((2, "rows"), (3, "columns"))
     }
-    example = torch.rand(1, 3, 8 * multiple, 9 * multiple)
+    example = torch.rand(1, channels, 8 * multiple, 9 * multiple)
     shapes = (sizes, *(None for _ in more))
     with _quiet("torch.onnx"):  # of torchvision, which nothing here needs
         program = torch.onnx.export(

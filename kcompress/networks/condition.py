@@ -32,12 +32,14 @@ class Trained:
         codec: name.
         qualities: the lowest and the highest, on the codec's scale.
         coarseness: the finest and the coarsest of them.
+        passes: of a closed loop.
     """
 
     name: str
     codec: str
     qualities: tuple[int, int]
     coarseness: tuple[float, float] = (0.0, 1.0)
+    passes: int = 1
 
     def beyond(self, setting: Setting) -> str | None:
         """For a network that serves one codec: what to say of a quality that it does not know."""

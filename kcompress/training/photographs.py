@@ -55,6 +55,7 @@ class Shipping:
         pictures: it was trained on, in a word.
         multiple: the network's input sizes are multiples of it.
         more: examples of what it takes beside the picture.
+        channels: of the picture, or of all pictures that it takes at once.
         graph: whether an ONNX graph is written too; what serves in trainings alone needs none.
     """
 
@@ -66,6 +67,7 @@ class Shipping:
     pictures: str = "photographs"
     multiple: int = 8
     more: Sequence[Tensor] = ()
+    channels: int = 3
     graph: bool = True
 
 
@@ -196,7 +198,10 @@ class PhotoTraining(ABC):
             "best_step": best.step,
             **ships.figures,
         }
-        return publish(output, ships.module, ships.arguments, card, ships.multiple, ships.more, graph=ships.graph)
+        return publish(
+            output, ships.module, ships.arguments, card, ships.multiple, ships.more, graph=ships.graph,
+            channels=ships.channels,
+        )  # fmt: skip
 
     def _split(self) -> tuple[list[str], list[str]]:
         """Names of the pictures to train on, and of some that are held out.

@@ -24,7 +24,7 @@ def encoder(codec: str) -> str:
 
 def publish(
     output: Path, module: nn.Module, arguments: Mapping[str, Any], card: Mapping[str, Any], multiple: int = 8,
-    more: Sequence[Tensor] = (), *, graph: bool = True,
+    more: Sequence[Tensor] = (), *, graph: bool = True, channels: int = 3,
 ) -> dict[str, Any]:  # fmt: skip
     """Write weights, graph and card; returns the whole card.
 
@@ -35,6 +35,7 @@ def publish(
         card: with at least ``network``, ``recipe`` and ``data``; licence and parameters are added.
         multiple: the network's input sizes are multiples of it.
         more: examples of what it takes beside the picture.
+        channels: of what the network takes.
         graph: whether an ONNX graph is written too; what serves in trainings alone needs none.
     """
     complete = {**card, "licence": "MIT", "parameters": sum(parameter.numel() for parameter in module.parameters())}
@@ -47,7 +48,7 @@ def publish(
         "licence": "MIT",
     }
     if graph:
-        weight_files.write(output, module, metadata, complete, multiple, more)
+        weight_files.write(output, module, metadata, complete, multiple, more, channels)
     else:
         weight_files.write_tensors(output, module, metadata, complete)
     return complete

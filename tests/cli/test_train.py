@@ -14,7 +14,8 @@ from pictures import load
 from safetensors.torch import load_file
 from tiny_weights import write_kuchen
 
-from kcompress.training import kuchen, loop, photographs
+from kcompress.training import kuchen, loop, photographs, validation
+from kcompress.training.feedback.recipe import FeedbackRecipe
 from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.training.simulator.recipe import SimulatorRecipe
 
@@ -233,6 +234,58 @@ def test_each_option_changes_the_weights_of_rdo(rdo, folder, options):
     rdo("--checkpoints", "usual")
     rdo("--checkpoints", "other", *options)
     assert not alike(weights(folder, place="usual"), weights(folder, place="other"))
+
+
+@pytest.fixture
+def feedback(run, folder, lake, monkeypatch):
+    """``feedback("--seed", "1")``: tiny, from photos/, and without the export."""
+    monkeypatch.setattr(photographs, "publish", lambda stem, module, arguments, card, *more, **options: dict(card))
+    monkeypatch.setattr(validation, "SIDE", 96)
+    for number in range(6):
+        save(lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
+             folder / f"photos/{number}.bmp")  # fmt: skip
+    fixed = ["--network", "feedback", "--patch", "96x96", "--steps", "4", "--validate", "4", "--batch", "2", "--split",
+             "0.5", "--pictures", "1", "--jobs", "1", "-o", "out/small"]  # fmt: skip
+    few = tuple(3 if value == FeedbackRecipe.patches else value for value in FeedbackRecipe.__init__.__defaults__)
+    monkeypatch.setattr(FeedbackRecipe.__init__, "__defaults__", few)
+    return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
+
+
+def test_feedback_learns_from_photographs(feedback, folder):
+    (line,) = feedback("--codec", "webp", "--json", "--about", "a lake, CC0").lines
+    card = line["card"]
+    assert card["network"] == "feedback" and card["codec"] == "webp"
+    assert card["data"].endswith("photographs, a lake, CC0")
+    assert card["recipe"]["objective"] == {"ssimulacra2": 0.5, "vif": 0.25, "psnr": 0.25}
+    assert [row["step"] for row in log(folder)] == ["4"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--seed", "1"), ("--lr", "0.01"), ("--batch", "3"), ("--patch", "80x80"), ("--split", "0.7"),
+     ("--codec", "hevc"), ("--quality-metric", "psnr-hvs-m,psnr:2")],
+    ids=" ".join,
+)  # fmt: skip
+def test_each_option_changes_the_weights_of_feedback(feedback, folder, options):
+    feedback("--codec", "webp", "--checkpoints", "usual")
+    feedback("--codec", "webp", "--checkpoints", "other", *options)
+    assert not alike(weights(folder, place="usual"), weights(folder, place="other"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ([], 2, "--network feedback needs --codec"),
+        (["--codec", "webp", "--patch", "96x80"], 2, "feedback takes squares of at least 64 pixels"),
+        (["--codec", "webp", "--width", "8"], 2, "--width has no meaning for --network feedback"),
+        (["--codec", "webp", "--start", "w.safetensors"], 2, "--start has no meaning for --network feedback"),
+        (["--codec", "webp", "--quality-metric", "vqscore"], 2, "Allowed: ssimulacra2, psnr, psnr-hvs-m"),
+        (["--codec", "webp", "--patch", "160x160"], 3, "no picture of 160 pixels a side"),
+    ],
+)
+def test_what_feedback_refuses(feedback, folder, options, code, message):
+    assert message in feedback(*options, expect=code).stderr
+    assert not (folder / "out/small.safetensors").exists()
 
 
 @pytest.mark.parametrize(

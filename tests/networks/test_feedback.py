@@ -1,0 +1,223 @@
+"""The closed loop: what it asks of the encoder, and what its network makes of the answer."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import zoom
+
+from kcompress.codecs import CODECS, decode
+from kcompress.encoding import encode, round_trip
+from kcompress.errors import UsageError
+from kcompress.images import Image, Pixels
+from kcompress.inference.engine import TorchEngine
+from kcompress.networks import NETWORKS, Shrink, load
+from kcompress.networks.closed_loop import ClosedLoop
+from kcompress.networks.feedback import GAINS, LUMA, UNIT, Feedback, collapsed, doubled, halved, pyramid
+from kcompress.setting import Setting
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+WEBP, KIND = CODECS["webp"], NETWORKS["feedback"]
+SETTING = WEBP.setting(60)
+
+
+def middle(setting: Setting) -> np.ndarray:
+    return np.array([[0.5]], np.float32)
+
+
+def gained(*gains: float) -> Feedback:
+    """With these gains alone, whatever coarseness and activity are."""
+    module = Feedback().eval()
+    with torch.no_grad():
+        module.gains.zero_()
+        module.gains[0] = torch.tensor(gains) / UNIT
+    return module
+
+
+def loop(network: Feedback, shown, first=lambda image, setting: image, **options) -> ClosedLoop:
+    settings = {"passes": 1, "strength": 1.0, "halo": KIND.halo, "multiple": KIND.multiple, "condition": middle}
+    return ClosedLoop("feedback", TorchEngine(network, "cpu"), shown, first, **(settings | options))
+
+
+def darker(image: Image, setting: Setting) -> Pixels:
+    """A codec that keeps nine tenths of every difference to grey."""
+    return np.rint(128 + 0.9 * (image.pixels.astype(float) - 128)).astype(np.uint8)
+
+
+def test_details_and_what_is_coarser_add_up() -> None:
+    planes, coarse = torch.rand(2, 3, 64, 96), torch.rand(2, 3, 64, 96)
+    coarse = planes
+    for _ in range(LUMA):
+        coarse = halved(coarse)
+    details = pyramid(planes, LUMA)
+    assert [detail.shape[3] for detail in details] == [96, 48, 24, 12]
+    whole = [*details[:-1], details[-1] + doubled(coarse)]
+    assert torch.allclose(collapsed(whole), planes, atol=1e-6)
+
+
+def test_doubling_is_linear_interpolation() -> None:
+    plane = np.random.default_rng(0).random((6, 9))
+    found = doubled(torch.from_numpy(plane)[None, None])[0, 0].numpy()
+    expected = zoom(plane, 2, order=1, mode="nearest", grid_mode=True)
+    assert np.allclose(found, expected)
+
+
+def test_gains_of_one_give_back_all_but_the_coarsest() -> None:
+    wanted, shown = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
+    shown = wanted - (shown - 0.5).mean(1, keepdim=True) / 2  # what is lost has no colour
+    change = gained(*[1.0] * GAINS)(torch.cat([wanted, shown], 1), torch.zeros(1, 1))
+    lost = wanted - shown
+    coarse = lost
+    for _ in range(LUMA):
+        coarse = halved(coarse)
+    for _ in range(LUMA):
+        coarse = doubled(coarse)
+    assert torch.allclose(change, lost - coarse, atol=1e-5)
+
+
+@pytest.mark.parametrize("gain", range(GAINS))
+def test_every_gain_has_its_own_scale_and_colour(gain: int) -> None:
+    gains = [0.0] * GAINS
+    gains[gain] = 1.0
+    torch.manual_seed(0)
+    both, module = torch.rand(1, 6, 64, 64), gained(*gains)
+    change, weights = module(both, torch.zeros(1, 1)), module.to_ycc[0].view(1, 3, 1, 1)
+    light = (weights * change).sum(1, keepdim=True)
+    if gain < LUMA:
+        details = pyramid((weights * (both[:, :3] - both[:, 3:])).sum(1, keepdim=True), LUMA)
+        alone = collapsed([detail if scale == gain else 0 * detail for scale, detail in enumerate(details)])
+        assert torch.allclose(change, alone.expand(-1, 3, -1, -1), atol=1e-6)
+    else:
+        assert float(light.detach().abs().max()) < 1e-4 < float(change.detach().abs().max())
+
+
+def test_nothing_is_changed_where_nothing_was_lost(lake: Image) -> None:
+    picture = torch.from_numpy(lake.pixels[:64, :64].transpose(2, 0, 1)[None] / np.float32(255))
+    assert torch.count_nonzero(Feedback()(torch.cat([picture, picture], 1), torch.zeros(1, 1))) == 0
+
+
+@pytest.mark.parametrize("row", [1, 2])
+def test_coarseness_and_activity_matter(row: int) -> None:
+    module = gained(*[0.5] * GAINS)
+    torch.manual_seed(0)
+    both = torch.cat([torch.rand(1, 6, 32, 64), torch.full((1, 6, 32, 64), 0.5)], 2)
+    both[:, 3:] += 0.05 * torch.rand(1, 3, 64, 64)
+    before = [module(both, torch.tensor([[coarse]])) for coarse in (0.2, 0.8)]
+    assert torch.equal(*before)
+    with torch.no_grad():
+        module.gains[row] = 1.0
+    after = [module(both, torch.tensor([[coarse]])) for coarse in (0.2, 0.8)]
+    assert not torch.allclose(after[0], before[0])
+    assert torch.equal(*after) == (row == 2)
+    if row == 2:  # busy above, flat below: more is given back, and less
+        ratio = after[0].abs().mean((0, 1, 3)) / before[0].abs().mean((0, 1, 3))
+        assert ratio[:16].mean() > 1.05 and ratio[-16:].mean() < 0.95
+
+
+def test_it_reaches_no_further_than_its_halo() -> None:
+    module = Feedback()
+    with torch.no_grad():
+        module.gains[1:] = 1.0
+    reach = []
+    for row, column in ((80, 80), (87, 95), (95, 91)):
+        both = torch.rand(1, 6, 160, 160, requires_grad=True)
+        module(both, torch.zeros(1, 1))[0, :, row, column].sum().backward()
+        rows, columns = both.grad[0].abs().sum(0).nonzero().T  # type: ignore[index]
+        reach += [row - int(rows.min()), int(rows.max()) - row]
+        reach += [column - int(columns.min()), int(columns.max()) - column]
+    assert 16 < max(reach) <= KIND.halo
+
+
+def test_tiled_equals_whole(lake: Image) -> None:
+    whole, *tiled = (
+        loop(Feedback(), darker, passes=2, **options)(lake, SETTING).pixels
+        for options in ({}, {"whole_pixels": 0, "tile_side": 64}, {"whole_pixels": 0, "tile_side": 208})
+    )
+    for each in tiled:
+        assert (each == whole).mean() > 0.9999 and np.abs(each.astype(int) - whole).max() <= 1
+    assert not np.array_equal(whole, lake.pixels)
+
+
+def test_what_was_lost_comes_back_with_every_pass(lake: Image) -> None:
+    network = gained(*[0.7] * GAINS)
+    left = []
+    for passes in (0, 1, 2, 4):
+        given = loop(network, darker, passes=passes)(lake, SETTING)
+        lost = torch.from_numpy((lake.pixels - darker(given, SETTING).astype(np.float32)).transpose(2, 0, 1)[None])
+        left.append(float(sum(detail.abs().mean() for detail in pyramid(lost[:, :, :400, :640], LUMA))))
+    assert left == sorted(left, reverse=True) and left[3] < 0.4 * left[0]
+
+
+def test_the_codec_is_asked_once_a_pass_for_the_input_of_the_time(lake: Image) -> None:
+    seen: list[tuple[Pixels, Setting]] = []
+
+    def watched(image: Image, setting: Setting) -> Pixels:
+        seen.append((image.pixels.copy(), setting))
+        return darker(image, setting)
+
+    shrink = Shrink()
+    result = loop(Feedback(), watched, shrink, passes=3)(lake, SETTING)
+    assert [setting for _, setting in seen] == [SETTING] * 3
+    assert np.array_equal(seen[0][0], shrink(lake, SETTING).pixels)
+    assert not np.array_equal(seen[1][0], seen[0][0]) and not np.array_equal(seen[2][0], result.pixels)
+    assert np.array_equal(seen[2][0], loop(Feedback(), darker, shrink, passes=2)(lake, SETTING).pixels)
+
+
+def test_small_changes_add_up_between_the_passes(lake: Image) -> None:
+    def a_little(image: Image, setting: Setting) -> Pixels:
+        return np.where(
+            np.indices(image.pixels.shape).sum(0) % 8 < 4, lake.pixels, lake.pixels - np.minimum(1, lake.pixels)
+        )
+
+    gains = [0.2] * GAINS  # a fifth of a level a pass, which rounding alone would lose
+    once, often = (loop(gained(*gains), a_little, passes=passes)(lake, SETTING).pixels for passes in (1, 6))
+    assert np.array_equal(once, lake.pixels) and not np.array_equal(often, lake.pixels)
+
+
+def test_strength_lies_between_the_picture_and_the_result(lake: Image) -> None:
+    results = [
+        loop(Feedback(), darker, strength=strength)(lake, SETTING).pixels.astype(int) for strength in (0, 0.5, 1)
+    ]
+    assert np.array_equal(results[0], lake.pixels)
+    assert np.abs(results[1] - (results[0] + results[2]) / 2).max() <= 0.5
+
+
+def test_grey_stays_grey(grey: Image) -> None:
+    result = loop(Feedback(), darker)(grey, SETTING)
+    assert result.grey and (result.pixels == result.pixels[:, :, :1]).all()
+    assert not np.array_equal(result.pixels, grey.pixels)
+
+
+@pytest.mark.parametrize("name", ["webp", "hevc"])
+def test_round_trip_is_what_viewers_show(name: str, balloons: Image) -> None:
+    codec = CODECS[name]
+    setting = codec.setting(codec.quality.default)
+    expected = decode(encode(balloons, codec, setting, None).data).pixels
+    assert np.array_equal(round_trip(codec)(balloons, setting), expected)
+    if name == "hevc":  # a bare stream has even sides
+        raw = codec.setting(codec.quality.default, raw=True)
+        assert round_trip(codec)(balloons, raw).shape == balloons.pixels.shape
+
+
+def test_it_needs_an_encoder_to_watch() -> None:
+    with pytest.raises(UsageError, match="--network feedback watches an encoder"):
+        load("feedback", device="cpu", codec="webp")
+
+
+@pytest.mark.parametrize("name", ["webp", "hevc", "bpg"])
+def test_those_that_ship(name: str, lake: Image) -> None:
+    codec = CODECS[name]
+    network = load("feedback", device="cpu", codec=name, shown=round_trip(codec))
+    assert network is not None and network.conditioned
+    assert network.name == f"feedback-{'webp' if name == 'webp' else 'hevc'}"
+    image = Image(np.ascontiguousarray(lake.pixels[100:260, 200:424]))
+    setting = codec.setting(codec.quality.default)
+    changed = network(image, setting)
+    difference = np.abs(changed.pixels.astype(int) - image.pixels)
+    assert 0.1 < difference.mean() < 6 and changed.notes == ()
+    finest = codec.setting(codec.quality.finest)
+    assert "beyond them" in network(image, finest).notes[0]
+
+
+def test_only_where_there_are_weights() -> None:
+    with pytest.raises(UsageError, match="no weights for jpeg: there are feedback-hevc, feedback-webp"):
+        load("feedback", device="cpu", codec="jpeg", shown=round_trip(CODECS["jpeg"]))
