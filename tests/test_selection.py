@@ -6,7 +6,7 @@ import pytest
 from pictures import smooth
 
 from kcompress.codecs import CODECS
-from kcompress.encoding import encode
+from kcompress.encoding import encode, round_trip
 from kcompress.images import Image
 from kcompress.judging import Judge
 from kcompress.networks import load
@@ -94,10 +94,12 @@ def test_the_winner_is_what_its_preprocessor_alone_would_give(lake):
 
 
 def test_too_small_to_be_judged(one_pixel):
-    codec = CODECS["webp"]
-    chosen = select(one_pixel, codec, codec.setting(75), [None, Shrink()], "pillow")
-    assert (chosen.encoded.network, chosen.candidates) == ("shrink", ())
-    assert "too small" in chosen.encoded.notes[-1] and "shrink was taken" in chosen.encoded.notes[-1]
+    for name, shipped in (("webp", "feedback-webp"), ("bpg", "feedback-hevc")):
+        codec = CODECS[name]
+        feedback = load("feedback", device="cpu", codec=name, shown=round_trip(codec))
+        chosen = select(one_pixel, codec, codec.setting(codec.quality.default), [None, Shrink(), feedback])
+        assert (chosen.encoded.network, chosen.candidates) == (shipped, ())
+        assert "too small" in chosen.encoded.notes[-1] and f"{shipped} was taken" in chosen.encoded.notes[-1]
     codec = CODECS["jpeg"]
     rdo = load("rdo", device="cpu", codec="jpeg")
     assert select(one_pixel, codec, codec.setting(75), [Shrink(), rdo], "pillow").encoded.network == "rdo-jpeg"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kcompress.cli import options, output
 from kcompress.errors import UsageError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kcompress.training.labelled import Labels
     from kcompress.training.photographs import PhotoTraining
     from kcompress.training.recipe import Recipe
+
+RecipeT = TypeVar("RecipeT", bound=Any)
 
 _FIELDS = {
     "--steps": "steps", "--batch": "batch", "--lr": "learning_rate", "--split": "split", "--width": "width",
@@ -158,7 +160,7 @@ def _rdo(asked: Asked) -> Ready:
     if asked["--quality-metric"] is not None:
         given["objective"] = _objective(asked["--quality-metric"], list(SCORES))
     recipe = RdoRecipe(**given)
-    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    recipe = _warmed(recipe)
     return RdoTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), "rdo-jpeg", True
 
 
@@ -176,7 +178,7 @@ def _feedback(asked: Asked) -> Ready:
         known = [name for name, metric in METRICS.items() if metric.reference]
         given["objective"] = _objective(asked["--quality-metric"], known)
     recipe = FeedbackRecipe(codec, *RANGES[codec], **given)
-    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    recipe = _warmed(recipe)
     return FeedbackTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), f"feedback-{codec}", True
 
 
@@ -189,7 +191,7 @@ def _simulator(asked: Asked) -> Ready:
     given = asked.fields() | asked.square("a simulator", 16)
     begun = _begun(asked["--start"], "simulator", given)
     recipe = SimulatorRecipe(codec, *RANGES[codec], **given)
-    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    recipe = _warmed(recipe)
     training = SimulatorTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs, start=begun)
     return training, f"simulator-{codec}", True
 
@@ -202,7 +204,7 @@ def _minnen(asked: Asked) -> Ready:
 
     codec = _codec(asked, "minnen", RANGES)
     recipe = MinnenRecipe(codec, *RANGES[codec], **(asked.fields() | asked.square("minnen", 16)))
-    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    recipe = _warmed(recipe)
     return MinnenTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), f"minnen-{codec}", True
 
 
@@ -218,7 +220,7 @@ def _classifier(asked: Asked) -> Ready:
             raise UsageError(f"--architecture {architecture} is not known. Allowed: {', '.join(ARCHITECTURES)}.")
         given["architecture"] = architecture
     recipe = ClassifierRecipe(**given)
-    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    recipe = _warmed(recipe)
     training = ClassifierTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs)
     return training, f"classifier-{recipe.architecture}", True
 
@@ -269,7 +271,7 @@ def _npp(asked: Asked) -> Ready:
     recipe = NppRecipe(
         judge.name, f"{model.name} {model.digest}", labelled, codec, finest, coarsest, fixed, proxy=proxy.about, **given
     )
-    recipe = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    recipe = _warmed(recipe)
     return NppTraining(photos, recipe, Path(), asked.jobs, device, task=judge, proxy=proxy), f"npp-{judge.name}", True
 
 
@@ -289,6 +291,12 @@ TRAININGS = {
     ),
 }  # fmt: skip
 """By the name that ``--network`` takes."""
+
+
+def _warmed(recipe: RecipeT) -> RecipeT:
+    """With a warm-up of at most a tenth of the steps."""
+    shorter: RecipeT = replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
+    return shorter
 
 
 def _codec(asked: Asked, network: str, known: Mapping[str, object]) -> str:

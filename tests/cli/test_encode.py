@@ -86,7 +86,8 @@ def test_the_backend_can_be_chosen(run, small, folder, name):
 
 
 @pytest.mark.parametrize(
-    ("codec", "network"), [("jpeg", "rdo-jpeg"), ("webp", "shrink"), ("hevc", "shrink"), ("bpg", "shrink")]
+    ("codec", "network"),
+    [("jpeg", "rdo-jpeg"), ("webp", "feedback-webp"), ("hevc", "feedback-hevc"), ("bpg", "feedback-hevc")],
 )
 def test_each_codec_has_its_network(run, small, codec, network):
     (line,) = run("encode", "small.png", "--codec", codec, "--json").lines
@@ -150,7 +151,7 @@ def test_the_report_line(run, photo):
     assert line.startswith(f"photo.png -> photo.webp  {photo.stat().st_size / 1e3:.3g} kB -> {size / 1e3:.3g} kB (")
     assert f"{8 * size / (333 * 217):.3f} bpp" in line
     assert f"({100 * (size / photo.stat().st_size - 1):+.1f} %)" in line
-    assert "q 75, shrink 0." in line
+    assert "q 75, feedback-webp 0." in line
     assert "pillow (Pillow " in line and line.endswith(" s")
 
 

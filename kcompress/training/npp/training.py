@@ -5,7 +5,7 @@ many tasks.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -47,8 +47,8 @@ class NppTraining(PhotoTraining):
     """
 
     recipe: NppRecipe
-    task: Task = None  # type: ignore[assignment]  # dataclasses want defaults behind defaults
-    proxy: Proxy = None  # type: ignore[assignment]
+    task: Task = field(kw_only=True)
+    proxy: Proxy = field(kw_only=True)
 
     def fresh(self) -> Objective:
         return Objective(Npp(self.recipe.width), self.task, self.proxy, self.recipe, self.jobs)
@@ -124,7 +124,7 @@ class NppTraining(PhotoTraining):
 def trained(recipe: NppRecipe) -> Trained:
     """What a network of this recipe knows."""
     qualities = sorted((recipe.finest, recipe.coarsest) if recipe.adaptive_steps else (recipe.fixed, recipe.fixed))
-    finest, *_, coarsest = sorted(CODECS[recipe.codec].quality.coarseness(quality) for quality in qualities)
+    finest, coarsest = sorted(CODECS[recipe.codec].quality.coarseness(quality) for quality in qualities)
     return Trained(NETWORK, recipe.codec, (qualities[0], qualities[1]), (finest, coarsest))
 
 
