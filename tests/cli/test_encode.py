@@ -136,7 +136,7 @@ def test_an_animation_needs_a_frame(run, folder):
     (["--codec", "webp", "--chroma", "444"], "420"), (["--chroma", "999"], "420"), (["--codec", "gif"], "jpeg"),
     (["--jobs", "0"], "1"), (["--metadata", "some"], "icc"),
     (["--device", "tpu"], "cuda"), (["--device", "cuda:99"], "--device cpu"),
-    (["--codec", "webp", "--weights", "mine.safetensors"], "--network"), (["--json", "-o", "-"], "-o FILE"),
+    (["--network", "shrink", "--weights", "mine.safetensors"], "--network"), (["--json", "-o", "-"], "-o FILE"),
 ])  # fmt: skip
 def test_what_is_no_value_of_an_option_is_refused_before_any_work(run, small, folder, arguments, advice):
     ended = run("encode", "small.png", *arguments, expect=2)
