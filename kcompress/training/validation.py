@@ -1,7 +1,7 @@
 """Validation with the real encoder: what a preprocessor saves, and what it costs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +111,12 @@ class Judge:
         return _Point(
             len(encoded.data), encoded.bpp, {name: min(value, judging.LARGEST) for name, value in scores.items()}
         )
+
+
+def worth(figures: Mapping[str, float | None], objective: Mapping[str, float]) -> float:
+    """One number of a judge's figures, the lower the better: sizes at equal scores, as the scores count in all of 1."""
+    sizes = {name: figures[f"size_at_equal_{name}_percent"] for name in objective}
+    return sum(share * (sizes[name] or 0.0) for name, share in objective.items())
 
 
 def _middle(pixels: Pixels) -> Pixels:

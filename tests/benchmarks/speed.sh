@@ -26,10 +26,11 @@ hyperfine --warmup 2 --runs 10 \
   "cwebp -quiet -q 75 $work/1080p.png -o $work/plain.webp" \
   "kcompress encode $work/1080p.png -o $work/none.webp -q 75 --network none --force" \
   "kcompress encode $work/1080p.png -o $work/shrink.webp -q 75 --network shrink --force" \
+  "kcompress encode $work/1080p.png -o $work/feedback.webp -q 75 --network feedback --force" \
   "kcompress encode $work/1080p.png -o $work/kuchen.webp -q 75 --network kuchen --force"
 
 echo "== 100 megapixels: peak memory of kcompress with a network"
-for options in "--codec jpeg --network kuchen" "--codec jpeg --network kuchen --backend pillow" "--codec webp --network shrink"; do
+for options in "--codec jpeg --network kuchen" "--codec jpeg --network kuchen --backend pillow" "--codec webp --network shrink" "--codec webp --network feedback"; do
   # shellcheck disable=SC2086
   command time -f "$options: %M kB, %e s" kcompress encode "$work/100mp.png" -o "$work/large/" --force $options
 done

@@ -56,9 +56,7 @@ class FeedbackTraining(PhotoTraining):
         )  # fmt: skip
 
     def worth(self, figures: Mapping[str, float | None]) -> float:
-        """Sizes at equal scores, as they count."""
-        sizes = {name: figures[f"size_at_equal_{name}_percent"] for name in self.recipe.objective}
-        return sum(share * (sizes[name] or 0.0) for name, share in self.recipe.objective.items())
+        return validation.worth(figures, self.recipe.objective)
 
     def shipping(self, figures: Mapping[str, float]) -> Shipping:
         recipe = self.recipe

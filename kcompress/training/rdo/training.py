@@ -13,13 +13,13 @@ from kcompress.networks.condition import condition
 from kcompress.networks.macroblocks import SIDE
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.rdo import Rdo
+from kcompress.training import validation
 from kcompress.training.loop import Prepared
 from kcompress.training.photographs import Lessons, PhotoTraining, Shipping
 from kcompress.training.rdo.bank import Bank, batches, measured
 from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.training.rdo.simulation import Simulation
 from kcompress.training.state import steps_done
-from kcompress.training.validation import Judge
 
 QUALITY = 70
 """At which sizes are compared; the BD-rates span 40 to 82."""
@@ -46,9 +46,7 @@ class RdoTraining(PhotoTraining):
         )  # fmt: skip
 
     def worth(self, figures: Mapping[str, float | None]) -> float:
-        """Sizes at equal scores, as they count."""
-        sizes = {name: figures[f"size_at_equal_{name}_percent"] for name in self.recipe.objective}
-        return sum(share * (sizes[name] or 0.0) for name, share in self.recipe.objective.items())
+        return validation.worth(figures, self.recipe.objective)
 
     def shipping(self, figures: Mapping[str, float]) -> Shipping:
         recipe = self.recipe
@@ -76,11 +74,11 @@ class RdoTraining(PhotoTraining):
         bank.save(path)
         return bank
 
-    def _judge(self, names: list[str]) -> Judge:
+    def _judge(self, names: list[str]) -> validation.Judge:
         pictures = [comparable(self.photos.read(name), name).pixels for name in names]
         metrics = (*self.recipe.objective, "butteraugli", "psnr")
         known = [name for name in metrics if METRICS[name].available()]
-        return Judge("jpeg", QUALITY, known, pictures)
+        return validation.Judge("jpeg", QUALITY, known, pictures)
 
 
 def preprocessor(network: Rdo) -> Preprocessor:
