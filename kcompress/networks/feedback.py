@@ -20,6 +20,10 @@ CHROMA = LUMA - 1
 GAINS = LUMA + CHROMA
 """Of luma, then of chroma, from fine to coarse."""
 
+LIMIT = 6 / 255
+"""Of chroma's error that is answered to. More is lost where colours meet, as around coloured text: half the resolution
+cannot hold it, and whoever asks for it again and again overshoots."""
+
 UNIT = 0.1
 """What a weight of 1 adds to a gain."""
 
@@ -62,7 +66,7 @@ class Feedback(nn.Module):
             return detail * (of_setting[:, gain : gain + 1] + weights[2, :, gain : gain + 1] * activities[scale])
 
         luma = pyramid(_mixed(lost, self.to_ycc[:1]), LUMA)
-        chroma = pyramid(_mixed(halved(lost), self.to_ycc[1:]), CHROMA)
+        chroma = pyramid(halved(_mixed(lost, self.to_ycc[1:]).clamp(-LIMIT, LIMIT)), CHROMA)
         light = collapsed([scaled(scale, detail, scale) for scale, detail in enumerate(luma)])
         colour = collapsed([scaled(LUMA + i, detail, i + 1) for i, detail in enumerate(chroma)])
         return light + doubled(_mixed(colour, self.to_rgb[:, 1:]))  # luma is in all channels alike

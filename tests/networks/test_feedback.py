@@ -90,6 +90,20 @@ def test_every_gain_has_its_own_scale_and_colour(gain: int) -> None:
         assert float(light.detach().abs().max()) < 1e-4 < float(change.detach().abs().max())
 
 
+def test_no_more_colour_is_asked_for_than_the_limit() -> None:
+    module = Feedback()
+    wanted = torch.full((1, 3, 64, 64), 0.5)
+    lost = torch.zeros(1, 2, 64, 64)
+    lost[:, :, ::8, ::8] = 0.2  # 2.5, 5 and 20 levels of the limit's 6
+    colour = torch.einsum("ij,njhw->nihw", module.to_rgb[:, 1:], lost)
+    changes = [
+        module(torch.cat([wanted, wanted - scale * colour], 1), torch.zeros(1, 1)).detach()
+        for scale in (0.05, 0.1, 0.4)
+    ]
+    assert torch.allclose(changes[1], 2 * changes[0], atol=1e-6)
+    assert float(changes[2].abs().max()) < 1.3 * float(changes[1].abs().max())
+
+
 def test_nothing_is_changed_where_nothing_was_lost(lake: Image) -> None:
     picture = torch.from_numpy(lake.pixels[:64, :64].transpose(2, 0, 1)[None] / np.float32(255))
     assert torch.count_nonzero(Feedback()(torch.cat([picture, picture], 1), torch.zeros(1, 1))) == 0
