@@ -143,7 +143,7 @@ def load(
         return Shrink(strength)
     found = weight_files.open_weights(weights or shipped_weights(name, codec), name)
     learned_for = found.metadata.get("codec", "any")
-    if network.bound and codec is not None and learned_for != _ALIKE.get(codec, codec):
+    if network.bound and codec is not None and learned_for not in (codec, _ALIKE.get(codec)):
         raise UsageError(f"--weights: {found.path} are for {learned_for}, not for {codec}. Give others, or --codec.")
     ready = engine(found, place, partial(_module, name))
     trained = trained_for(found)

@@ -1,5 +1,7 @@
 """The closed loop: what it asks of the encoder, and what its network makes of the answer."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode, round_trip
 from kcompress.errors import UsageError
 from kcompress.images import Image, Pixels
+from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks import NETWORKS, Shrink, load
 from kcompress.networks.closed_loop import ClosedLoop
@@ -230,6 +233,18 @@ def test_those_that_ship(name: str, lake: Image) -> None:
     assert 0.1 < difference.mean() < 6 and changed.notes == ()
     finest = codec.setting(codec.quality.finest)
     assert "beyond them" in network(image, finest).notes[0]
+
+
+def test_bpg_takes_its_own_weights_and_those_of_hevc(tmp_path: Path) -> None:
+    metadata = {"network": "feedback", "arguments": "{}", "recipe": '{"passes": 2, "coarseness": [0.2, 0.8]}'}
+    for learned, codec, fits in (("bpg", "bpg", True), ("hevc", "bpg", True), ("bpg", "hevc", False)):
+        weights = weight_files.write_tensors(tmp_path / learned, Feedback(), {**metadata, "codec": learned}, {})
+        options = {"device": "cpu", "weights": weights.path, "codec": codec, "shown": round_trip(CODECS[codec])}
+        if fits:
+            assert isinstance(load("feedback", **options), ClosedLoop)
+            continue
+        with pytest.raises(UsageError, match=f"are for {learned}, not for {codec}"):
+            load("feedback", **options)
 
 
 def test_only_where_there_are_weights() -> None:
