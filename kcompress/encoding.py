@@ -74,7 +74,7 @@ def encode(
 def round_trip(codec: Codec, backend: str = "auto") -> Callable[[Image, Setting], Pixels]:
     """What the codec shows of a picture, (H, W, 3), at a setting: encoded, decoded, and nothing else.
 
-    It raises what `encode` raises.
+    It raises what `encode` raises, and InputError where the result cannot be decoded.
     """
 
     def shown(image: Image, setting: Setting) -> Pixels:

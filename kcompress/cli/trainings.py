@@ -178,6 +178,13 @@ def _feedback(asked: Asked) -> Ready:
         known = [name for name, metric in METRICS.items() if metric.reference]
         given["objective"] = _objective(asked["--quality-metric"], known)
     recipe = FeedbackRecipe(codec, *RANGES[codec], **given)
+    for name in recipe.objective:
+        least = METRICS[name].smallest_side
+        if recipe.side < least:
+            raise UsageError(
+                f"--patch {recipe.side}x{recipe.side} is too small for {name}, which needs {least} pixels a side. "
+                "Give a larger one, or another --quality-metric."
+            )
     recipe = _warmed(recipe)
     return FeedbackTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), f"feedback-{codec}", True
 
@@ -303,10 +310,14 @@ def _codec(asked: Asked, network: str, known: Mapping[str, object]) -> str:
     """The codec that is learned from.
 
     Raises:
-        UsageError: none is given.
+        UsageError: none is given, or one that it is not trained for.
     """
     if asked["--codec"] is None:
         raise UsageError(f"--network {network} needs --codec. Give one of {', '.join(known)}.")
+    if asked["--codec"] not in known:
+        raise UsageError(
+            f"--codec {asked['--codec']}: {network} is trained for {', '.join(known)} alone. Give one of them."
+        )
     _alone_on_the_cpu(network, asked.device)
     return str(asked["--codec"])
 

@@ -18,7 +18,7 @@ Batch = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """A network that is ready to run: (1, C, H, W) float32 -> (1, C, H, W) float32; callable from any thread."""
+    """A network that is ready to run: (1, C, H, W) float32 -> (1, 3, H, W) float32; callable from any thread."""
 
     def __call__(self, batch: Batch, *more: Batch) -> Batch:
         """Run the network; ``more`` is what a conditioned one wants beside the picture."""

@@ -87,7 +87,7 @@ def tiled(
 
 
 def _run(engine: Run, pixels: Pixels, multiple: int) -> NDArray[np.float32]:
-    """(H, W, 3) 0..255 through the network, unrounded; the picture's last row and column fill it up."""
+    """(H, W, C) 0..255 through the network, unrounded; the picture's last row and column fill it up."""
     height, width = pixels.shape[:2]
     filled = np.pad(pixels, [(0, -height % multiple), (0, -width % multiple), (0, 0)], mode="edge")
     output: NDArray[np.float32] = engine(batch(filled))[0].transpose(1, 2, 0)[:height, :width]
@@ -95,5 +95,5 @@ def _run(engine: Run, pixels: Pixels, multiple: int) -> NDArray[np.float32]:
 
 
 def batch(pixels: Pixels) -> NDArray[np.float32]:
-    """(H, W, 3) 0..255 -> (1, 3, H, W) 0..1, as networks want it."""
+    """(H, W, C) 0..255 -> (1, C, H, W) 0..1, as networks want it."""
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
-from kcompress.inference.engine import resolve_device
+from kcompress.inference.engine import Engine, resolve_device
 from kcompress.inference.models import engine
 from kcompress.networks.closed_loop import ClosedLoop, Shown
 from kcompress.networks.condition import Trained, coarseness, condition
@@ -26,6 +26,7 @@ __all__ = [
     "Preprocessor",
     "Shown",
     "Shrink",
+    "closed_loop",
     "load",
     "serving",
     "shipped_weights",
@@ -126,7 +127,8 @@ def load(
         shown: what it makes of a picture; for networks that watch it.
 
     Raises:
-        UsageError: unknown network or device, strength out of range, weights for a network that has none.
+        UsageError: unknown network or device, strength out of range, weights for a network that has none or for
+            another codec, no encoder for a network that watches one.
         WeightsError: missing or unfit weights.
     """
     if name not in NETWORKS:
@@ -150,10 +152,7 @@ def load(
     if network.closed:
         if shown is None:
             raise UsageError(f"--network {name} watches an encoder, and there is none here. Take another --network.")
-        return ClosedLoop(
-            found.name, ready, shown, Shrink(), passes=trained.passes, strength=strength, halo=network.halo,
-            multiple=network.multiple, condition=partial(coarseness, trained=trained), remark=trained.beyond,
-        )  # fmt: skip
+        return closed_loop(ready, trained, shown, strength)
     make = partial(
         NetworkPreprocessor, found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple
     )  # fmt: skip
@@ -162,6 +161,22 @@ def load(
     if network.bound:
         return make(condition=partial(condition, trained=trained.qualities), remark=trained.beyond)
     return make(condition=partial(coarseness, trained=trained), remark=trained.elsewhere)
+
+
+def closed_loop(engine: Engine, trained: Trained, shown: Shown, strength: float = 1.0) -> ClosedLoop:
+    """The feedback network around an encoder, after `Shrink`.
+
+    Args:
+        engine: the network.
+        trained: what it was trained for.
+        shown: what the encoder makes of a picture.
+        strength: of the whole change.
+    """
+    kind = NETWORKS["feedback"]
+    return ClosedLoop(
+        trained.name, engine, shown, Shrink(), passes=trained.passes, strength=strength, halo=kind.halo,
+        multiple=kind.multiple, condition=partial(coarseness, trained=trained), remark=trained.unlike,
+    )  # fmt: skip
 
 
 def trained_for(weights: weight_files.Weights) -> Trained:
@@ -204,8 +219,7 @@ def shipped_weights(name: str, codec: str | None = None) -> Path:
     """
     if NETWORKS[name].task:
         raise UsageError(f"--network {name} keeps what a certain task needs: --task-weights says which: {_tasks()}.")
-    own = f"{name}-{_ALIKE.get(codec or '', codec)}"
-    for stem in (own, name):
+    for stem in (f"{name}-{codec}", f"{name}-{_ALIKE.get(codec or '', codec)}", name):
         if weight_files.is_shipped(stem):
             return weight_files.folder() / f"{stem}.safetensors"
     others = [path.stem for path in sorted(weight_files.folder().glob(f"{name}-*.safetensors"))]
@@ -234,7 +248,7 @@ def _is_shipped(network: Network, codec: str) -> bool:
         path = shipped_weights(network.name, codec)
     except (UsageError, WeightsError):
         return False
-    return not network.bound or weight_files.open_weights(path).metadata.get("codec") == _ALIKE.get(codec, codec)
+    return not network.bound or weight_files.open_weights(path).metadata.get("codec") in (codec, _ALIKE.get(codec))
 
 
 def _module(name: str) -> "type[nn.Module]":

@@ -56,7 +56,7 @@ class ClosedLoop:
     def __call__(self, image: Image, setting: Setting) -> Image:
         wanted = self._first(image, setting).pixels
         condition = self._condition(setting)
-        # Changes of all passes: less than half a level each, so they must not be rounded on the way.
+        # Changes of all passes: many are less than half a level, so they must not be rounded on the way.
         added = np.zeros(wanted.shape, np.float16)
         current = wanted
         for _ in range(self._passes):
@@ -65,6 +65,7 @@ class ClosedLoop:
             for tile, change in self._tiled(lambda batch: self._engine(batch, condition), wanted, shown):
                 added[tile.inner] += change.mean(axis=2, keepdims=True) if image.grey else change
                 current[tile.inner] = blended(wanted[tile.inner], wanted[tile.inner] + np.float32(added[tile.inner]), 1)
+            del shown  # before the next is made: large pictures are large
         if self._strength != 1:
             current = blended(image.pixels, current.astype(np.float32), self._strength)
         remark = self._remark(setting)

@@ -48,6 +48,12 @@ class Trained:
             return None
         return f"{self.name} was trained for qualities {low}..{high}; {setting.quality} is beyond them"
 
+    def unlike(self, setting: Setting) -> str | None:
+        """For one that learned at 4:2:0: what to say of a quality, or of chroma, that it does not know."""
+        if setting.chroma != "420":
+            return f"{self.name} was trained for 4:2:0; {setting.chroma} is unlike it"
+        return self.beyond(setting)
+
     def elsewhere(self, setting: Setting) -> str | None:
         """For a network that serves any codec: what to say of another codec or coarseness."""
         finest, coarsest = self.coarseness

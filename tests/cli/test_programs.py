@@ -43,7 +43,7 @@ def test_mozjpegs_cjpeg(run, fake, small):
 
 def test_cwebp(run, fake, small, folder):
     cwebp = fake("cwebp", answer=canned("WEBP"))
-    run("encode", "small.png", "--codec", "webp", "-q", "33", "--effort", "6")
+    run("encode", "small.png", "--codec", "webp", "-q", "33", "--effort", "6", "--network", "none")
     (call,) = cwebp.calls
     assert " ".join(call["argv"]) == "-quiet -q 33 -m 6 -o - -- -"
     assert (folder / "small.webp").read_bytes() == canned("WEBP")
@@ -52,7 +52,9 @@ def test_cwebp(run, fake, small, folder):
 def test_x265(run, fake, photo, folder):
     run("encode", "photo.png", "-o", "real.hevc", "--backend", "ffmpeg")
     x265 = fake("x265", answer=(folder / "real.hevc").read_bytes(), version="x265 [info]: HEVC encoder version 9.9")
-    (line,) = run("encode", "photo.png", "--codec", "hevc", "-q", "30", "--effort", "2", "--json").lines
+    (line,) = run(
+        "encode", "photo.png", "--codec", "hevc", "-q", "30", "--effort", "2", "--network", "none", "--json"
+    ).lines
     assert (line["backend"], line["version"]) == ("x265", "9.9")
     (call,) = x265.calls
     assert " ".join(call["argv"]) == (
@@ -61,7 +63,7 @@ def test_x265(run, fake, photo, folder):
         "--range full --colorprim bt709 --transfer iec61966-2-1 --colormatrix smpte170m --chromaloc 1 "
         "--min-cu-size 8 --ipratio 1 --output -"
     )
-    run("encode", "photo.png", "--codec", "bpg")
+    run("encode", "photo.png", "--codec", "bpg", "--network", "none")
     assert "--no-info" in x265.calls[1]["argv"] and "--ipratio" not in x265.calls[1]["argv"]
 
 
@@ -71,7 +73,9 @@ def test_bpgenc_and_what_becomes_of_its_file(run, fake, folder):
         picture.save(folder / "photo.png", icc_profile=profile)
     golden = (GOLDEN / "ycbcr420-q29.bpg").read_bytes()
     bpgenc = fake("bpgenc", answer=golden, version="BPG Image Encoder version 0.9.8")
-    (line,) = run("encode", "photo.png", "--codec", "bpg", "-q", "31", "--effort", "3", "--json").lines
+    (line,) = run(
+        "encode", "photo.png", "--codec", "bpg", "-q", "31", "--effort", "3", "--network", "none", "--json"
+    ).lines
     assert (line["backend"], line["version"]) == ("bpgenc", "0.9.8")
     (call,) = bpgenc.calls
     *options, target, source = call["argv"]

@@ -176,7 +176,7 @@ def test_a_loss_that_diverges(train, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--network", "shrink"], 2, "--network shrink cannot be trained. Allowed: kuchen, rdo, simulator"),
+        (["--network", "shrink"], 2, "--network shrink cannot be trained. Allowed: kuchen, rdo, feedback, simulator"),
         (["--quality-metric", "ssimulacra2"], 2, "--quality-metric has no meaning for --network kuchen"),
         (["--jobs", "2"], 2, "--jobs has no meaning for --network kuchen"),
         (["--epochs", "2"], 2, "--steps 4 and --epochs 2 exclude each other"),
@@ -277,6 +277,8 @@ def test_each_option_changes_the_weights_of_feedback(feedback, folder, options):
     [
         ([], 2, "--network feedback needs --codec"),
         (["--codec", "webp", "--patch", "96x80"], 2, "feedback takes squares of at least 64 pixels"),
+        (["--codec", "jpeg"], 2, "feedback is trained for webp, hevc, bpg alone"),
+        (["--codec", "webp", "--quality-metric", "ms-ssim"], 2, "too small for ms-ssim, which needs 161 pixels"),
         (["--codec", "webp", "--width", "8"], 2, "--width has no meaning for --network feedback"),
         (["--codec", "webp", "--start", "w.safetensors"], 2, "--start has no meaning for --network feedback"),
         (["--codec", "webp", "--quality-metric", "vqscore"], 2, "Allowed: ssimulacra2, psnr, psnr-hvs-m"),

@@ -12,10 +12,11 @@ from kcompress.encoding import encode, round_trip
 from kcompress.errors import UsageError
 from kcompress.images import Image, Pixels
 from kcompress.inference import weights as weight_files
-from kcompress.inference.engine import TorchEngine
+from kcompress.inference.engine import OnnxEngine, TorchEngine
+from kcompress.inference.models import torch_module
 from kcompress.networks import NETWORKS, Shrink, load
 from kcompress.networks.closed_loop import ClosedLoop
-from kcompress.networks.feedback import GAINS, LUMA, UNIT, Feedback, collapsed, doubled, halved, pyramid
+from kcompress.networks.feedback import GAINS, LIMIT, LUMA, UNIT, Feedback, collapsed, doubled, halved, pyramid
 from kcompress.setting import Setting
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,6 +40,14 @@ def gained(*gains: float) -> Feedback:
 def loop(network: Feedback, shown, first=lambda image, setting: image, **options) -> ClosedLoop:
     settings = {"passes": 1, "strength": 1.0, "halo": KIND.halo, "multiple": KIND.multiple, "condition": middle}
     return ClosedLoop("feedback", TorchEngine(network, "cpu"), shown, first, **(settings | options))
+
+
+def watching(encode, asked: list[str]):
+    def watched(backend, image, setting):
+        asked.append(backend.name)
+        return encode(backend, image, setting)
+
+    return watched
 
 
 def darker(image: Image, setting: Setting) -> Pixels:
@@ -90,7 +99,12 @@ def test_every_gain_has_its_own_scale_and_colour(gain: int) -> None:
         alone = collapsed([detail if scale == gain else 0 * detail for scale, detail in enumerate(details)])
         assert torch.allclose(change, alone.expand(-1, 3, -1, -1), atol=1e-6)
     else:
-        assert float(light.detach().abs().max()) < 1e-4 < float(change.detach().abs().max())
+        assert float(light.detach().abs().max()) < 1e-4
+        lost = torch.einsum("ij,njhw->nihw", module.to_ycc[1:], both[:, :3] - both[:, 3:]).clamp(-LIMIT, LIMIT)
+        details = pyramid(halved(lost), LUMA - 1)
+        alone = collapsed([detail if i == gain - LUMA else 0 * detail for i, detail in enumerate(details)])
+        expected = torch.einsum("ij,njhw->nihw", module.to_rgb[:, 1:], doubled(alone))
+        assert torch.allclose(change, expected, atol=1e-6)
 
 
 def test_no_more_colour_is_asked_for_than_the_limit() -> None:
@@ -215,6 +229,14 @@ def test_round_trip_is_what_viewers_show(name: str, balloons: Image) -> None:
         assert round_trip(codec)(balloons, raw).shape == balloons.pixels.shape
 
 
+def test_round_trip_asks_the_backend_that_is_named(monkeypatch: pytest.MonkeyPatch, balloons: Image) -> None:
+    asked = []
+    for backend in WEBP.backends:
+        monkeypatch.setattr(type(backend), "encode", watching(type(backend).encode, asked))
+    round_trip(WEBP, "pillow")(balloons, SETTING)
+    assert asked == ["pillow"]
+
+
 def test_it_needs_an_encoder_to_watch() -> None:
     with pytest.raises(UsageError, match="--network feedback watches an encoder"):
         load("feedback", device="cpu", codec="webp")
@@ -231,8 +253,33 @@ def test_those_that_ship(name: str, lake: Image) -> None:
     changed = network(image, setting)
     difference = np.abs(changed.pixels.astype(int) - image.pixels)
     assert 0.1 < difference.mean() < 6 and changed.notes == ()
+    passes = 0
+
+    def counted(image: Image, setting: Setting) -> Pixels:
+        nonlocal passes
+        passes += 1
+        return image.pixels
+
+    again = load("feedback", device="cpu", codec=name, shown=counted)
+    assert again is not None
+    again(image, setting)
+    assert passes == 3
+    if name == "hevc":
+        four = network(image, codec.setting(codec.quality.default, "444"))
+        assert four.notes == ("feedback-hevc was trained for 4:2:0; 444 is unlike it",)
     finest = codec.setting(codec.quality.finest)
     assert "beyond them" in network(image, finest).notes[0]
+
+
+@pytest.mark.parametrize("name", ["feedback-webp", "feedback-hevc"])
+def test_the_graph_is_that_of_the_module(name: str) -> None:
+    weights = weight_files.open_weights(weight_files.folder() / f"{name}.safetensors", "feedback")
+    both = np.random.default_rng(0).random((1, 6, 64, 96), np.float32)
+    found = [
+        engine(both, np.array([[0.4]], np.float32))
+        for engine in (OnnxEngine(weights.onnx), TorchEngine(torch_module(weights, Feedback), "cpu"))
+    ]
+    assert np.allclose(*found, atol=1e-6)
 
 
 def test_bpg_takes_its_own_weights_and_those_of_hevc(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-RANGES = {"jpeg": (30, 92), "webp": (25, 92), "hevc": (18, 42), "bpg": (18, 42)}
-"""Lowest and highest quality that is learned, on the scale of each codec."""
+RANGES = {"webp": (25, 92), "hevc": (18, 42), "bpg": (18, 42)}
+"""Lowest and highest quality that is learned, on the scale of each codec. JPEG shows of a block what it was
+handed of that block, so there is nothing to learn."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class FeedbackRecipe:
         passes: encodes and decodes before the one that counts.
         steps: optimiser steps.
         batch: patches a step, each tried with two sets of gains.
-        patches: that are cut and judged before the first step, each for a quality of its own.
+        patches: to cut and judge before the first step, each for a quality of its own; pictures that are smaller give
+            none.
         side: of a patch, pixels. A patch is weighed as if it were the file; large ones are about as varied as files.
         perturbation: of every weight, up or down, in a trial; a weight of 1 is a gain of 0.1.
         limit: of the cost that is believed of one patch, in nepers.

@@ -21,7 +21,7 @@ from kcompress.training.photographs import Lessons, PhotoTraining, Shipping
 from kcompress.training.publishing import encoder
 from kcompress.workers import one_thread
 
-_UNSEEN = ("butteraugli", "psnr")
+_BESIDE = ("butteraugli", "psnr")
 """Metrics that are shown beside those of the objective."""
 
 
@@ -40,10 +40,18 @@ class FeedbackTraining(PhotoTraining):
     def lessons(self, kept: list[str], judged: list[str]) -> Generator[Prepared, None, Lessons]:
         one_thread()  # trials run side by side
         patches: list[Patch] = []
-        with ThreadPoolExecutor(self.jobs) as pool:
-            for found in pool.map(self._patch, self._drawn(kept)):
-                patches += [found] if found is not None else []
-                yield Prepared(len(patches), self.recipe.patches)
+        learned = set()
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
+            drawn = self._drawn(kept)
+            for number, found in enumerate(pool.map(self._patch, range(len(drawn)), drawn)):
+                if found is not None:
+                    patches.append(found)
+                    learned.add(drawn[number])
+                yield Prepared(number + 1, len(drawn))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody wants the rest
+        self.trained_on = len(learned)
         if not patches:
             raise InputError(
                 f"{self.photos.location} has no picture of {self.recipe.side} pixels a side. "
@@ -76,14 +84,14 @@ class FeedbackTraining(PhotoTraining):
             channels=6,
         )
 
-    def _drawn(self, names: Sequence[str]) -> Iterator[tuple[int, str]]:
-        """Number and picture of each patch."""
+    def _drawn(self, names: Sequence[str]) -> list[str]:
+        """The picture of each patch."""
         order = np.random.default_rng([self.recipe.seed, 1]).permutation(len(names))
-        return ((number, names[order[number % len(names)]]) for number in range(self.recipe.patches))
+        return [names[order[number % len(names)]] for number in range(self.recipe.patches)]
 
-    def _patch(self, drawn: tuple[int, str]) -> Patch | None:
+    def _patch(self, number: int, name: str) -> Patch | None:
         """One with its judge; None where the picture is smaller."""
-        (number, name), recipe = drawn, self.recipe
+        recipe = self.recipe
         picture = comparable(self.photos.read(name), name).pixels
         room = [length - recipe.side for length in picture.shape[:2]]
         if min(room) < 0:
@@ -107,6 +115,6 @@ class FeedbackTraining(PhotoTraining):
 
     def _judge(self, names: Sequence[str]) -> validation.Judge:
         pictures: list[Pixels] = [comparable(self.photos.read(name), name).pixels for name in names]
-        known = [name for name in (*self.recipe.objective, *_UNSEEN) if METRICS[name].available()]
+        known = [name for name in (*self.recipe.objective, *_BESIDE) if METRICS[name].available()]
         codec = self.recipe.codec
         return validation.Judge(codec, CODECS[codec].quality.default, known, pictures)

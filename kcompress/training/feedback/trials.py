@@ -2,8 +2,8 @@
 
 No simulation: every patch is encoded with the weights moved at random, each up or down, and with all of them moved the
 other way. The difference of the two costs, shared out by the signs, estimates the gradient (simultaneous perturbation
-stochastic approximation: Spall, IEEE Transactions on Automatic Control 37, 1992, equation 2.2). For a few dozen
-weights that takes about as many encodes as there are weights, and there is nothing to exploit but the metrics.
+stochastic approximation: Spall, IEEE Transactions on Automatic Control 37, 1992, equation 2.2). A trial costs the same
+however many weights there are, and there is nothing to exploit but the metrics.
 """
 
 import copy
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from kcompress import networks
 from kcompress.codecs import CODECS
 from kcompress.encoding import encode, round_trip
 from kcompress.images import Image
 from kcompress.inference.engine import TorchEngine
 from kcompress.judging import Judge
-from kcompress.networks import NETWORKS, Preprocessor, Shrink
-from kcompress.networks.closed_loop import ClosedLoop
-from kcompress.networks.condition import Trained, coarseness
+from kcompress.networks import Preprocessor
+from kcompress.networks.condition import Trained
 from kcompress.networks.feedback import Feedback
 from kcompress.setting import Setting
 from kcompress.training.feedback.recipe import FeedbackRecipe
@@ -89,13 +89,10 @@ def trained(recipe: FeedbackRecipe) -> Trained:
     """What a network of this recipe knows."""
     scale = CODECS[recipe.codec].quality
     low, high = sorted((scale.coarseness(recipe.lowest), scale.coarseness(recipe.highest)))
-    return Trained(NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high))
+    return Trained(NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes)
 
 
 def closed_loop(network: Feedback, recipe: FeedbackRecipe) -> Preprocessor:
     """A network under training as what encodes take."""
-    kind, known = NETWORKS[NETWORK], trained(recipe)
-    return ClosedLoop(
-        NETWORK, TorchEngine(network, "cpu"), round_trip(CODECS[recipe.codec]), Shrink(), passes=recipe.passes,
-        strength=1, halo=kind.halo, multiple=kind.multiple, condition=lambda setting: coarseness(setting, known),
-    )  # fmt: skip
+    shown = round_trip(CODECS[recipe.codec])
+    return networks.closed_loop(TorchEngine(network, "cpu"), trained(recipe), shown)
