@@ -411,6 +411,9 @@ def test_broken_off_and_resumed(start, label, large, folder, number):
     kept = file(("psnr",)).read(path)
     assert 7 <= len(kept) < 10 * 7
     seconds = {row.key: row.seconds for row in kept}
+    for unfinished in folder.rglob(".kcompress-*"):
+        assert number == signal.SIGKILL  # which leaves nobody to clean up
+        unfinished.unlink()
     label(*THREE, "--resume")
     label(*THREE, "-o", "whole")
     assert state(folder) == state(folder, "whole")
