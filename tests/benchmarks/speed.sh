@@ -29,6 +29,11 @@ hyperfine --warmup 2 --runs 10 \
   "kcompress encode $work/1080p.png -o $work/feedback.webp -q 75 --network feedback --force" \
   "kcompress encode $work/1080p.png -o $work/kuchen.webp -q 75 --network kuchen --force"
 
+echo "== 1920x1080 PNG to HEVC"
+hyperfine --warmup 1 --runs 5 \
+  "kcompress encode $work/1080p.png -o $work/none.heic --codec hevc --network none --force" \
+  "kcompress encode $work/1080p.png -o $work/feedback.heic --codec hevc --network feedback --force"
+
 echo "== 100 megapixels: peak memory of kcompress with a network"
 for options in "--codec jpeg --network kuchen" "--codec jpeg --network kuchen --backend pillow" "--codec webp --network shrink" "--codec webp --network feedback"; do
   # shellcheck disable=SC2086
