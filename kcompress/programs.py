@@ -195,16 +195,7 @@ GUETZLI = Program(
     "Debian: apt install guetzli; macOS: brew install guetzli.",
     remedy="Give --guetzli-memory more, leave it out of --pool",
 )
-BUTTERAUGLI = Program(
-    "butteraugli_main",
-    ("--version",),
-    r"v?\d+\.\d+\.\d+",
-    "Debian: apt install libjxl-devtools; elsewhere: build the tools of libjxl.",
-    remedy="Leave it out of --metric",
-)
-
-
-PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, GUETZLI, BUTTERAUGLI)}
+PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, GUETZLI)}
 """Those that are looked for on PATH, by name."""
 
 

@@ -6,11 +6,16 @@ from math import inf
 from kcompress.errors import UsageError
 from kcompress.images import Pixels
 from kcompress.inference.weights import is_shipped
-from kcompress.metrics import butteraugli, psnr, vmaf, vqscore
+from kcompress.metrics import psnr, vmaf, vqscore
 from kcompress.metrics.metric import Judge, Metric
-from kcompress.programs import BUTTERAUGLI
 
 __all__ = ["METRICS", "Judge", "Metric", "Scorer"]
+
+
+def _butteraugli(original: Pixels) -> Judge:
+    from kcompress.metrics import butteraugli
+
+    return butteraugli.prepare(original)
 
 
 def _ms_ssim(original: Pixels) -> Judge:
@@ -113,10 +118,8 @@ METRICS: dict[str, Metric] = {
             direction="lower",
             range=(0, inf),
             reference=True,
-            smallest_side=butteraugli.SMALLEST_SIDE,
-            prepare=butteraugli.prepare,
-            available=lambda: BUTTERAUGLI.find() is not None,
-            install=BUTTERAUGLI.install,
+            smallest_side=8,
+            prepare=_butteraugli,
         ),
         Metric(
             name="vqscore",
