@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kcompress.codecs import Backend, Codec, decode
+from kcompress.codecs.jpeg import written_tables
 from kcompress.errors import ProgramError
 from kcompress.images import Image, Pixels, bits_per_pixel
 from kcompress.networks import DEFAULTS, NONE, Preprocessor
@@ -56,6 +57,7 @@ def encode(
     """
     image = codec.accepted(image)
     encoder = codec.backend(backend, image)
+    setting = carried_out(setting, encoder)
     start = time.perf_counter()
     # One name for both: a large picture's original pixels are let go before the encoder wants memory.
     image = image if preprocessor is None else preprocessor(image, setting)
@@ -82,6 +84,13 @@ def round_trip(codec: Codec, backend: str = "auto") -> Callable[[Image, Setting]
         return decode(encode(image, codec, replace(setting, raw=False), None, backend).data).pixels
 
     return shown
+
+
+def carried_out(setting: Setting, backend: Backend) -> Setting:
+    """A setting as a backend carries it out: mozjpeg has tables of its own, and searches for levels."""
+    if setting.tables is None or not searches_levels(backend):
+        return setting
+    return replace(setting, tables=written_tables(backend, setting), searched=True)
 
 
 def default_network(codec: Codec, backend: Backend) -> str:

@@ -19,6 +19,7 @@ class Setting:
         effort: on the codec's own scale; more is slower and smaller.
         raw: the bare HEVC stream instead of a file around it.
         tables: JPEG only: luma and chroma quantisation tables, 64 steps each in row order.
+        searched: JPEG only: the encoder searches for levels, instead of rounding to the nearest.
     """
 
     codec: str
@@ -28,3 +29,4 @@ class Setting:
     effort: int
     raw: bool = False
     tables: tuple[Table, Table] | None = None
+    searched: bool = False

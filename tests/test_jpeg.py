@@ -10,7 +10,8 @@ from PIL import ImageFile
 
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
-from kcompress.codecs.jpeg import _vips, quantisation_tables
+from kcompress.codecs.jpeg import _vips, quantisation_tables, written_tables
+from kcompress.encoding import carried_out
 from kcompress.images import Image, read
 
 JPEG = CODECS["jpeg"]
@@ -88,6 +89,20 @@ def test_grey_stays_one_plane_and_effort_is_the_kind_of_file(
         with Pil.open(io.BytesIO(encoded(image, 60, chroma, effort, backend))) as file:
             assert file.mode == ("L" if image.grey else "RGB")
             assert ("progressive" in file.info) == bool(effort)
+
+
+@pytest.mark.skipif(MOZJPEG.version() is None, reason="pyvips is not installed")
+@pytest.mark.parametrize("quality", [20, 75, 95])
+def test_mozjpegs_tables_are_its_own(quality: int) -> None:
+    setting = JPEG.setting(quality)
+    luma, chroma = written_tables(MOZJPEG, setting)
+    assert len(luma) == len(chroma) == 64
+    assert (luma, chroma) != quantisation_tables(quality)
+    assert luma[0] < luma[63]
+    carried = carried_out(setting, MOZJPEG)
+    assert carried.tables == (luma, chroma) and carried.searched
+    assert carried_out(setting, PILLOW) == setting
+    assert written_tables(PILLOW, setting) == quantisation_tables(quality)
 
 
 @pytest.mark.skipif(MOZJPEG.version() is None, reason="pyvips is not installed")

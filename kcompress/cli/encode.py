@@ -175,7 +175,7 @@ class _Work:
         if self.auto:
             selection = select(image, self.codec, self.setting, self.preprocessors, self.backend)
             encoded = selection.encoded
-            preprocessor = refinable(selection, self.setting, self.codec.backend(self.backend, image))
+            preprocessor = refinable(selection, self.setting)
         else:
             (preprocessor,) = self.preprocessors
             encoded = compress(image, self.codec, self.setting, preprocessor, self.backend)
@@ -235,7 +235,7 @@ def _check_refine(steps: int, network: str, setting: "Setting", encoder: "Backen
     from kcompress.networks import NONE
     from kcompress.refinement import decides_on_levels
 
-    if network == NONE and not decides_on_levels(setting, encoder):
+    if network == NONE and not decides_on_levels(setting):
         raise UsageError(
             f"--refine {steps}: without a network there is nothing to refine before {encoder.name}, {setting.codec} "
             f"{setting.chroma}. Give a --network, or leave --refine out."

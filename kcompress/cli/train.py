@@ -50,8 +50,8 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Optimiser steps. [default: 20000; rdo, minnen, classifier 3000; feedback 160; simulator 1200; "
-            "npp 10000]",
+            help="Optimiser steps. [default: 20000; rdo 2000; minnen, classifier 3000; feedback 160; simulator "
+            "1200; npp 10000]",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
@@ -101,8 +101,8 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME[:WEIGHT],...",
-            help="What is held up. rdo: ssimulacra2, psnr-hvs-m, psnr, vif (ssimulacra2:3,vif); feedback: any metric "
-            "with a reference (ssimulacra2:2,vif,psnr).",
+            help="What is held up. rdo: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif (ssimulacra2:5,butteraugli:3,"
+            "vif:2); feedback: any metric with a reference (ssimulacra2:2,vif,psnr).",
         ),
     ] = None,
     validate: Annotated[

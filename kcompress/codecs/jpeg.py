@@ -7,10 +7,10 @@ import threading
 from typing import Any
 
 import numpy as np
-import PIL
+import PIL.Image
 from PIL import ImageFile, features
 
-from kcompress.codecs.codec import Codec, Scale
+from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
 from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, pnm
@@ -29,15 +29,38 @@ _CHROMA = (
 )  # fmt: skip
 
 
+def scaling(quality: int) -> int:
+    """Per cent of the tables at quality 50 that libjpeg and mozjpeg take at another; 0 at 100, where steps are 1."""
+    return 5000 // max(1, quality) if quality < 50 else 200 - 2 * quality
+
+
 def quantisation_tables(quality: int) -> tuple[Table, Table]:
     """Luma and chroma steps of libjpeg's quality scale, 64 each in row order (mozjpeg has others)."""
-    quality = max(1, quality)
-    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    percent = scaling(quality)
 
     def scaled(table: tuple[int, ...]) -> Table:
         return tuple(min(255, max(1, (step * percent + 50) // 100)) for step in table)
 
     return scaled(_LUMA), scaled(_CHROMA)
+
+
+def written_tables(backend: Backend, setting: Setting) -> tuple[Table, Table]:
+    """Those that a backend writes at a setting's quality, as `quantisation_tables` returns them.
+
+    Raises:
+        ProgramError: the encoder failed.
+    """
+    found = _written.get((backend.name, backend.version(), setting.quality))
+    if found is None:
+        data = backend.encode(Image(np.zeros((16, 16, 3), np.uint8)), setting)
+        written: dict[int, list[int]] = PIL.Image.open(io.BytesIO(data)).quantization  # type: ignore[attr-defined]
+        luma, *rest = written.values()
+        chroma = rest[0] if rest else luma
+        found = _written[backend.name, backend.version(), setting.quality] = tuple(luma), tuple(chroma)
+    return found
+
+
+_written: dict[tuple[str, str | None, int], tuple[Table, Table]] = {}
 
 
 class Cjpeg:

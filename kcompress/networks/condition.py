@@ -9,8 +9,9 @@ from kcompress.blockdct import thresholds
 from kcompress.errors import UsageError
 from kcompress.setting import Setting
 
-LENGTH = 2 * 64 + 2 * 64 + 1
-"""Steps of luma and chroma, thresholds of luma and chroma (row order, grey levels), coarseness 0..1."""
+LENGTH = 2 * 64 + 2 * 64 + 2
+"""Steps of luma and chroma, thresholds of luma and chroma (row order, grey levels), coarseness 0..1, and 1 where the
+encoder searches for levels, else 0."""
 
 HEIGHT = 11.0
 """Of the thresholds to start from at coarseness 1, grey levels: more than ``networks.shrink`` takes, as only
@@ -87,4 +88,5 @@ def condition(setting: Setting, trained: tuple[int, int] = (0, 100)) -> NDArray[
     luma = thresholds(HEIGHT * setting.coarseness).ravel()
     chroma = _CHROMA * luma if setting.chroma == "420" else np.full_like(luma, _NEVER)
     coarseness = 1 - min(max(setting.quality, trained[0]), trained[1]) / 100
-    return np.concatenate([*map(np.array, setting.tables), luma, chroma, [coarseness]]).astype(np.float32)[None]
+    rest = [coarseness, setting.searched]
+    return np.concatenate([*map(np.array, setting.tables), luma, chroma, rest]).astype(np.float32)[None]

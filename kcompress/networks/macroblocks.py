@@ -59,7 +59,7 @@ def packed(luma: Tensor, chroma: Tensor) -> Tensor:
 
 
 class Context(nn.Module):
-    """Features of macroblocks (N, inputs, h, w) and the coarseness (N, 1), 0..1 -> one number a coefficient.
+    """Features of macroblocks (N, inputs, h, w) and the coarseness (N, 1), 0..1 -> (N, outputs, h, w).
 
     All numbers are 0 before it has learned.
 
@@ -67,14 +67,15 @@ class Context(nn.Module):
         inputs: channels.
         width: of the network.
         depth: blocks, each of which reaches one macroblock further.
+        outputs: channels.
     """
 
-    def __init__(self, inputs: int, width: int, depth: int) -> None:
+    def __init__(self, inputs: int, width: int, depth: int, outputs: int = COEFFICIENTS) -> None:
         super().__init__()
         self.enter = nn.Conv2d(inputs, width, 1)
         self.quality = nn.Sequential(nn.Linear(1, 32), nn.GELU(), nn.Linear(32, width))
         self.blocks = nn.Sequential(*(_Block(width) for _ in range(depth)))
-        self.leave = nn.Conv2d(width, COEFFICIENTS, 1)
+        self.leave = nn.Conv2d(width, outputs, 1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 

@@ -1,6 +1,6 @@
 """Refinement: the decisions of a preprocessor, made better on the very picture, with the real encoder for a judge.
 
-Before plain libjpeg with 4:2:0 it is decisions on levels that are refined (`levels`), elsewhere the strength of the
+Before JPEG with 4:2:0 it is decisions on levels that are refined (`levels`), elsewhere the strength of the
 preprocessor (`strength`). Files are compared by `judging`, on a mix of metrics: by one alone the others would lose.
 What was there before is always a candidate, so the result is never worse than it by that measure.
 """
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kcompress.codecs import Backend, Codec
-from kcompress.encoding import Encoded, encode, searches_levels
+from kcompress.codecs import Codec
+from kcompress.encoding import Encoded, carried_out, encode
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
@@ -30,7 +30,7 @@ from kcompress.setting import Setting
 if TYPE_CHECKING:
     from kcompress.networks.rdo import Rdo
 
-WEIGHTS = {"ssimulacra2": 0.5, "vif": 0.25, "psnr": 0.25}
+WEIGHTS = {"ssimulacra2": 0.4, "butteraugli": 0.25, "vif": 0.2, "psnr": 0.15}
 """Of the metrics by which files are compared."""
 
 JUDGED = 5
@@ -71,17 +71,17 @@ class Refinement:
 Work = Generator[Progress, None, tuple[Encoded, Refinement]]
 
 
-def decides_on_levels(setting: Setting, backend: Backend) -> bool:
-    """Whether levels can be refined: libjpeg's own tables and rounding, and chroma of half the resolution."""
-    return setting.tables is not None and setting.chroma == "420" and not searches_levels(backend)
+def decides_on_levels(setting: Setting) -> bool:
+    """Whether levels can be refined: those of JPEG with chroma of half the resolution."""
+    return setting.tables is not None and setting.chroma == "420"
 
 
-def refinable(selection: Selection, setting: Setting, backend: Backend) -> Preprocessor | None:
+def refinable(selection: Selection, setting: Setting) -> Preprocessor | None:
     """Whose work to refine after a selection: the winner's.
 
     Where that is none, and there is but strength to refine, the best of the others': less of it may gain yet.
     """
-    if selection.preprocessor is not None or decides_on_levels(setting, backend):
+    if selection.preprocessor is not None or decides_on_levels(setting):
         return selection.preprocessor
     others = (candidate.preprocessor for candidate in selection.candidates if candidate.eligible)
     return next((preprocessor for preprocessor in others if preprocessor is not None), None)
@@ -115,7 +115,8 @@ def refined(
     """
     start = time.perf_counter()
     image = codec.accepted(image)
-    on_levels = decides_on_levels(setting, codec.backend(backend, image))
+    setting = carried_out(setting, codec.backend(backend, image))
+    on_levels = decides_on_levels(setting)
     try:
         judge = Judge(image, codec, setting, WEIGHTS, backend)
     except UnsupportedError as error:

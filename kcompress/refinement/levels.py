@@ -1,30 +1,34 @@
 """Refinement of JPEG's levels: which quantised coefficients of this very picture are worth their bits.
 
-Every AC coefficient whose level is not zero gets a logit of its own: the odds that its level falls by one. They start
-from the decisions of the network ``rdo`` and descend the cost of what a simulated libjpeg makes of levels drawn from
-them: ln(rate) less what the plain codec would pay for the scores, by its own slope on the same pixels. The gradient is
-that of the probabilities, as in the training of that network. Decisions are realised by pixels that any libjpeg
-quantises to the levels decided on (`networks.rdo.Rdo.change`).
+Every AC coefficient whose level is not zero gets a place of its own between the levels near it. Places start from the
+decisions of the network ``rdo`` and descend the cost of what a simulated libjpeg makes of levels drawn from them, each
+the one below or above its place, by chance: ln(rate) less what the plain codec would pay for the scores, by its own
+slope on the same pixels. The gradient of the scores is that in the middle of the step (`training.rdo.curvature`). In
+the end each goes to the level next to its place, by pixels that any libjpeg quantises to the levels decided on
+(`networks.rdo.Rdo.change`).
 
 A large picture is worked on by tiles. A tile sees some of its neighbours' pixels and decides on them too, as context;
 what it says of its own is kept. Decisions belong to MCUs and tiles are made of whole ones, so there are no seams.
 """
 
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from kcompress.codecs.jpeg import scaling
+from kcompress.errors import UsageError
 from kcompress.images import Pixels
 from kcompress.inference.tiling import Tile, batch, tiles
 from kcompress.networks.condition import condition
 from kcompress.networks.rdo import MCU, Decisions, Rdo
 from kcompress.setting import Setting
-from kcompress.training.proxies.jpeg import Jpeg, bits_per_pixel, standard_steps, unpacked
+from kcompress.training.proxies.jpeg import Jpeg, bits_per_pixel, steps, unpacked
+from kcompress.training.rdo.curvature import curvature
 from kcompress.training.rdo.recipe import SCORES, slope
 
 TILE_SIDE = 512
@@ -34,17 +38,22 @@ their surroundings are not below 256: SSIMULACRA2 has fewer scales there, whose 
 HALO = 16
 """Pixels seen beyond each side of a tile: one MCU, the neighbour into which chroma's interpolation reaches."""
 
-RATE = 0.15
-"""Of Adam at the start of 100 steps or more; half a cosine brings it down to a tenth. Fewer steps are larger."""
+RATE = 0.04
+"""Of Adam at the start of 100 steps or more, in levels; half a cosine brings it down to a tenth. Fewer steps are
+larger."""
 
-_FALLS, _STAYS = 1.0, -1.5
-"""Logits to start from: a level that shall fall does so in 73 of 100 draws, another in 18."""
+_CHANGES, _STAYS = 0.75, 0.2
+"""To start from, in levels off the encoder's, towards what was decided: a level that shall fall does so in 75 of 100
+draws, and one that shall not in 20."""
 
-_SLOPES = {"ssimulacra2": (0.01, 0.3), "vif": (0.01, 0.3), "psnr": (0.03, 0.4)}
+_MEMORY = 0.9
+"""Of the curvature, from step to step."""
+
+_FARTHEST = 1.5
+"""Levels lie no more than so many steps from the coefficient."""
+
+_SLOPES = {"ssimulacra2": (0.01, 0.3), "butteraugli": (0.2, 5.0), "vif": (0.01, 0.3), "psnr": (0.03, 0.4)}
 """Between which the plain codec's lie, ln(rate) a unit of score; what lies outside is of a flat tile."""
-
-_NEVER = -1e3
-"""Scores below it are of levels that must stay."""
 
 
 class Levels:
@@ -69,7 +78,7 @@ class Levels:
         self._condition = torch.from_numpy(condition(setting, trained))
         self._setting, self._weights = setting, weights
         self._tiles = list(tiles(*original.shape[:2], side=TILE_SIDE, halo=HALO, multiple=MCU))
-        self._found: dict[int, dict[int, NDArray[np.uint8]]] = {}
+        self._found: dict[int, dict[int, bytes]] = {}
 
     def __len__(self) -> int:
         """Tiles."""
@@ -101,15 +110,15 @@ class Levels:
             for number, tile in enumerate(self._tiles):
                 shown = _padded(self._picture[tile.inner])
                 decisions = self._network.decide(shown, self._condition)
-                falls = _unpacked_bits(self._found[number][step], decisions.scores)
-                changed = shown + self._network.change(decisions, falls, self._condition)
+                levels = decisions.levels + _opened(self._found[number][step], decisions.levels)
+                changed = shown + self._network.change(decisions.coefficients, levels, self._condition)
                 height, width = result[tile.inner].shape[:2]
-                levels = (changed[0, :, :height, :width] * 255).round().clamp(0, 255).byte()
-                result[tile.inner] = levels.permute(1, 2, 0).numpy()
+                pixels = (changed[0, :, :height, :width] * 255).round().clamp(0, 255).byte()
+                result[tile.inner] = pixels.permute(1, 2, 0).numpy()
         return result
 
-    def _optimised(self, number: int, steps: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
-        """Decisions on a tile's own MCUs by step, as bits."""
+    def _optimised(self, number: int, steps: Sequence[int]) -> dict[int, bytes]:
+        """How levels of a tile's own MCUs change, by step."""
         tile = self._tiles[number]
         original, shown = _padded(self._original[tile.outer]), _padded(self._picture[tile.outer])
         with torch.no_grad():
@@ -121,7 +130,7 @@ class Levels:
         for step in range(1, steps[-1] + 1):
             descent.step(step)
             if step in steps:
-                kept[step] = _packed_bits(descent.falls()[_own(tile)])
+                kept[step] = _kept((descent.levels() - decisions.levels)[_own(tile)])
         return kept
 
 
@@ -132,14 +141,16 @@ class _Descent:
         self, original: Tensor, decisions: Decisions, setting: Setting, worth: Mapping[str, float], last: int, seed: int
     ) -> None:
         self._original, self._size = original, original.shape[-2:]
-        self._levels = decisions.levels
-        self._sign = self._levels.sign()
-        self._free = decisions.scores > _NEVER
-        start = torch.where(decisions.scores[self._free] > 0, _FALLS, _STAYS)
-        self._logits = start.requires_grad_()
-        self._optimiser = torch.optim.Adam([self._logits], betas=(0.9, 0.99))
+        self._levels, self._free = decisions.levels, decisions.free
+        self._coefficients, self._bend = decisions.coefficients, torch.zeros(1)
+        decided, sign = decisions.decided - self._levels, self._levels.sign()
+        start = self._levels + torch.where(decided != 0, _CHANGES * decided, -_STAYS * sign)
+        coefficients = decisions.coefficients[self._free]
+        self._lowest, self._highest = (coefficients - _FARTHEST).ceil(), (coefficients + _FARTHEST).floor()
+        self._places = start[self._free].requires_grad_()
+        self._optimiser = torch.optim.Adam([self._places], betas=(0.9, 0.99))
         self._random = torch.Generator().manual_seed(seed)
-        self._codec = _codec(setting, [setting.quality])
+        self._codec = _codec(setting, 0)
         self._worth, self._last = worth, last
         self._rate = RATE * max(1.0, math.sqrt(100 / last))
 
@@ -148,38 +159,54 @@ class _Descent:
         self._optimiser.param_groups[0]["lr"] = self._rate * (
             0.55 + 0.45 * math.cos(math.pi * (number - 1) / self._last)
         )
-        chance = torch.sigmoid(self._logits)
-        drawn = (torch.rand(chance.shape, generator=self._random) < chance).float()
-        levels, path = self._fallen(drawn), self._fallen(chance)
-        whole, between = unpacked(levels, self._size), unpacked(path, self._size)
-        cost = bits_per_pixel(whole, between, progressive=self._codec.progressive).log()
-        decoded = self._codec.decoded(unpacked(levels + (path - path.detach()), self._size))
+        places = self._places.detach()
+        drawn = torch.rand(places.shape, generator=self._random).add(places).floor()
+        levels, path = self._with(drawn).requires_grad_(), self._with(self._places)
+        decoded = self._codec.decoded(unpacked(levels, self._size))
+        cost = torch.zeros(1)
         for name, worth in self._worth.items():
             cost = cost - worth * SCORES[name](self._original, decoded)
+        (slopes,) = torch.autograd.grad(cost.sum(), levels)
+        levels = levels.detach()
+        bend = curvature(slopes, levels - self._coefficients)
+        self._bend = bend if number == 1 else torch.lerp(bend, self._bend, _MEMORY)
+        slopes = slopes + self._bend * (self._with(places.floor() + 0.5) - levels)
+        whole, between = unpacked(levels, self._size), unpacked(path, self._size)
+        rate = bits_per_pixel(whole, between, progressive=self._codec.progressive).log()
         self._optimiser.zero_grad()
-        torch.autograd.backward(cost.sum(), inputs=[self._logits])
+        torch.autograd.backward(rate.sum() + (slopes * path).sum(), inputs=[self._places])
         self._optimiser.step()
+        with torch.no_grad():
+            self._places.copy_(torch.minimum(torch.maximum(self._places, self._lowest), self._highest))
 
-    def falls(self) -> Tensor:
-        """(1, 384, H / 16, W / 16): 1 where a level is likelier to fall than not."""
-        return torch.zeros_like(self._levels).masked_scatter(self._free, (self._logits.detach() > 0).float())
+    def levels(self) -> Tensor:
+        """(1, 384, H / 16, W / 16): those next to their places."""
+        return self._with(self._places.detach().round())
 
-    def _fallen(self, falls: Tensor) -> Tensor:
-        """Levels of which those that are free have fallen so far, 0..1."""
-        return self._levels - self._sign * torch.zeros_like(self._levels).masked_scatter(self._free, falls)
+    def _with(self, places: Tensor) -> Tensor:
+        """All levels, of which those that are free lie at these places."""
+        return self._levels.masked_scatter(self._free, places)
 
 
-def _codec(setting: Setting, qualities: Sequence[int]) -> Jpeg:
-    """At these qualities, coded as the setting says."""
-    return Jpeg(standard_steps(qualities), progressive=setting.effort > 0)
+def _codec(setting: Setting, *finer: int) -> Jpeg:
+    """With tables of so many units of quality more, coded as the setting says.
+
+    Raises:
+        UsageError: the setting has no tables.
+    """
+    if setting.tables is None:
+        raise UsageError(f"levels are those of JPEG alone; {setting.codec} has none.")
+    at = max(1, scaling(setting.quality))
+    share = [scaling(min(100, max(1, setting.quality + more))) / at for more in finer]
+    found = torch.cat([steps([setting.tables]) * each for each in share]).round().clamp(1, 255)
+    return Jpeg(found, progressive=setting.effort > 0)
 
 
 @torch.no_grad()
 def _slopes(original: Tensor, setting: Setting, names: Iterable[str]) -> dict[str, float]:
     """By score, d ln(rate) / d score of the plain codec on one tile, between a coarser and a finer quality."""
-    coarse, fine = max(1, setting.quality - 8), min(100, setting.quality + 6)
     twice = original.expand(2, -1, -1, -1)
-    decoded, rates = _codec(setting, [coarse, fine])(twice)
+    decoded, rates = _codec(setting, -8, 6)(twice)
     paid = float((rates[1] / rates[0]).log())
     found = {}
     for name in names:
@@ -194,13 +221,13 @@ def _own(tile: Tile) -> tuple[slice, ...]:
     return slice(None), slice(None), rows, columns
 
 
-def _packed_bits(falls: Tensor) -> NDArray[np.uint8]:
-    """Decisions on large pictures, several times over, would not fit into memory as numbers."""
-    return np.packbits(falls.bool().numpy())
+def _kept(changes: Tensor) -> bytes:
+    """Of large pictures, several times over, they would not fit into memory as numbers."""
+    return zlib.compress(changes.to(torch.int8).numpy().tobytes(), 1)
 
 
-def _unpacked_bits(bits: NDArray[np.uint8], like: Tensor) -> Tensor:
-    return torch.from_numpy(np.unpackbits(bits, count=like.numel())).float().view_as(like)
+def _opened(kept: bytes, like: Tensor) -> Tensor:
+    return torch.frombuffer(bytearray(zlib.decompress(kept)), dtype=torch.int8).float().view_as(like)
 
 
 def _padded(pixels: Pixels) -> Tensor:

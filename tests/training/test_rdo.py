@@ -22,9 +22,10 @@ from kcompress.networks.rdo import Rdo
 from kcompress.training.data import tensor
 from kcompress.training.loop import Prepared, Step, Validation
 from kcompress.training.proxies.jpeg import Jpeg, standard_steps, unpacked
-from kcompress.training.rdo.bank import RATE, Bank, batches, measured, of_one_picture
+from kcompress.training.rdo.bank import RATE, Bank, Batch, batches, measured, of_one_picture
+from kcompress.training.rdo.curvature import curvature
 from kcompress.training.rdo.recipe import SCORES, RdoRecipe
-from kcompress.training.rdo.simulation import Simulation
+from kcompress.training.rdo.simulation import Drawn, Simulation
 from kcompress.training.rdo.training import RdoTraining, preprocessor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,7 +113,7 @@ def test_levels_are_packed_as_the_codec_has_them(lake: Image) -> None:
 
 def test_the_cost_of_deciding_nothing_is_nothing(bank: Bank) -> None:
     module = Simulation(Rdo(16, 1), TINY.objective)
-    torch.nn.init.constant_(module.network.context.leave.bias, -1e3)
+    torch.nn.init.constant_(module.network.context.leave.bias[: 2 * 384], -1e3)  # neither falls nor rises
     cost = module(next(batches(bank, TINY)))
     assert cost.shape == (4,) and cost.abs().max() < 0.05  # planes that are not rounded
 
@@ -120,8 +121,7 @@ def test_the_cost_of_deciding_nothing_is_nothing(bank: Bank) -> None:
 def test_the_objective_matters(bank: Bank) -> None:
     def cost(objective: dict[str, float]) -> torch.Tensor:
         torch.manual_seed(0)
-        with torch.no_grad():
-            return Simulation(Rdo(16, 1), objective)(next(batches(bank, TINY)))  # type: ignore[no-any-return]
+        return Simulation(Rdo(16, 1), objective)(next(batches(bank, TINY)))  # type: ignore[no-any-return]
 
     nothing, one, other, both = map(cost, ({}, {"ssimulacra2": 1}, {"vif": 1}, {"ssimulacra2": 0.25, "vif": 0.75}))
     assert nothing.mean() < min(one.mean(), other.mean())  # without a score all that falls is gain
@@ -136,8 +136,46 @@ def test_bits_count_by_the_rate_of_the_whole_picture(bank: Bank) -> None:
         torch.manual_seed(0)
         assert torch.allclose(module(replace(batch, rates=2 * batch.rates)), cost / 2)
         torch.manual_seed(0)
-        _, rate = module.coded(batch)
+        rate = module.rate(batch, module.drawn(batch))
     assert torch.allclose(cost, (rate - batch.plain[RATE]) / batch.rates)
+
+
+def squares(batch: Batch, module: Simulation) -> tuple[Drawn, torch.Tensor]:
+    """Decisions, and weights of squared errors that differ by frequency."""
+    torch.manual_seed(0)
+    of_block = torch.rand(64)
+    weights = torch.cat([of_block.repeat_interleave(4), of_block, of_block])[None, :, None, None]
+    with torch.no_grad():
+        return module.drawn(batch), weights
+
+
+def test_the_change_of_cost_is_that_of_whole_steps(bank: Bank) -> None:
+    module = Simulation(Rdo(16, 1), {})
+    torch.nn.init.normal_(module.network.context.leave.weight, std=0.3)
+    drawn, weights = squares(next(batches(bank, TINY)), module)
+    errors = drawn.levels - drawn.coefficients
+    falling = drawn.falling.requires_grad_()
+    rising = drawn.rising.requires_grad_()
+    drawn = replace(drawn, falling=falling, rising=rising)
+    of_falls, of_rises = torch.autograd.grad(drawn.change_of_cost(2 * weights * errors).sum(), (falling, rising))
+    before = drawn.coefficients.round()
+    for found, step in ((of_falls, -before.sign()), (of_rises, before.sign())):
+        stays, goes = ((level - drawn.coefficients).square() * weights for level in (before, before + step))
+        assert torch.allclose(found, (goes - stays), atol=2e-3)
+
+
+def test_the_curvature_of_squares_is_their_weight(bank: Bank) -> None:
+    drawn, weights = squares(next(batches(bank, TINY)), Simulation(Rdo(16, 1), {}))
+    errors = drawn.levels - drawn.coefficients
+    assert torch.allclose(curvature(2 * weights * errors, errors), (2 * weights).expand_as(errors), rtol=1e-3)
+    place = torch.ones_like(errors[:, :1])
+    place[..., :3] = 2.0  # one half of the picture counts twice
+    found = curvature(2 * place * weights * errors, errors)
+    assert 1.6 < float(found[..., 1].mean() / found[..., 4].mean()) < 2.1
+    assert curvature(-errors, errors).max() == 0  # no cost bends downwards
+    noise = torch.randn(errors.shape, generator=torch.Generator().manual_seed(0))
+    noisy = curvature(2 * weights * errors + 0.03 * noise, errors)
+    assert 0.9 < float(noisy[:, 256:].mean() / (2 * weights)[:, 256:].mean()) < 1.1
 
 
 def test_the_cost_falls(photos: DataSet, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ Sources: ITU-T T.81 (JPEG) and T.871 (JFIF: colours); libjpeg's files are named 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kcompress.codecs.jpeg import quantisation_tables
+from kcompress.networks.bits import LONGEST_RUN, PROGRESSIVE, SEQUENTIAL, ZIGZAG, Bits
 from kcompress.setting import Chroma, Table
 
 Rounding = Literal["straight", "soft"]
@@ -27,8 +28,6 @@ Rounding = Literal["straight", "soft"]
 
 TEMPERATURE = 0.1
 """Width of the risers of the soft rounding, in steps."""
-
-_LONGEST_RUN = 7
 
 # jccolor.c, rgb_ycc_start, and jdcolor.c, build_ycc_rgb_table: 16 fractional bits. All arithmetic here is on numbers
 # that double precision holds exactly.
@@ -52,30 +51,6 @@ _DCT_LEFT = [
 ]
 _DCT_RIGHT = [[(-1) ** u * entry for entry in reversed(row)] for u, row in enumerate(_DCT_LEFT)]
 _DCT = torch.cat([torch.tensor(_DCT_LEFT), torch.tensor(_DCT_RIGHT)], dim=1).double() / 2**13
-
-
-def _zigzag(index: int) -> tuple[int, int]:
-    """Sorts coefficients in row order as T.81, figure A.6: by diagonals, down and up in turn."""
-    row, column = divmod(index, 8)
-    return row + column, row if (row + column) % 2 else column
-
-
-_ZIGZAG = torch.tensor(sorted(range(64), key=_zigzag))
-
-
-class _Bits(NamedTuple):
-    """Of the model, see `bits_per_pixel`."""
-
-    a_block: float
-    a_block_with_ac: float
-    dc_difference: float
-    ac_nonzero: float
-    ac_run: float
-    ac_magnitude: float
-
-
-_SEQUENTIAL = _Bits(2.45, 1.44, 1.98, 2.53, 2.26, 1.89)
-_PROGRESSIVE = _Bits(2.24, 2.60, 2.64, 2.14, 2.40, 1.76)
 
 
 @dataclass(frozen=True)
@@ -216,12 +191,12 @@ def bits_per_pixel(levels: Blocks, path: Blocks | None = None, *, progressive: b
         progressive: which of the two.
     """
     path = path or levels
-    model = _PROGRESSIVE if progressive else _SEQUENTIAL
+    model = PROGRESSIVE if progressive else SEQUENTIAL
     bits = _bits(levels.luma, path.luma, model) + _bits(levels.chroma, path.chroma, model)
     return bits / (levels.height * levels.width)
 
 
-def _bits(levels: Tensor, path: Tensor, model: _Bits) -> Tensor:
+def _bits(levels: Tensor, path: Tensor, model: Bits) -> Tensor:
     """Bits (N,) of blocks (N, C, h, w, 8, 8), and the gradient to ``path``."""
 
     def expected(cost: Callable[[Tensor], Tensor], part: Callable[[Tensor], Tensor]) -> Tensor:
@@ -245,7 +220,7 @@ def _runs(nonzero: Tensor) -> Tensor:
     """Sum (N,) of log2(1 + zeros before it) over what is not zero; probabilities (N, C, h, w, 63) in zigzag order."""
     total = nonzero.new_zeros(nonzero.shape[0])
     zero, after = 1 - nonzero, nonzero  # not zero, and after at least `length` zeros
-    for length in range(1, _LONGEST_RUN + 1):
+    for length in range(1, LONGEST_RUN + 1):
         after = after[..., 1:] * zero[..., :-length]
         total = total + math.log2((length + 1) / length) * after.flatten(1).sum(1)
     return total
@@ -253,7 +228,7 @@ def _runs(nonzero: Tensor) -> Tensor:
 
 def _ac(levels: Tensor) -> Tensor:
     """(N, C, h, w, 8, 8) -> (N, C, h, w, 63) in zigzag order."""
-    return levels.flatten(-2)[..., _ZIGZAG[1:].to(levels.device)]
+    return levels.flatten(-2)[..., ZIGZAG[1:].to(levels.device)]
 
 
 def _dc_differences(levels: Tensor) -> Tensor:

@@ -25,7 +25,13 @@ RATE = "rate"
 """Bits per pixel, beside the scores."""
 
 # Slopes, ln(rate) a unit of score, beyond which a picture is odd: flat, or hardly changed by the codec.
-_SLOPES = {"ssimulacra2": (0.01, 0.2), "psnr-hvs-m": (0.03, 0.4), "psnr": (0.03, 0.4), "vif": (0.01, 0.2)}
+_SLOPES = {
+    "ssimulacra2": (0.01, 0.2),
+    "psnr-hvs-m": (0.03, 0.4),
+    "psnr": (0.03, 0.4),
+    "vif": (0.01, 0.2),
+    "butteraugli": (0.2, 5.0),
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W) 0..1.
-        conditions: (N, 257), see ``networks.condition``.
+        conditions: (N, 258), see ``networks.condition``.
         rates: as in the bank.
         slopes: as in the bank.
         plain: as in the bank.
@@ -130,7 +136,7 @@ def batches(bank: Bank, recipe: RdoRecipe, first: int = 0) -> Iterator[Batch]:
         chosen = torch.from_numpy(random.integers(len(bank.pixels), size=recipe.batch))
         conditions = [condition(codec.setting(int(quality))) for quality in bank.qualities[chosen]]
         return Batch(
-            tensor(list(bank.pixels[chosen].numpy())).contiguous(),
+            tensor([_flipped(patch, random) for patch in bank.pixels[chosen].numpy()]).contiguous(),
             torch.from_numpy(np.concatenate(conditions)),
             bank.rates[chosen],
             {name: values[chosen] for name, values in bank.slopes.items()},
@@ -138,6 +144,12 @@ def batches(bank: Bank, recipe: RdoRecipe, first: int = 0) -> Iterator[Batch]:
         )
 
     return prefetched(made, 3, first)
+
+
+def _flipped(patch: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    """At random upside down, at random mirrored: whole MCUs cost the plain codec the same either way."""
+    rows, columns = (int(step) for step in random.choice([-1, 1], 2))
+    return np.ascontiguousarray(patch[::rows, ::columns])
 
 
 def _of_picture(dataset: DataSet, name: str, number: int, count: int, recipe: RdoRecipe) -> tuple[int, Bank | None]:
@@ -152,7 +164,7 @@ def _of_picture(dataset: DataSet, name: str, number: int, count: int, recipe: Rd
     for _ in range(count):
         top, left = (int(random.integers(length + 1)) for length in room)
         patch = picture[top : top + recipe.side, left : left + recipe.side]
-        patches.append(np.ascontiguousarray(patch[:, ::-1] if random.random() < 0.5 else patch))
+        patches.append(patch)
     return number, of_one_picture(np.stack(patches), quality, tuple(recipe.objective))
 
 

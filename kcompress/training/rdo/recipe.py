@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from kcompress.metrics.butteraugli import butteraugli
 from kcompress.metrics.psnr_hvs_m import masked_error
 from kcompress.metrics.ssimulacra2 import ssimulacra2
 from kcompress.metrics.vif import vif
@@ -27,7 +28,14 @@ def _vif(original: Tensor, distorted: Tensor) -> Tensor:
     return 100 * vif(original, distorted)
 
 
-SCORES: dict[str, Score] = {"ssimulacra2": ssimulacra2, "psnr-hvs-m": _psnr_hvs_m, "psnr": _psnr, "vif": _vif}
+def _butteraugli(original: Tensor, distorted: Tensor) -> Tensor:
+    """The metric, higher for better."""
+    return -butteraugli(original, distorted)
+
+
+SCORES: dict[str, Score] = {
+    "ssimulacra2": ssimulacra2, "butteraugli": _butteraugli, "psnr-hvs-m": _psnr_hvs_m, "psnr": _psnr, "vif": _vif,
+}  # fmt: skip
 """Of two batches (N, 3, H, W) 0..1: (N,), higher is better, differentiable; VIF in per cent."""
 
 
@@ -62,15 +70,15 @@ class RdoRecipe:
         seed: of patches, weights and decisions.
     """
 
-    width: int = 128
+    width: int = 112
     depth: int = 4
-    steps: int = 3_000
+    steps: int = 2_000
     batch: int = 4
-    patches: int = 2_400
+    patches: int = 1_200
     side: int = 256
     lowest: int = 30
     highest: int = 92
-    objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.75, "vif": 0.25})
+    objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.5, "butteraugli": 0.3, "vif": 0.2})
     learning_rate: float = 7e-4
     warmup: int = 100
     averaging: float = 0.995

@@ -1,11 +1,12 @@
 """The network, the codec behind it and the objective, as one module.
 
 The loss is in the currency of the BD-rate: the change of ln(rate) less what the plain codec would pay for the change
-of the scores, by its own slope on the very picture. Decisions are drawn, and the gradient is that of their probability,
-so that the loss sees real levels and no gradient flows through a rounding.
+of the scores, by its own slope on the very picture. Decisions are drawn, so that the loss sees real levels and no
+gradient flows through a rounding.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from kcompress.networks.rdo import Rdo
 from kcompress.training.proxies.jpeg import Jpeg, bits_per_pixel, unpacked
 from kcompress.training.rdo.bank import RATE, Batch
+from kcompress.training.rdo.curvature import curvature
 from kcompress.training.rdo.recipe import SCORES
 
 _DECISIVE = 3.0
@@ -32,23 +34,90 @@ class Simulation(nn.Module):
         self._objective = dict(objective)
 
     def forward(self, batch: Batch) -> Tensor:
-        decoded, rate = self.coded(batch)
-        cost = (rate - batch.plain[RATE]) / batch.rates
+        drawn = self.drawn(batch)
+        levels = drawn.levels.requires_grad_()
+        decoded = self.decoded(batch, levels)
+        cost = torch.zeros_like(batch.rates)
         for name, share in self._objective.items():
             gained = SCORES[name](batch.images, decoded) - batch.plain[name]
             cost = cost - share * batch.slopes[name] * gained
-        return cost
+        if self._objective:
+            (slopes,) = torch.autograd.grad(cost.sum(), levels)
+            cost = _through(cost, drawn.change_of_cost(slopes))
+        return cost + (self.rate(batch, drawn) - batch.plain[RATE]) / batch.rates
 
-    def coded(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the codec makes of levels that were decided on: pictures (N, 3, H, W), 0..1, and bits per pixel (N,)."""
+    def drawn(self, batch: Batch) -> "Drawn":
+        """Decide, by chance."""
         decisions = self.network.decide(batch.images, batch.conditions)
-        chance = torch.sigmoid(decisions.scores)
-        # Drawn with less doubt than the gradient sees: what is as good as decided makes no noise, and even odds, where
-        # encodes decide, stay where they are.
-        drawn = (torch.rand_like(chance) < torch.sigmoid(_DECISIVE * decisions.scores)).float()
-        levels, sign = decisions.levels.detach(), decisions.levels.sign().detach()
-        fallen, path = levels - sign * drawn, levels - sign * chance
+        falls, falling = _drawn(decisions.falls)
+        rises, rising = _drawn(decisions.rises)
+        return Drawn(decisions.coefficients.detach(), falls, falling, rises * (1 - falls), rising * (1 - falling))
+
+    def decoded(self, batch: Batch, levels: Tensor) -> Tensor:
+        """What the codec shows of packed levels: (N, 3, H, W), 0..1."""
+        return Jpeg(batch.conditions[:, :128].view(-1, 2, 8, 8)).decoded(unpacked(levels, batch.images.shape[-2:]))
+
+    def rate(self, batch: Batch, drawn: "Drawn") -> Tensor:
+        """Bits per pixel (N,)."""
         size = batch.images.shape[-2:]
-        codec = Jpeg(batch.conditions[:, :128].view(-1, 2, 8, 8))
-        decoded = codec.decoded(unpacked(fallen + (path - path.detach()), size))
-        return decoded, bits_per_pixel(unpacked(fallen, size), unpacked(path, size), progressive=True)
+        return bits_per_pixel(unpacked(drawn.levels, size), unpacked(drawn.path, size), progressive=True)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Decisions that were drawn, and the chances; all (N, 384, H / 16, W / 16).
+
+    Attributes:
+        coefficients: of the picture, in steps.
+        falls: 1 where the level falls.
+        falling: the chance of it.
+        rises: 1 where it rises.
+        rising: the chance of it.
+    """
+
+    coefficients: Tensor
+    falls: Tensor
+    falling: Tensor
+    rises: Tensor
+    rising: Tensor
+
+    @property
+    def levels(self) -> Tensor:
+        """That were decided on."""
+        return self._moved(self.rises - self.falls)
+
+    @property
+    def path(self) -> Tensor:
+        """Their means."""
+        return self._moved(self.rising - self.falling)
+
+    def _moved(self, outwards: Tensor) -> Tensor:
+        before = self.coefficients.round()
+        return before + before.sign() * outwards
+
+    def change_of_cost(self, slopes: Tensor) -> Tensor:
+        """The cost (N,) as a function of the chances, to the first order, given its derivatives by the levels.
+
+        A decision changes the cost by the derivative in the middle of the step, not at the end that was drawn, which
+        lies half a step's curvature off: with the sign of the draw, and several times what there is to learn.
+        """
+        bend = curvature(slopes, self.levels - self.coefficients)
+        before, levels = self.coefficients.round(), self.levels
+        sign = before.sign()
+        falling = -sign * (slopes + bend * (before - sign / 2 - levels)) * self.falling
+        rising = sign * (slopes + bend * (before + sign / 2 - levels)) * self.rising
+        return (falling + rising).flatten(1).sum(1)
+
+
+def _through(value: Tensor, path: Tensor) -> Tensor:
+    """The value, with the gradient of the path."""
+    return value.detach() + (path - path.detach())
+
+
+def _drawn(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """What is decided by chance, 0 or 1, and the chance, whose gradient it is to have.
+
+    Drawn with less doubt than the gradient sees: what is as good as decided makes no noise, and even odds, where
+    encodes decide, stay where they are.
+    """
+    return (torch.rand_like(scores) < torch.sigmoid(_DECISIVE * scores)).float(), torch.sigmoid(scores)

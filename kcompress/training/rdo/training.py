@@ -90,6 +90,6 @@ def preprocessor(network: Rdo) -> Preprocessor:
 def _gflop(recipe: RdoRecipe) -> float:
     """Of one 1920x1080 picture: the convolutions, and the DCT there and back."""
     width, depth = recipe.width, recipe.depth
-    of_mcu = 2 * (3 * 384 * width + depth * (9 * width + 4 * width**2) + 384 * width)
+    of_mcu = 2 * (4 * 384 * width + depth * (9 * width + 4 * width**2) + 3 * 384 * width)
     of_pixel = of_mcu / SIDE**2 + 2 * 1.5 * 128
     return of_pixel * 1920 * 1080 / 1e9

@@ -1,0 +1,47 @@
+"""What is saved by a level that falls: the difference of the model's bits before and after."""
+
+import pytest
+import torch
+
+from kcompress.networks.bits import PROGRESSIVE, SEQUENTIAL, saved
+from kcompress.training.proxies.jpeg import bits_per_pixel, unpacked
+
+PIXELS = 48 * 32
+AC = [channel for channel in range(4, 384) if channel not in (256, 320)]
+
+
+def levels() -> torch.Tensor:
+    """Of 3x2 macroblocks: many at low frequencies, few at high ones, and blocks with none or a single one."""
+    torch.manual_seed(0)
+    found = (torch.randn(1, 384, 3, 2) * torch.linspace(2.5, 0.4, 384)[None, :, None, None]).round()
+    found[:, :, 1, 1] = 0
+    found[:, 40, 1, 1] = 1
+    return found
+
+
+@pytest.mark.parametrize("model", [SEQUENTIAL, PROGRESSIVE])
+def test_it_is_the_difference_of_bits(model) -> None:
+    before = levels()
+    found = saved(before, model)
+
+    def bits(packed: torch.Tensor) -> float:
+        return PIXELS * float(bits_per_pixel(unpacked(packed.double(), (48, 32)), progressive=model is PROGRESSIVE))
+
+    places = [place for place in before.nonzero().tolist() if place[1] in AC]
+    alone = [0, 40, 1, 1]
+    for place in [alone, *places[:: len(places) // 40]]:
+        after = before.clone()
+        after[tuple(place)] -= after[tuple(place)].sign()
+        assert float(found[tuple(place)]) == pytest.approx(bits(before) - bits(after), abs=1e-3)
+
+
+def test_zeros_and_dc_levels_save_nothing() -> None:
+    before = levels()
+    found = saved(before)
+    assert not found[before == 0].any()
+    assert not found[:, [0, 1, 2, 3, 256, 320]].any()
+    assert not saved(torch.zeros_like(before)).any()
+
+
+def test_a_fall_that_lengthens_a_run_may_cost() -> None:
+    assert saved(levels()).min() < saved(levels()).max() / 4
