@@ -30,7 +30,7 @@ from kcompress.setting import Setting
 if TYPE_CHECKING:
     from kcompress.networks.rdo import Rdo
 
-WEIGHTS = {"ssimulacra2": 0.4, "butteraugli": 0.25, "vif": 0.2, "psnr": 0.15}
+WEIGHTS = {"ssimulacra2": 0.4, "psnr": 0.25, "vif": 0.2, "butteraugli": 0.15}
 """Of the metrics by which files are compared."""
 
 JUDGED = 5
