@@ -59,7 +59,7 @@ Strength = Annotated[float, typer.Option(help="Between the untouched picture (0)
 Refine = Annotated[
     int,
     typer.Option(min=0, metavar="N", help="Steps of optimisation on each picture, judged by the real encoder: JPEG's "
-                 "decisions on coefficients (try 100; minutes a megapixel), elsewhere the strength (try 8)."),
+                 "decisions on coefficients (try 60; minutes a megapixel), elsewhere the strength (try 8)."),
 ]  # fmt: skip
 Chroma = Annotated[ChromaName | None, typer.Option(help="Chroma sampling. WebP has 420 only. [default: 420]")]
 Effort = Annotated[
