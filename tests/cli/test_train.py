@@ -299,7 +299,7 @@ def test_what_feedback_refuses(feedback, folder, options, code, message):
         (["--stride", "9"], 2, "--stride has no meaning for --network rdo"),
         (["--schedule", "cosine"], 2, "--schedule has no meaning for --network rdo"),
         (["--epochs", "2"], 2, "exclude each other"),
-        (["--quality-metric", "vmaf"], 2, "Allowed: ssimulacra2, psnr-hvs-m"),
+        (["--quality-metric", "vmaf"], 2, "Allowed: ssimulacra2, butteraugli, psnr-hvs-m"),
         (["--quality-metric", "psnr:0"], 2, "0 is no weight"),
         (["--quality-metric", "psnr:x,vif"], 2, "--quality-metric psnr:x: x is no weight. Give a number above 0"),
         (["--quality-metric", "psnr,psnr:2"], 2, "names psnr twice"),

@@ -31,7 +31,7 @@ from kcompress.training.rdo.training import RdoTraining, preprocessor
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = RdoRecipe(
     width=16, depth=1, steps=16, batch=4, patches=12, side=96, warmup=3, learning_rate=3e-3, validate_every=8,
-    averaging=0.8, split=0.6, validation_pictures=1,
+    averaging=0.8, split=0.6, validation_pictures=1, objective={"ssimulacra2": 0.75, "vif": 0.25},
 )  # fmt: skip
 
 
