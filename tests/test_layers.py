@@ -26,7 +26,7 @@ HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pil
 # Files that are nothing without a heavy library; they are imported inside functions.
 WHOLLY_HEAVY = {
     "kcompress.networks.feedback", "kcompress.networks.kuchen", "kcompress.networks.npp", "kcompress.networks.rdo",
-    "kcompress.networks.bits", "kcompress.networks.macroblocks",
+    "kcompress.networks.bits", "kcompress.networks.energies", "kcompress.networks.macroblocks",
     "kcompress.pool.artifacts_network",
     "kcompress.pool.nonlocal_means", "kcompress.pool.blur",
     "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",

@@ -37,8 +37,11 @@ def _zigzag(index: int) -> tuple[int, int]:
 ZIGZAG = torch.tensor(sorted(range(64), key=_zigzag))
 """Places in row order, by their rank in the order of coding."""
 
-_RANK = torch.argsort(ZIGZAG)
-_FAR = 100.0
+_CODED = torch.cat([*(4 * ZIGZAG + block for block in range(4)), 256 + ZIGZAG, 320 + ZIGZAG])
+"""Of `networks.macroblocks`, block by block in the order of coding."""
+
+_PACKED = torch.argsort(_CODED)
+_PLACES = 64
 
 
 def saved(levels: Tensor, model: Bits = PROGRESSIVE) -> Tensor:
@@ -51,38 +54,34 @@ def saved(levels: Tensor, model: Bits = PROGRESSIVE) -> Tensor:
     Returns:
         (N, 384, h, w); below 0 where the run that results costs more than the level did.
     """
-    count, _, rows, columns = levels.shape
-    luma = levels[:, :256].reshape(count, 64, 4, rows, columns)
-    chroma = levels[:, 256:].reshape(count, 2, 64, rows, columns).transpose(1, 2)
-    size = torch.cat([luma, chroma], dim=2).abs()[:, ZIGZAG.to(levels.device)]
-    result = _of_blocks(size, model)[:, _RANK.to(levels.device)]
-    of_luma, of_chroma = result[:, :, :4], result[:, :, 4:].transpose(1, 2)
-    return torch.cat([part.reshape(count, -1, rows, columns) for part in (of_luma, of_chroma)], dim=1)
+    coded, packed = _CODED.to(levels.device), _PACKED.to(levels.device)
+    blocks = levels.abs()[:, coded].reshape(len(levels), 6, 64, *levels.shape[2:])
+    return _of_blocks(blocks, model).flatten(1, 2)[:, packed]
 
 
 def _of_blocks(size: Tensor, model: Bits) -> Tensor:
-    """Sizes of levels (N, 64, ...) in the order of coding -> bits, likewise."""
-    place = torch.arange(64, device=size.device, dtype=size.dtype).view(1, 64, 1, 1, 1)
-    there = (size > 0) & (place > 0)
-    before = _latest(torch.where(there, place, 0.0))
-    after = -_latest(torch.where(there, -place, -_FAR).flip(1), -_FAR).flip(1)
-    zeros, zeros_after = place - 1 - before, after - 1 - place
+    """Sizes of levels (N, 6, 64, h, w) in the order of coding -> bits, likewise."""
+    place = torch.arange(64, device=size.device, dtype=size.dtype).view(64, 1, 1)
+    there = size.clamp(0, 1) * (place > 0)
+    from_start, from_end = there * place, there * (_PLACES - place)
+    # The first one is counted from the end.
+    last, first = (side.amax(2, keepdim=True) for side in (from_start, from_end))
+    # Only runs of up to LONGEST_RUN zeros need their length.
+    zeros = (place - 1 - _highest(from_start, below=True)).clamp(0, LONGEST_RUN)
+    after = (_PLACES - place - 1 - _highest(from_end, below=False)).clamp(0, LONGEST_RUN)
+    # How much longer the run behind becomes, which there is none of behind the last one.
+    longer = (1 + after) / (1 + (zeros + after + 1).clamp(0, LONGEST_RUN)) - 1
+    runs = torch.log2((1 + zeros) * (1 + longer * (last - place).clamp(0, 1)))
+    vanishes = model.ac_nonzero + model.a_block_with_ac * (last + first == _PLACES) + model.ac_run * runs
+    shrinking = 2 + F.relu(size - 2)
+    shrinks = model.ac_magnitude * torch.log2(shrinking / (shrinking - 1))
+    return there * (vanishes + (size - 1).clamp(0, 1) * (shrinks - vanishes))
 
-    def run(length: Tensor) -> Tensor:
-        return model.ac_run * torch.log2(1 + length.clamp(0, LONGEST_RUN))
 
-    last = after >= _FAR
-    vanishes = model.ac_nonzero + run(zeros)
-    vanishes = vanishes + torch.where(last, 0.0, run(zeros_after) - run(zeros + zeros_after + 1))
-    vanishes = vanishes + torch.where(last & (before == 0), model.a_block_with_ac, 0.0)
-    shrinks = model.ac_magnitude * torch.log2(size.clamp(min=2) / (size.clamp(min=2) - 1))
-    return torch.where(there, torch.where(size < 1.5, vanishes, shrinks), 0.0)
-
-
-def _latest(values: Tensor, nothing: float = 0.0) -> Tensor:
-    """The largest of all values at lower places (N, 64, ...)."""
-    found = F.pad(values[:, :-1].flatten(2), (0, 0, 1, 0), value=nothing).view_as(values)
-    for step in (1, 2, 4, 8, 16, 32):
-        moved = F.pad(found[:, :-step].flatten(2), (0, 0, step, 0), value=nothing).view_as(values)
-        found = torch.maximum(found, moved)
-    return found
+def _highest(values: Tensor, *, below: bool) -> Tensor:
+    """The largest of the values (N, 6, 64, h, w) at the places just below, or above: one more than the longest run."""
+    planes = values.flatten(3)
+    sides = (0, 0, LONGEST_RUN, 0) if below else (0, 0, 0, LONGEST_RUN)
+    found = F.max_pool2d(F.pad(planes, sides), (LONGEST_RUN + 1, 1), stride=1)
+    moved = F.pad(found[:, :, :-1], (0, 0, 1, 0)) if below else F.pad(found[:, :, 1:], (0, 0, 0, 1))
+    return moved.view_as(values)

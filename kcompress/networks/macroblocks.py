@@ -5,6 +5,8 @@ blocks, JPEG's MCU in 4:2:0. They are the channels; one position is one macroblo
 and context costs little.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,19 +40,19 @@ class Transform(nn.Module):
 
     def coefficients(self, image: Tensor) -> Tensor:
         """Of pictures."""
-        planes = torch.einsum("ij,njhw->nihw", self.to_ycc, image * 255)
-        luma = F.conv2d(planes[:, :1] - 128, self.kernels, stride=8)
-        chroma = F.avg_pool2d(planes[:, 1:], 2)
+        luma = mixed(255 * self.to_ycc[:1], image) - 128
+        chroma = F.avg_pool2d(mixed(255 * self.to_ycc[1:], image), 2)
         parts = [F.conv2d(chroma[:, i : i + 1], self.kernels, stride=8) for i in (0, 1)]
-        return torch.cat([F.pixel_unshuffle(luma, 2), *parts], dim=1)
+        return torch.cat([F.pixel_unshuffle(F.conv2d(luma, self.kernels, stride=8), 2), *parts], dim=1)
 
     def pixels(self, packed: Tensor) -> Tensor:
         """The way back for differences, which need no offset: RGB in units of 0..1."""
         luma = F.conv_transpose2d(F.pixel_shuffle(packed[:, :256], 2), self.kernels, stride=8)
         parts = [F.conv_transpose2d(packed[:, i : i + 64], self.kernels, stride=8) for i in (256, 320)]
         chroma = torch.cat(parts, dim=1)
-        planes = torch.cat([luma, F.interpolate(chroma, scale_factor=2.0, mode="nearest")], dim=1)
-        return torch.einsum("ij,njhw->nihw", self.to_rgb, planes) / 255
+        to_rgb = self.to_rgb / 255
+        of_chroma = F.interpolate(mixed(to_rgb[:, 1:], chroma), scale_factor=2.0, mode="nearest")
+        return of_chroma + mixed(to_rgb[:, :1], luma)
 
 
 def packed(luma: Tensor, chroma: Tensor) -> Tensor:
@@ -58,31 +60,58 @@ def packed(luma: Tensor, chroma: Tensor) -> Tensor:
     return torch.cat([luma.repeat_interleave(4, dim=1), chroma, chroma], dim=1)[:, :, None, None]
 
 
-class Context(nn.Module):
-    """Features of macroblocks (N, inputs, h, w) and the coarseness (N, 1), 0..1 -> (N, outputs, h, w).
+def parted(packed: Tensor) -> tuple[Tensor, Tensor]:
+    """Values (N, 6 C, h, w), C a block, by planes: luma's four blocks (N, C, 4, h, w), Cb and Cr (N, 2, C, h, w)."""
+    count, of_all, *size = packed.shape
+    each = of_all // 6
+    return packed[:, : 4 * each].reshape(count, each, 4, *size), packed[:, 4 * each :].reshape(count, 2, each, *size)
 
-    All numbers are 0 before it has learned.
+
+def joined(luma: Tensor, chroma: Tensor) -> Tensor:
+    """The way back."""
+    return torch.cat([luma.flatten(1, 2), chroma.flatten(1, 2)], dim=1)
+
+
+def mixed(matrix: Tensor, *parts: Tensor) -> Tensor:
+    """Channels (N, C, h, w) by a matrix (D, C): (N, D, h, w). Those of several parts count as put side by side."""
+    count, _, height, width = parts[0].shape
+    first, result = 0, torch.zeros(())
+    for part in parts:
+        result = result + torch.matmul(matrix[:, first : first + part.shape[1]], part.flatten(2))
+        first += part.shape[1]
+    return result.reshape(count, -1, height, width)
+
+
+class Context(nn.Module):
+    """What surrounds macroblocks, from their features and the coarseness; all it says is 0 before it has learned.
 
     Args:
-        inputs: channels.
+        inputs: channels, of all features.
         width: of the network.
         depth: blocks, each of which reaches one macroblock further.
-        outputs: channels.
+        outputs: channels of each answer.
+        units: of each answer.
     """
 
-    def __init__(self, inputs: int, width: int, depth: int, outputs: int = COEFFICIENTS) -> None:
+    def __init__(self, inputs: int, width: int, depth: int, outputs: Sequence[int], units: Sequence[float]) -> None:
         super().__init__()
+        self._outputs, self._units = list(outputs), units
         self.enter = nn.Conv2d(inputs, width, 1)
         self.quality = nn.Sequential(nn.Linear(1, 32), nn.GELU(), nn.Linear(32, width))
         self.blocks = nn.Sequential(*(_Block(width) for _ in range(depth)))
-        self.leave = nn.Conv2d(width, outputs, 1)
+        self.leave = nn.Conv2d(width, sum(outputs), 1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: Tensor, coarseness: Tensor) -> Tensor:
-        x = self.enter(features) + self.quality(coarseness * 2 - 1)[:, :, None, None]
-        y: Tensor = self.leave(self.blocks(x))
-        return y
+    def forward(self, features: Sequence[Tensor], coarseness: Tensor) -> list[Tensor]:
+        """Features (N, inputs in all, h, w), coarseness (N, 1) 0..1 -> answers (N, outputs, h, w)."""
+        start = self.enter.bias + self.quality(coarseness * 2 - 1)
+        x = self.blocks(mixed(self.enter.weight[:, :, 0, 0], *features) + start[:, :, None, None])
+        # Neither the features nor the answers are ever put side by side: that takes longer than the products.
+        matrix, bias = self.leave.weight[:, :, 0, 0], self.leave.bias
+        assert bias is not None
+        answers = zip(self._units, torch.split(matrix, self._outputs), torch.split(bias, self._outputs), strict=True)
+        return [mixed(unit * weight, x) + (unit * bias)[:, None, None] for unit, weight, bias in answers]
 
 
 class _Block(nn.Module):

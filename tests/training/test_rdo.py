@@ -159,7 +159,7 @@ def test_the_change_of_cost_is_that_of_whole_steps(bank: Bank) -> None:
     drawn = replace(drawn, falling=falling, rising=rising)
     of_falls, of_rises = torch.autograd.grad(drawn.change_of_cost(2 * weights * errors).sum(), (falling, rising))
     before = drawn.coefficients.round()
-    for found, step in ((of_falls, -before.sign()), (of_rises, before.sign())):
+    for found, step in ((of_falls, -drawn.outwards), (of_rises, drawn.outwards)):
         stays, goes = ((level - drawn.coefficients).square() * weights for level in (before, before + step))
         assert torch.allclose(found, (goes - stays), atol=2e-3)
 

@@ -17,6 +17,9 @@ from kcompress.training.rdo.bank import RATE, Batch
 from kcompress.training.rdo.curvature import curvature
 from kcompress.training.rdo.recipe import SCORES
 
+_SHARPNESS = 20.0
+"""Of a decision, per quantiser step: 0.05 above the threshold the odds are e : 1."""
+
 _DECISIVE = 3.0
 
 
@@ -51,7 +54,8 @@ class Simulation(nn.Module):
         decisions = self.network.decide(batch.images, batch.conditions)
         falls, falling = _drawn(decisions.falls)
         rises, rising = _drawn(decisions.rises)
-        return Drawn(decisions.coefficients.detach(), falls, falling, rises * (1 - falls), rising * (1 - falling))
+        rises, rising = rises * (1 - falls), rising * (1 - falling)
+        return Drawn(decisions.coefficients.detach(), decisions.outwards, falls, falling, rises, rising)
 
     def decoded(self, batch: Batch, levels: Tensor) -> Tensor:
         """What the codec shows of packed levels: (N, 3, H, W), 0..1."""
@@ -69,6 +73,7 @@ class Drawn:
 
     Attributes:
         coefficients: of the picture, in steps.
+        outwards: as `networks.rdo.Decisions` has them.
         falls: 1 where the level falls.
         falling: the chance of it.
         rises: 1 where it rises.
@@ -76,6 +81,7 @@ class Drawn:
     """
 
     coefficients: Tensor
+    outwards: Tensor
     falls: Tensor
     falling: Tensor
     rises: Tensor
@@ -91,9 +97,8 @@ class Drawn:
         """Their means."""
         return self._moved(self.rising - self.falling)
 
-    def _moved(self, outwards: Tensor) -> Tensor:
-        before = self.coefficients.round()
-        return before + before.sign() * outwards
+    def _moved(self, steps: Tensor) -> Tensor:
+        return self.coefficients.round() + self.outwards * steps
 
     def change_of_cost(self, slopes: Tensor) -> Tensor:
         """The cost (N,) as a function of the chances, to the first order, given its derivatives by the levels.
@@ -103,7 +108,7 @@ class Drawn:
         """
         bend = curvature(slopes, self.levels - self.coefficients)
         before, levels = self.coefficients.round(), self.levels
-        sign = before.sign()
+        sign = self.outwards
         falling = -sign * (slopes + bend * (before - sign / 2 - levels)) * self.falling
         rising = sign * (slopes + bend * (before + sign / 2 - levels)) * self.rising
         return (falling + rising).flatten(1).sum(1)
@@ -120,4 +125,5 @@ def _drawn(scores: Tensor) -> tuple[Tensor, Tensor]:
     Drawn with less doubt than the gradient sees: what is as good as decided makes no noise, and even odds, where
     encodes decide, stay where they are.
     """
+    scores = _SHARPNESS * scores
     return (torch.rand_like(scores) < torch.sigmoid(_DECISIVE * scores)).float(), torch.sigmoid(scores)

@@ -10,6 +10,7 @@ from kcompress.images import comparable
 from kcompress.inference.engine import TorchEngine
 from kcompress.metrics import METRICS
 from kcompress.networks.condition import condition
+from kcompress.networks.energies import BANDS, TERMS
 from kcompress.networks.macroblocks import SIDE
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.rdo import Rdo
@@ -88,8 +89,10 @@ def preprocessor(network: Rdo) -> Preprocessor:
 
 
 def _gflop(recipe: RdoRecipe) -> float:
-    """Of one 1920x1080 picture: the convolutions, and the DCT there and back."""
+    """Of one 1920x1080 picture: the products with matrices, the convolutions, and the DCT there and back."""
     width, depth = recipe.width, recipe.depth
-    of_mcu = 2 * (4 * 384 * width + depth * (9 * width + 4 * width**2) + 3 * 384 * width)
+    in_blocks = 6 * 64 * (2 * BANDS + TERMS)
+    of_context = (4 * 384 + 12 * BANDS) * width + depth * (9 * width + 4 * width**2) + (3 * 384 + 6 * TERMS) * width
+    of_mcu = 2 * (of_context + in_blocks)
     of_pixel = of_mcu / SIDE**2 + 2 * 1.5 * 128
     return of_pixel * 1920 * 1080 / 1e9
