@@ -94,7 +94,7 @@ def train(
     width: Annotated[
         int | None,
         typer.Option(
-            help="Channels; the cost grows with the square. [default: 8; rdo 128; simulator, minnen 48; classifier 24]"
+            help="Channels; the cost grows with the square. [default: 8; rdo 112; simulator, minnen 48; classifier 24]"
         ),
     ] = None,
     quality_metric: Annotated[
@@ -104,6 +104,10 @@ def train(
             help="What is held up. rdo: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif (ssimulacra2:5,butteraugli:3,"
             "vif:2); feedback: any metric with a reference (ssimulacra2:2,vif,psnr).",
         ),
+    ] = None,
+    mozjpeg: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="rdo: share of the pictures to learn from as mozjpeg codes them. [default: 0]"),
     ] = None,
     validate: Annotated[
         int | None,
@@ -205,10 +209,11 @@ def train(
     asked = Asked(source, device, jobs or options.cores(), {
         "--codec": codec.value if codec else None, "--dataset": dataset, "--steps": steps, "--epochs": epochs,
         "--batch": batch, "--lr": lr, "--schedule": schedule, "--start": start, "--patch": patch, "--stride": stride,
-        "--split": split, "--width": width, "--quality-metric": quality_metric, "--validate": validate,
-        "--pictures": pictures, "--seed": seed, "--task": task, "--model": model, "--labels": labels or None,
-        "--proxy": proxy, "--forward": forward, "--fixed-steps": fixed_steps, "--qualities": qualities,
-        "--lambda": trade, "--beta": beta, "--effort": effort, "--architecture": architecture, "--jobs": jobs,
+        "--split": split, "--width": width, "--quality-metric": quality_metric, "--mozjpeg": mozjpeg,
+        "--validate": validate, "--pictures": pictures, "--seed": seed, "--task": task, "--model": model,
+        "--labels": labels or None, "--proxy": proxy, "--forward": forward, "--fixed-steps": fixed_steps,
+        "--qualities": qualities, "--lambda": trade, "--beta": beta, "--effort": effort,
+        "--architecture": architecture, "--jobs": jobs,
     })  # fmt: skip
     prepare = TRAININGS[network]
     asked.refuse_all_but(prepare.options, network)

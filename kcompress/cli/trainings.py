@@ -159,9 +159,12 @@ def _rdo(asked: Asked) -> Ready:
     given = asked.fields() | asked.square("rdo", 16, 16)
     if asked["--quality-metric"] is not None:
         given["objective"] = _objective(asked["--quality-metric"], list(SCORES))
+    if asked["--mozjpeg"] is not None:
+        given["mozjpeg"] = asked["--mozjpeg"]
+    begun = _begun(asked["--start"], "rdo", given)
     recipe = RdoRecipe(**given)
     recipe = _warmed(recipe)
-    return RdoTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), "rdo-jpeg", True
+    return RdoTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs, start=begun), "rdo-jpeg", True
 
 
 def _feedback(asked: Asked) -> Ready:
@@ -286,7 +289,7 @@ _PHOTOS = {"--codec", "--patch", "--jobs"}
 
 TRAININGS = {
     "kuchen": Prepare(_kuchen, {"--codec", "--dataset", "--epochs", "--schedule", "--start", "--patch", "--stride"}),
-    "rdo": Prepare(_rdo, _PHOTOS | {"--quality-metric"}),
+    "rdo": Prepare(_rdo, _PHOTOS | {"--quality-metric", "--start", "--mozjpeg"}),
     "feedback": Prepare(_feedback, _PHOTOS | {"--quality-metric"}),
     "simulator": Prepare(_simulator, _PHOTOS | {"--start"}),
     "minnen": Prepare(_minnen, _PHOTOS),

@@ -227,10 +227,12 @@ def test_rdo_learns_from_photographs(rdo, folder):
 @pytest.mark.parametrize(
     "options",
     [("--seed", "1"), ("--lr", "0.01"), ("--batch", "3"), ("--patch", "80x80"), ("--split", "0.7"), ("--width", "8"),
-     ("--quality-metric", "ssimulacra2"), ("--quality-metric", "ssimulacra2,vif:2")],
+     ("--quality-metric", "ssimulacra2"), ("--quality-metric", "ssimulacra2,vif:2"), ("--mozjpeg", "1")],
     ids=" ".join,
 )  # fmt: skip
 def test_each_option_changes_the_weights_of_rdo(rdo, folder, options):
+    if "--mozjpeg" in options:
+        pytest.importorskip("pyvips")
     rdo("--checkpoints", "usual")
     rdo("--checkpoints", "other", *options)
     assert not alike(weights(folder, place="usual"), weights(folder, place="other"))
@@ -297,6 +299,8 @@ def test_what_feedback_refuses(feedback, folder, options, code, message):
         (["--patch", "96x80"], 2, "rdo takes squares of a multiple of 16 pixels"),
         (["--patch", "100x100"], 2, "rdo takes squares"),
         (["--stride", "9"], 2, "--stride has no meaning for --network rdo"),
+        (["--mozjpeg", "1.5"], 2, "--mozjpeg"),
+        (["--start", "missing.safetensors"], 9, "missing.safetensors do not exist"),
         (["--schedule", "cosine"], 2, "--schedule has no meaning for --network rdo"),
         (["--epochs", "2"], 2, "exclude each other"),
         (["--quality-metric", "vmaf"], 2, "Allowed: ssimulacra2, butteraugli, psnr-hvs-m"),

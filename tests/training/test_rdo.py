@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 
 from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet
-from kcompress.encoding import encode
+from kcompress.encoding import carried_out, encode
 from kcompress.errors import InputError, OutputError, UsageError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.networks import load
+from kcompress.networks.condition import condition
 from kcompress.networks.rdo import Rdo
 from kcompress.training.data import tensor
 from kcompress.training.loop import Prepared, Step, Validation
@@ -63,7 +64,8 @@ def states(training: RdoTraining, *, resume: bool = False) -> list[Validation]:
 
 def test_a_patch_knows_what_the_plain_codec_pays(lake: Image) -> None:
     patches = np.stack([lake.pixels[160:320, 160:320], lake.pixels[:160, :160]])
-    found, codec = of_one_picture(patches, 60, ("psnr",)), CODECS["jpeg"]
+    codec = CODECS["jpeg"]
+    found = of_one_picture(patches, [codec.setting(quality) for quality in (52, 60, 66)], ("psnr",))
     files, score = {}, {}
     for quality in (52, 60, 66):
         files[quality] = [encode(Image(each), codec, codec.setting(quality), None, "pillow").data for each in patches]
@@ -78,15 +80,33 @@ def test_a_patch_knows_what_the_plain_codec_pays(lake: Image) -> None:
 
 def test_jobs_change_nothing_and_files_keep_all(photos: DataSet, bank: Bank, tmp_path: Path) -> None:
     assert len(bank.pixels) == 12 and bank.pixels.shape[1:] == (96, 96, 3)
-    assert bank.qualities.min() >= 30 and bank.qualities.max() <= 92 and len(set(bank.qualities.tolist())) > 4
+    coarseness = bank.conditions[:, 256]
+    assert coarseness.min() >= 0.079 and coarseness.max() <= 0.701 and len(set(coarseness.tolist())) > 4
     bank.save(tmp_path / "bank")
     for other in (finished(photos, TINY, 2), Bank.load(tmp_path / "bank")):
-        assert torch.equal(other.pixels, bank.pixels) and torch.equal(other.qualities, bank.qualities)
+        assert torch.equal(other.pixels, bank.pixels) and torch.equal(other.conditions, bank.conditions)
         assert other.slopes.keys() == TINY.objective.keys() and other.plain.keys() == {*TINY.objective, RATE}
         assert torch.equal(other.rates, bank.rates)
         for name in TINY.objective:
             assert torch.equal(other.slopes[name], bank.slopes[name])
             assert torch.equal(other.plain[name], bank.plain[name])
+
+
+def test_as_mozjpeg_codes_them(photos: DataSet, bank: Bank) -> None:
+    pytest.importorskip("pyvips")
+    found, half = (finished(photos, replace(TINY, mozjpeg=share)) for share in (1.0, 0.5))
+    assert torch.equal(found.pixels, bank.pixels) and torch.equal(half.pixels, bank.pixels)
+    codec = CODECS["jpeg"]
+    for conditions, coarseness in zip(found.conditions, bank.conditions[:, 256], strict=True):
+        setting = codec.setting(round(100 * (1 - float(coarseness))))
+        expected = condition(carried_out(setting, codec.backend("mozjpeg")))
+        assert np.array_equal(conditions.numpy(), expected[0]) and conditions[-1] == 1
+    assert not torch.equal(found.plain[RATE], bank.plain[RATE])
+    for searched, rate, libjpeg, mozjpeg in zip(
+        half.conditions[:, -1], half.plain[RATE], bank.plain[RATE], found.plain[RATE], strict=True
+    ):
+        assert rate == (mozjpeg if searched else libjpeg)
+    assert 0 < half.conditions[:, -1].mean() < 1
 
 
 def test_pictures_too_small_for_a_patch(photos: DataSet) -> None:
@@ -240,3 +260,8 @@ def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path, lake: Imag
     assert (through_onnx == through_torch).mean() > 0.999 and not np.array_equal(through_onnx, image.pixels)
     with pytest.raises(UsageError, match="are for jpeg, not for webp"):
         load("rdo", device="cpu", weights=weights.path, codec="webp")
+    begun = RdoTraining(photos, replace(TINY, start="begun"), tmp_path / "on", start=weights)
+    state = begun.fresh().network.state_dict()
+    assert all(torch.equal(values, state[name]) for name, values in network.state_dict().items())
+    with pytest.raises(UsageError, match=r"has width 16\. Give --width 16"):
+        RdoTraining(photos, replace(TINY, width=8), tmp_path / "other", start=weights).fresh()

@@ -12,12 +12,14 @@ from torch import Tensor
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
+from kcompress.encoding import carried_out
 from kcompress.errors import InputError
 from kcompress.images import comparable
 from kcompress.networks.condition import condition
+from kcompress.setting import Setting
 from kcompress.training.data import prefetched, tensor
 from kcompress.training.loop import Prepared
-from kcompress.training.proxies.jpeg import Jpeg, standard_steps
+from kcompress.training.proxies.jpeg import Jpeg, steps
 from kcompress.training.rdo.recipe import SCORES, RdoRecipe, slope
 from kcompress.workers import ahead, completed, one_thread, workers
 
@@ -44,14 +46,14 @@ class Bank:
 
     Attributes:
         pixels: (N, side, side, 3) uint8.
-        qualities: of JPEG, (N,).
+        conditions: (N, 258), see ``networks.condition``.
         rates: bits per pixel, mean of the picture's patches, (N,).
         slopes: by score, (N,): d ln(rate) / d score of the plain codec around the quality, of all a picture's patches.
         plain: by score, and ``RATE``, (N,): of the plain codec.
     """
 
     pixels: Tensor
-    qualities: Tensor
+    conditions: Tensor
     rates: Tensor
     slopes: dict[str, Tensor]
     plain: dict[str, Tensor]
@@ -60,7 +62,7 @@ class Bank:
         """Write to a file."""
         named = {f"slope {name}": values for name, values in self.slopes.items()}
         named |= {f"plain {name}": values for name, values in self.plain.items()}
-        save_file({"pixels": self.pixels, "qualities": self.qualities, "rates": self.rates, **named}, path)
+        save_file({"pixels": self.pixels, "conditions": self.conditions, "rates": self.rates, **named}, path)
 
     @staticmethod
     def load(path: Path) -> "Bank":
@@ -70,7 +72,7 @@ class Bank:
             {name.removeprefix(kind): values for name, values in kept.items() if name.startswith(kind)}
             for kind in ("slope ", "plain ")
         )
-        return Bank(kept["pixels"], kept["qualities"], kept["rates"], slopes, plain)
+        return Bank(kept["pixels"], kept["conditions"], kept["rates"], slopes, plain)
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,15 @@ def measured(dataset: DataSet, names: Sequence[str], recipe: RdoRecipe, jobs: in
     Args:
         dataset: of the pictures.
         names: of those to cut from.
-        recipe: number, size and qualities.
+        recipe: number, size, qualities and tables.
         jobs: processes.
 
     Raises:
         InputError: every picture is smaller than a patch.
+        MissingProgramError: mozjpeg is wanted and not installed.
     """
+    if recipe.mozjpeg:
+        CODECS["jpeg"].backend("mozjpeg")
     each = -(-recipe.patches // len(names))
     found: dict[int, Bank] = {}
     with workers(jobs) as executor:
@@ -120,7 +125,7 @@ def measured(dataset: DataSet, names: Sequence[str], recipe: RdoRecipe, jobs: in
     first = parts[0]
     return Bank(
         torch.cat([part.pixels for part in parts]),
-        torch.cat([part.qualities for part in parts]),
+        torch.cat([part.conditions for part in parts]),
         torch.cat([part.rates for part in parts]),
         {name: torch.cat([part.slopes[name] for part in parts]) for name in first.slopes},
         {name: torch.cat([part.plain[name] for part in parts]) for name in first.plain},
@@ -129,15 +134,13 @@ def measured(dataset: DataSet, names: Sequence[str], recipe: RdoRecipe, jobs: in
 
 def batches(bank: Bank, recipe: RdoRecipe, first: int = 0) -> Iterator[Batch]:
     """Endless, from number ``first`` on; a batch follows from its number alone."""
-    codec = CODECS["jpeg"]
 
     def made(number: int) -> Batch:
         random = np.random.default_rng([recipe.seed, 3, number])
         chosen = torch.from_numpy(random.integers(len(bank.pixels), size=recipe.batch))
-        conditions = [condition(codec.setting(int(quality))) for quality in bank.qualities[chosen]]
         return Batch(
             tensor([_flipped(patch, random) for patch in bank.pixels[chosen].numpy()]).contiguous(),
-            torch.from_numpy(np.concatenate(conditions)),
+            bank.conditions[chosen],
             bank.rates[chosen],
             {name: values[chosen] for name, values in bank.slopes.items()},
             {name: values[chosen] for name, values in bank.plain.items()},
@@ -165,25 +168,42 @@ def _of_picture(dataset: DataSet, name: str, number: int, count: int, recipe: Rd
         top, left = (int(random.integers(length + 1)) for length in room)
         patch = picture[top : top + recipe.side, left : left + recipe.side]
         patches.append(patch)
-    return number, of_one_picture(np.stack(patches), quality, tuple(recipe.objective))
+    searched = bool(random.random() < recipe.mozjpeg)
+    around = [_setting(each, searched) for each in (quality - 8, quality, min(quality + 6, 97))]
+    return number, of_one_picture(np.stack(patches), around, tuple(recipe.objective))
 
 
 @torch.no_grad()
-def of_one_picture(patches: NDArray[np.uint8], quality: int, scores: Sequence[str]) -> Bank:
-    """Patches (N, side, side, 3) of one picture with their figures at a quality, for these scores."""
+def of_one_picture(patches: NDArray[np.uint8], around: Sequence[Setting], scores: Sequence[str]) -> Bank:
+    """Patches (N, side, side, 3) of one picture with their figures, for these scores.
+
+    Args:
+        patches: to be measured.
+        around: a coarser setting, that of the figures, and a finer one.
+        scores: keys of ``SCORES``.
+    """
     original = tensor(list(patches))
-    below, at, above = (_plain(original, each, scores) for each in (quality - 8, quality, min(quality + 6, 97)))
+    below, at, above = (_plain(original, each, scores) for each in around)
     mean = {name: [float(figures[name].mean()) for figures in (below, above)] for name in at}
     paid = float(np.log(mean[RATE][1] / mean[RATE][0]))
     slopes = {name: slope(paid, mean[name][1] - mean[name][0], _SLOPES[name]) for name in scores}
     count = len(patches)
     return Bank(
-        torch.from_numpy(patches), torch.full((count,), quality), torch.full((count,), float(at[RATE].mean())),
+        torch.from_numpy(patches), torch.from_numpy(condition(around[1])).repeat(count, 1),
+        torch.full((count,), float(at[RATE].mean())),
         {name: torch.full((count,), value) for name, value in slopes.items()}, at,
     )  # fmt: skip
 
 
-def _plain(original: Tensor, quality: int, scores: Sequence[str]) -> dict[str, Tensor]:
-    """Scores and rate, (N,) each, of what the plain codec makes of pictures."""
-    decoded, rates = Jpeg(standard_steps([quality]), progressive=True)(original)
+def _setting(quality: int, searched: bool) -> Setting:
+    """Of JPEG, by libjpeg's tables or by mozjpeg's."""
+    codec = CODECS["jpeg"]
+    setting = codec.setting(quality)
+    return carried_out(setting, codec.backend("mozjpeg")) if searched else setting
+
+
+def _plain(original: Tensor, setting: Setting, scores: Sequence[str]) -> dict[str, Tensor]:
+    """Scores and rate, (N,) each, of what a codec that rounds makes of pictures with a setting's tables."""
+    assert setting.tables is not None
+    decoded, rates = Jpeg(steps([setting.tables]), progressive=True)(original)
     return {RATE: rates} | {name: SCORES[name](original, decoded) for name in scores}

@@ -59,6 +59,8 @@ class RdoRecipe:
             weights fall on other features, so that what smaller patches teach is not what is measured.
         lowest: quality.
         highest: quality.
+        mozjpeg: share of the pictures that are learned from as mozjpeg would code them: by its tables, with the levels
+            that are decided on, as the way that coefficients are placed keeps its trellis from others.
         objective: what the scores count, by name; 1 in all.
         learning_rate: highest of AdamW; half a cosine brings it down to nothing.
         warmup: steps in which it rises.
@@ -68,6 +70,7 @@ class RdoRecipe:
         validation_pictures: held-out pictures to validate with, at most.
         split: share of the pictures to train on, drawn by their sha256; the others are held out.
         seed: of patches, weights and decisions.
+        start: weights that the training starts from, as ``name sha256``; empty for the rule.
     """
 
     width: int = 112
@@ -78,6 +81,7 @@ class RdoRecipe:
     side: int = 256
     lowest: int = 30
     highest: int = 92
+    mozjpeg: float = 0.0
     objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.5, "butteraugli": 0.3, "vif": 0.2})
     learning_rate: float = 7e-4
     warmup: int = 100
@@ -87,3 +91,4 @@ class RdoRecipe:
     validation_pictures: int = 12
     split: float = 0.95
     seed: int = 0
+    start: str = ""

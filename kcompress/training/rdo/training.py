@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from kcompress.codecs import CODECS
+from kcompress.errors import UsageError
 from kcompress.images import comparable
 from kcompress.inference.engine import TorchEngine
+from kcompress.inference.weights import Weights
 from kcompress.metrics import METRICS
 from kcompress.networks.condition import condition
 from kcompress.networks.energies import BANDS, TERMS
@@ -28,12 +30,29 @@ QUALITY = 70
 
 @dataclass
 class RdoTraining(PhotoTraining):
-    """Of clean photographs; patches that are measured once are kept beside the checkpoints."""
+    """Of clean photographs; patches that are measured once are kept beside the checkpoints.
+
+    Attributes:
+        start: weights to begin with.
+    """
 
     recipe: RdoRecipe
+    start: Weights | None = None
 
     def fresh(self) -> Simulation:
-        return Simulation(Rdo(self.recipe.width, self.recipe.depth), self.recipe.objective)
+        """The network and its codec before the first step.
+
+        Raises:
+            UsageError: the weights to begin with are of another width.
+        """
+        network = Rdo(self.recipe.width, self.recipe.depth)
+        if self.start is not None:
+            width = self.start.arguments["width"]
+            if width != self.recipe.width:
+                path = self.start.path
+                raise UsageError(f"--start {path} has width {width}. Give --width {width}, or other weights.")
+            network.load_state_dict(self.start.tensors())
+        return Simulation(network, self.recipe.objective)
 
     def network(self, model: Simulation) -> Rdo:
         return model.network
