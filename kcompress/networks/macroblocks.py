@@ -75,11 +75,11 @@ def joined(luma: Tensor, chroma: Tensor) -> Tensor:
 def mixed(matrix: Tensor, *parts: Tensor) -> Tensor:
     """Channels (N, C, h, w) by a matrix (D, C): (N, D, h, w). Those of several parts count as put side by side."""
     count, _, height, width = parts[0].shape
-    first, result = 0, torch.zeros(())
+    products, first = [], 0
     for part in parts:
-        result = result + torch.matmul(matrix[:, first : first + part.shape[1]], part.flatten(2))
+        products.append(torch.matmul(matrix[:, first : first + part.shape[1]], part.flatten(2)))
         first += part.shape[1]
-    return result.reshape(count, -1, height, width)
+    return sum(products[1:], start=products[0]).reshape(count, -1, height, width)
 
 
 class Context(nn.Module):

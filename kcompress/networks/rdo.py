@@ -5,7 +5,8 @@ levels cost, and decides for each AC level that is not zero whether it shall fal
 picture is then changed so that any standard encoder with these tables quantises to the levels decided on. It starts as
 a rule (``condition``) by which none rises, and learns by context: neighbours, masking, runs of zeros. One of its three
 outputs a coefficient says whether a higher value would do the picture good, whatever the sign: what errors of others
-leave behind is mended by values, not by sizes.
+leave behind is mended by values, not by sizes. A few more outputs a block say how keen it is on bits: they scale all
+its thresholds, by a polynomial of the frequencies, so that where errors hide the costly levels go first.
 """
 
 from typing import NamedTuple
