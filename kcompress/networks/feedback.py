@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kcompress.networks.macroblocks import mixed
+
 LUMA = 4
 """Scales: details of 1, 2, 4 and 8 pixels. What is coarser is kept well by every codec, and left alone."""
 
@@ -57,7 +59,7 @@ class Feedback(nn.Module):
         """
         wanted = both[:, :3]
         lost = wanted - both[:, 3:]
-        activities = self._activities(_mixed(halved(wanted), self.to_ycc[:1]))
+        activities = self._activities(mixed(self.to_ycc[:1], halved(wanted)))
         weights = (UNIT * self.gains)[:, None, :, None, None]
         of_setting = weights[0] + weights[1] * (2 * coarseness - 1)[:, :, None, None]
 
@@ -65,11 +67,11 @@ class Feedback(nn.Module):
             """By a gain, of details on the grid of a scale."""
             return detail * (of_setting[:, gain : gain + 1] + weights[2, :, gain : gain + 1] * activities[scale])
 
-        luma = pyramid(_mixed(lost, self.to_ycc[:1]), LUMA)
-        chroma = pyramid(halved(_mixed(lost, self.to_ycc[1:]).clamp(-LIMIT, LIMIT)), CHROMA)
+        luma = pyramid(mixed(self.to_ycc[:1], lost), LUMA)
+        chroma = pyramid(halved(mixed(self.to_ycc[1:], lost).clamp(-LIMIT, LIMIT)), CHROMA)
         light = collapsed([scaled(scale, detail, scale) for scale, detail in enumerate(luma)])
         colour = collapsed([scaled(LUMA + i, detail, i + 1) for i, detail in enumerate(chroma)])
-        return light + doubled(_mixed(colour, self.to_rgb[:, 1:]))  # luma is in all channels alike
+        return light + doubled(mixed(self.to_rgb[:, 1:], colour))  # luma is in all channels alike
 
     def _activities(self, luma: Tensor) -> list[Tensor]:
         """How much goes on nearby, of luma (N, 1, H / 2, W / 2), on the grid of every scale of details.
@@ -110,9 +112,3 @@ def halved(planes: Tensor) -> Tensor:
 def doubled(planes: Tensor) -> Tensor:
     """Linear interpolation."""
     return F.interpolate(planes, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-def _mixed(planes: Tensor, matrix: Tensor) -> Tensor:
-    """Colours (N, C, H, W) by a matrix (D, C): (N, D, H, W)."""
-    count, _, height, width = planes.shape
-    return torch.matmul(matrix, planes.flatten(2)).reshape(count, -1, height, width)
