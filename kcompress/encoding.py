@@ -8,7 +8,7 @@ from kcompress.codecs import Backend, Codec, decode
 from kcompress.codecs.jpeg import written_tables
 from kcompress.errors import ProgramError
 from kcompress.images import Image, Pixels, bits_per_pixel
-from kcompress.networks import DEFAULTS, NONE, Preprocessor
+from kcompress.networks import NONE, Preprocessor
 from kcompress.setting import Setting
 
 
@@ -91,11 +91,6 @@ def carried_out(setting: Setting, backend: Backend) -> Setting:
     if setting.tables is None or not searches_levels(backend):
         return setting
     return replace(setting, tables=written_tables(backend, setting), searched=True)
-
-
-def default_network(codec: Codec, backend: Backend) -> str:
-    """The network for a codec: ``none`` before mozjpeg, whose trellis already does what ours do."""
-    return NONE if searches_levels(backend) else DEFAULTS[codec.name]
 
 
 def searches_levels(backend: Backend) -> bool:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kcompress.codecs import Codec
-from kcompress.encoding import Encoded, default_network, encode
+from kcompress.encoding import Encoded, encode
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.judging import Judge
-from kcompress.networks import NONE, Preprocessor
+from kcompress.networks import DEFAULTS, NONE, Preprocessor
 from kcompress.setting import Setting
 
 METRIC = "ssimulacra2"
@@ -104,7 +104,7 @@ def _default(
     image: Image, codec: Codec, setting: Setting, preprocessors: Sequence[Preprocessor | None], backend: str,
     start: float,
 ) -> Selection:  # fmt: skip
-    name = default_network(codec, codec.backend(backend, image))
+    name = DEFAULTS[codec.name]
     # Weights are named after the network and their codec, which for some is another, alike one.
     preprocessor = next((each for each in preprocessors if each and each.name.partition("-")[0] == name), None)
     encoded = encode(image, codec, setting, preprocessor, backend)

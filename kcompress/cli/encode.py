@@ -68,14 +68,14 @@ def encode(
     kcompress encode photos/ -o small/ --codec hevc
     cat photo.png | kcompress encode - --codec jpeg > photo.jpg
     """  # noqa: D301 (Click wants a real backspace)
-    from kcompress.encoding import default_network
     from kcompress.images import SUFFIXES
+    from kcompress.networks import DEFAULTS
 
     chosen, raw = _codec(codec, target)
     setting = chosen.setting(quality, chroma, effort, raw=raw)
     # Everything that can be refused is refused before the first picture is read.
     encoder = chosen.backend(backend)
-    network = network or default_network(chosen, encoder)
+    network = network or DEFAULTS[chosen.name]
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
     preprocessors = _preprocessors(network, device, strength, weights, chosen, backend)

@@ -45,22 +45,23 @@ def quantisation_tables(quality: int) -> tuple[Table, Table]:
 
 
 def written_tables(backend: Backend, setting: Setting) -> tuple[Table, Table]:
-    """Those that a backend writes at a setting's quality, as `quantisation_tables` returns them.
+    """Those that a backend writes for a setting, as `quantisation_tables` returns them.
 
     Raises:
         ProgramError: the encoder failed.
     """
-    found = _written.get((backend.name, backend.version(), setting.quality))
+    key = backend.name, backend.version(), setting.quality, setting.effort  # without effort, mozjpeg is libjpeg
+    found = _written.get(key)
     if found is None:
         data = backend.encode(Image(np.zeros((16, 16, 3), np.uint8)), setting)
         written: dict[int, list[int]] = PIL.Image.open(io.BytesIO(data)).quantization  # type: ignore[attr-defined]
         luma, *rest = written.values()
         chroma = rest[0] if rest else luma
-        found = _written[backend.name, backend.version(), setting.quality] = tuple(luma), tuple(chroma)
+        found = _written[key] = tuple(luma), tuple(chroma)
     return found
 
 
-_written: dict[tuple[str, str | None, int], tuple[Table, Table]] = {}
+_written: dict[tuple[str, str | None, int, int], tuple[Table, Table]] = {}
 
 
 class Cjpeg:

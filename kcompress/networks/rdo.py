@@ -34,6 +34,9 @@ _RISE = 1.1
 _KEENEST = 2.0
 """Of the logarithm by which thresholds are raised or lowered, however many bits are at stake."""
 
+_FINEST = 2.0
+"""Of the quantiser's steps, grey levels, at which levels are decided on."""
+
 _SMALL = 1e-9
 
 
@@ -106,7 +109,7 @@ class Rdo(nn.Module):
         depth = size - levels.abs() - 0.5
         bits = saved(levels)
         threshold = rule / steps / _USUAL_BITS**0.5 * F.relu(bits).sqrt()
-        outwards = levels.clamp(-1, 1) * self._allowed(rule)
+        outwards = levels.clamp(-1, 1) * self._allowed(steps, rule)
         margin = outwards.abs() * (threshold - depth) - 1
         # What a coefficient is off by, if the rule decides.
         error = levels - coefficients - outwards * (margin > 0)
@@ -119,9 +122,13 @@ class Rdo(nn.Module):
         higher = depth + outwards * higher
         return Decisions(coefficients, outwards, falls + threshold - 1 - higher, rises + (1 - _RISE) + higher)
 
-    def _allowed(self, rule: Tensor) -> Tensor:
-        """(N, 384, 1, 1): 1 where levels may change, which those of DC may not, nor chroma of full resolution."""
-        return (~self.is_dc & (rule >= 0)).float()
+    def _allowed(self, steps: Tensor, rule: Tensor) -> Tensor:
+        """(N, 384, 1, 1): 1 where levels may change.
+
+        Those of DC may not, nor chroma of full resolution, nor what steps are so fine for that rounding to 8 bits would
+        change as much.
+        """
+        return (~self.is_dc & (rule >= 0) & (steps >= _FINEST)).float()
 
     def change(self, coefficients: Tensor, levels: Tensor, condition: Tensor) -> Tensor:
         """What has to be added to a picture for the encoder to make these levels of it: (N, 3, H, W).
@@ -152,7 +159,7 @@ class Rdo(nn.Module):
         placed = changes * moved + (1 - changes) * (1 - crosses) * pulled
         firm = levels - coefficients * (0.5 + 0.5 * empty)
         placed = placed + searched * (firm - placed)
-        return self.transform.pixels(placed * (steps * self._allowed(rule)))
+        return self.transform.pixels(placed * (steps * self._allowed(steps, rule)))
 
     def told(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Steps and thresholds of a condition (N, 258), each packed: (N, 384, 1, 1)."""

@@ -37,7 +37,7 @@ def test_mozjpegs_cjpeg(run, fake, small):
     cjpeg = fake("cjpeg", answer=canned("JPEG"), version="mozjpeg version 4.1.1 (build 20230101)")
     (line,) = run("encode", "small.png", "--json", "--effort", "0").lines
     assert line["version"] == "mozjpeg version 4.1.1"
-    assert line["network"] == "none"
+    assert line["network"] == "rdo-jpeg"
     assert cjpeg.calls[0]["argv"][-2:] == ["-revert", "-optimize"]
 
 
