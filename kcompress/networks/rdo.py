@@ -31,6 +31,10 @@ _USUAL_BITS = 3.5
 _RISE = 1.1
 """Height above which levels rise before it has learned: none lies there, but some lie near."""
 
+_LOWEST_RISE = 0.7
+"""Height below which none rises, whatever the context says. Before photographs hardly any wants to; before what it has
+never seen, such as text, its context said so of many, which cost half of the file's worth."""
+
 _KEENEST = 2.0
 """Of the logarithm by which thresholds are raised or lowered, however many bits are at stake."""
 
@@ -120,7 +124,8 @@ class Rdo(nn.Module):
         falls, rises, higher, keen = self.context(features, condition[:, 256:257])
         threshold = threshold * self.surface(keen).clamp(-_KEENEST, _KEENEST).exp()
         higher = depth + outwards * higher
-        return Decisions(coefficients, outwards, falls + threshold - 1 - higher, rises + (1 - _RISE) + higher)
+        rises = torch.minimum(rises + (1 - _RISE) + higher, depth + (1 - _LOWEST_RISE))
+        return Decisions(coefficients, outwards, falls + threshold - 1 - higher, rises)
 
     def _allowed(self, steps: Tensor, rule: Tensor) -> Tensor:
         """(N, 384, 1, 1): 1 where levels may change.

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from kcompress.encoding import encode
 from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference.engine import TorchEngine
+from kcompress.judging import Judge
 from kcompress.networks import load
 from kcompress.networks.bits import saved
 from kcompress.networks.condition import HEIGHT, LENGTH, condition
@@ -114,6 +117,29 @@ def test_it_starts_as_the_rule(photo: Image) -> None:
     bits = saved(decisions.levels)
     assert torch.equal(falls, allowed & (height < rule / steps * (bits.clamp(min=0) / 3.5).sqrt()))
     assert torch.equal(decisions.decided, decisions.levels - decisions.levels.sign() * falls)
+
+
+def test_only_what_lies_high_in_its_cell_may_rise(network: Rdo, photo: Image) -> None:
+    with torch.no_grad():
+        network.context.leave.bias[384:768] += 100.0
+        decisions = network.decide(tensor([photo.pixels]), told(60))
+    height = decisions.coefficients.abs() - decisions.levels.abs() + 0.5
+    assert torch.equal((decisions.rises > 0) & decisions.free, (height > 0.7) & decisions.free)
+
+
+def test_text_is_not_harmed_much() -> None:
+    """Small coloured strokes are unlike all that it has been trained on."""
+    page = PIL.Image.new("RGB", (384, 256), "white")
+    draw = PIL.ImageDraw.Draw(page)
+    colours = ["#c80000", "#0000c8", "#008200", "#000000", "#78008c"]
+    for number in range(20):
+        draw.text((6, 12 * number + 4), "quick brown foxes jump over 0123456789", colours[number % 5])
+    image = Image(np.asarray(page).copy())
+    for quality in (75, 90):
+        setting = JPEG.setting(quality)
+        judge = Judge(image, JPEG, setting, {"ssimulacra2": 1.0}, "pillow")
+        encoded = encode(image, JPEG, setting, load("rdo", device="cpu", codec="jpeg"), "pillow")
+        assert judge(encoded.data).cost < 0.06
 
 
 @pytest.mark.parametrize("quality", [35, 60, 85])
