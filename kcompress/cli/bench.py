@@ -70,6 +70,7 @@ def bench(
     count: Annotated[
         int | None, typer.Option("--pictures", min=1, help="At most so many pictures, drawn by their sha256.")
     ] = None,
+    backend: options.Backend = "auto",
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
@@ -95,7 +96,7 @@ def bench(
     qualities = _qualities(quality or [AUTO], codecs)
     plan = Plan(
         pictures, qualities, preprocessors, metrics, device, options.cache_folder(), machines,
-        _task_weights(task_weights, networks),
+        _task_weights(task_weights, networks), backend,
     )  # fmt: skip
     check(plan)
     # What a resumed run must share with the one before, beside the points themselves.

@@ -66,7 +66,7 @@ def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> 
     qualities = plan.qualities[codec_name]
     setting = codec.setting(qualities[len(qualities) // 2])
     chosen = preprocessor_of(plan, name, codec_name)
-    encoded = [encode(image, codec, setting, preprocessor) for preprocessor in (None, chosen)]
+    encoded = [encode(image, codec, setting, preprocessor, plan.backend) for preprocessor in (None, chosen)]
     decoded = [decode(each.data, picture).pixels for each in encoded]
     window = _most_changed(*decoded)
     others = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from kcompress import networks
 from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet, digest
-from kcompress.encoding import encode, round_trip
+from kcompress.encoding import carried_out, encode, round_trip
 from kcompress.errors import KcompressError, MissingProgramError
 from kcompress.evaluation.machines import Machine
 from kcompress.evaluation.points import Key, Point
@@ -34,6 +34,7 @@ class Plan:
         cache: folder that keeps guetzli's results from run to run; None for none.
         machines: models that judge beside the metrics.
         task_weights: of npp.
+        backend: of all codecs; ``auto`` takes the first that there is.
     """
 
     dataset: DataSet
@@ -44,6 +45,7 @@ class Plan:
     cache: Path | None = None
     machines: tuple[Machine, ...] = ()
     task_weights: Path | None = None
+    backend: str = "auto"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
     try:
         data = plan.dataset.read(picture)
         image = CODECS[codec].accepted(original(data, picture))
-        encoder = CODECS[codec].backend("auto", image)
+        encoder = CODECS[codec].backend(plan.backend, image)
         source = (picture, digest(data), codec, encoder.name, encoder.version() or "")
         keys = [
             Key(*source, preprocessor, quality)
@@ -105,7 +107,7 @@ def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Itera
     prepared: tuple[str, Image, float] | None = None
     for key in keys:
         codec = CODECS[key.codec]
-        setting = codec.setting(key.quality)
+        setting = carried_out(codec.setting(key.quality), codec.backend(key.backend, image))
         preprocessor = preprocessor_of(plan, key.preprocessor, key.codec)
         # What does not depend on the setting is prepared once for all qualities.
         if prepared is None or prepared[0] != key.preprocessor or (preprocessor and preprocessor.conditioned):
@@ -146,8 +148,9 @@ def _scorer(data: bytes, picture: str, metrics: tuple[str, ...]) -> Scorer:
 
 @lru_cache(maxsize=8)
 def preprocessor_named(
-    name: str, device: str, codec: str, cache: Path | None = None, task_weights: Path | None = None
-) -> Preprocessor | None:
+    name: str, device: str, codec: str, cache: Path | None = None, task_weights: Path | None = None,
+    backend: str = "auto",
+) -> Preprocessor | None:  # fmt: skip
     """A network, with its weights for the codec, or a filter by its name; None for ``none``.
 
     Raises:
@@ -156,7 +159,8 @@ def preprocessor_named(
     """
     if name in networks.NETWORKS:
         weights = task_weights if networks.NETWORKS[name].task else None
-        return networks.load(name, device=device, codec=codec, weights=weights, shown=round_trip(CODECS[codec]))
+        shown = round_trip(CODECS[codec], backend)
+        return networks.load(name, device=device, codec=codec, weights=weights, shown=shown)
     found = filter_named(name, Means(resolve_device(device), Limits(cache=cache)))
     if not found.kind.available():
         raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")
@@ -165,7 +169,7 @@ def preprocessor_named(
 
 def preprocessor_of(plan: Plan, name: str, codec: str) -> Preprocessor | None:
     """One of the plan's; raises what `preprocessor_named` raises."""
-    return preprocessor_named(name, plan.device, codec, plan.cache, plan.task_weights)
+    return preprocessor_named(name, plan.device, codec, plan.cache, plan.task_weights, plan.backend)
 
 
 def check(plan: Plan) -> None:
@@ -180,6 +184,6 @@ def check(plan: Plan) -> None:
         for preprocessor in plan.preprocessors:
             preprocessor_of(plan, preprocessor, name)
         codec = CODECS[name]
-        codec.backend("auto")
+        codec.backend(plan.backend)
         for quality in qualities:
             codec.setting(quality)

@@ -13,7 +13,7 @@ from kcompress.encoding import encode
 from kcompress.errors import KcompressError
 from kcompress.evaluation.ladder import ladder
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.sweep import Plan, check, sweep
+from kcompress.evaluation.sweep import Plan, check, measure, sweep
 from kcompress.images import Image, read
 from kcompress.metrics import Scorer
 from kcompress.networks import load
@@ -65,6 +65,17 @@ def test_a_point_is_what_encode_and_the_metrics_say(folder: Path) -> None:
     assert point.scores == pytest.approx(scores)
 
 
+def test_networks_are_told_of_the_backend(folder: Path) -> None:
+    """mozjpeg has tables of its own, which decide what the network does."""
+    pytest.importorskip("pyvips")
+    asked = replace(plan(folder), qualities={"jpeg": (60,)}, preprocessors=("none", "rdo"), backend="mozjpeg")
+    points = measure(asked, "0.png", "jpeg", frozenset()).points
+    image, codec = read((folder / "0.png").read_bytes()), CODECS["jpeg"]
+    for point, preprocessor in zip(points, (None, load("rdo", device="auto", codec="jpeg")), strict=True):
+        assert point.backend == "mozjpeg"
+        assert point.bytes == len(encode(image, codec, codec.setting(60), preprocessor, "mozjpeg").data)
+
+
 def test_what_is_done_is_left_out(folder: Path) -> None:
     every = measured(plan(folder), 1)
     done = [point.key for point in every[::2]]
@@ -83,7 +94,12 @@ def test_a_broken_picture_is_reported_and_the_others_are_measured(folder: Path, 
 
 @pytest.mark.parametrize(
     "change",
-    [{"preprocessors": ("nonsense",)}, {"preprocessors": ("nlm:h=x",)}, {"qualities": {"jpeg": (101,)}}],
+    [
+        {"preprocessors": ("nonsense",)},
+        {"preprocessors": ("nlm:h=x",)},
+        {"qualities": {"jpeg": (101,)}},
+        {"backend": "mozjpeg"},
+    ],
 )
 def test_a_plan_that_cannot_run_is_refused_at_once(folder: Path, change: dict) -> None:
     with pytest.raises(KcompressError):
