@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from kcompress import networks
-from kcompress.codecs import CODECS, decode
+from kcompress.codecs import CODECS, Backend, decode
 from kcompress.dataset import DataSet, digest
 from kcompress.encoding import carried_out, encode, round_trip
 from kcompress.errors import KcompressError, MissingProgramError
@@ -96,18 +96,18 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
             for quality in plan.qualities[codec]
         ]
         missing = [key for key in keys if key not in done]
-        return Measured(picture, codec, tuple(keys), tuple(_points(plan, data, image, missing)))
+        return Measured(picture, codec, tuple(keys), tuple(_points(plan, data, image, encoder, missing)))
     except KcompressError as error:
         return Measured(picture, codec, (), (), str(error))
 
 
-def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Iterator[Point]:
+def _points(plan: Plan, data: bytes, image: Image, encoder: Backend, keys: Sequence[Key]) -> Iterator[Point]:
     side = min(image.width, image.height)
     metrics = tuple(metric for metric in plan.metrics if side >= METRICS[metric].smallest_side)
     prepared: tuple[str, Image, float] | None = None
     for key in keys:
         codec = CODECS[key.codec]
-        setting = carried_out(codec.setting(key.quality), codec.backend(key.backend, image))
+        setting = carried_out(codec.setting(key.quality), encoder)
         preprocessor = preprocessor_of(plan, key.preprocessor, key.codec)
         # What does not depend on the setting is prepared once for all qualities.
         if prepared is None or prepared[0] != key.preprocessor or (preprocessor and preprocessor.conditioned):

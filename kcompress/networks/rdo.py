@@ -32,8 +32,8 @@ _RISE = 1.1
 """Height above which levels rise before it has learned: none lies there, but some lie near."""
 
 _LOWEST_RISE = 0.7
-"""Height below which none rises, whatever the context says. Before photographs hardly any wants to; before what it has
-never seen, such as text, its context said so of many, which cost half of the file's worth."""
+"""Height below which none rises, whatever the context says. In photographs one rise in ten lies below up to quality 80,
+one in three at 90; of what it has never seen, such as text, its context said so of many, to half of the file's cost."""
 
 _KEENEST = 2.0
 """Of the logarithm by which thresholds are raised or lowered, however many bits are at stake."""

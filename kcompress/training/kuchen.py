@@ -11,12 +11,12 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from kcompress.errors import UsageError
 from kcompress.inference.engine import TorchEngine
 from kcompress.inference.weights import Weights
 from kcompress.networks import NETWORKS
 from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
+from kcompress.training.beginning import begin_with
 from kcompress.training.data import Pair
 from kcompress.training.labelled import Labels, kept_on_disk
 from kcompress.training.log import Entry, Log, load_best
@@ -133,13 +133,7 @@ class Training:
         """
         torch.manual_seed(self.recipe.seed)
         model = Kuchen(self.recipe.width)
-        if self.start is not None:
-            width = self.start.arguments.get("width")
-            if width != self.recipe.width:
-                raise UsageError(
-                    f"--start {self.start.path} has width {width}. Give --width {width}, or other weights."
-                )
-            model.load_state_dict(self.start.tensors())
+        begin_with(model, self.start, self.recipe.width)
         return model
 
     def _judge(self, judged: Sequence[Pair]) -> Judge:

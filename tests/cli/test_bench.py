@@ -74,6 +74,16 @@ def test_a_whole_bench(photos: Path, tmp_path: Path) -> None:
     assert rows(tmp_path / "one") == rows(report)
 
 
+def test_the_backend_can_be_chosen(photos: Path, tmp_path: Path) -> None:
+    options = ["photos", "-o", "report", "--network", "none", "--quality", "60", "--metric", "psnr", "--pictures", "1"]
+    ended = kcompress(tmp_path, *options, "--codec", "jpeg", "--backend", "pillow")
+    assert ended.returncode == 0, ended.stderr
+    (point,) = rows(tmp_path / "report")[1:]
+    assert point[3] == "pillow"
+    refused = kcompress(tmp_path, *options, "--codec", "webp", "--backend", "mozjpeg")
+    assert refused.returncode == 2 and "mozjpeg" in refused.stderr
+
+
 @pytest.mark.slow
 def test_killed_and_resumed(photos: Path, tmp_path: Path) -> None:
     options = ["photos", "-o", "report", *ONE_LINE, *TWO_METRICS]

@@ -22,8 +22,10 @@ if not plan["deaf"]:
     sys.stdin.buffer.read()
 log = Path(plan["log"])
 with log.open("a") as stream:
-    print(json.dumps({"argv": arguments, "stdin": received.hex(), "pid": os.getpid()}), file=stream)
-if plan["slow"] is not None and len(log.read_text().splitlines()) > plan["slow"]:
+    print(json.dumps({"argv": arguments, "stdin": received.hex(), "pid": os.getpid()}), file=stream, flush=True)
+    # Where its own line ends, not the file: others, started at the same time, may have written theirs since.
+    call = log.read_bytes()[: stream.tell()].count(b"\n")
+if plan["slow"] is not None and call > plan["slow"]:
     time.sleep(60)
 print(plan["complaint"], file=sys.stderr)
 if plan["answer"] is not None:

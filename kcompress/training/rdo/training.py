@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from kcompress.codecs import CODECS
-from kcompress.errors import UsageError
 from kcompress.images import comparable
 from kcompress.inference.engine import TorchEngine
 from kcompress.inference.weights import Weights
@@ -17,6 +16,7 @@ from kcompress.networks.macroblocks import SIDE
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.rdo import Rdo
 from kcompress.training import validation
+from kcompress.training.beginning import begin_with
 from kcompress.training.loop import Prepared
 from kcompress.training.photographs import Lessons, PhotoTraining, Shipping
 from kcompress.training.rdo.bank import Bank, batches, measured
@@ -46,12 +46,7 @@ class RdoTraining(PhotoTraining):
             UsageError: the weights to begin with are of another width.
         """
         network = Rdo(self.recipe.width, self.recipe.depth)
-        if self.start is not None:
-            width = self.start.arguments["width"]
-            if width != self.recipe.width:
-                path = self.start.path
-                raise UsageError(f"--start {path} has width {width}. Give --width {width}, or other weights.")
-            network.load_state_dict(self.start.tensors())
+        begin_with(network, self.start, self.recipe.width)
         return Simulation(network, self.recipe.objective)
 
     def network(self, model: Simulation) -> Rdo:
