@@ -27,6 +27,7 @@ HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pil
 WHOLLY_HEAVY = {
     "kcompress.networks.feedback", "kcompress.networks.kuchen", "kcompress.networks.npp", "kcompress.networks.rdo",
     "kcompress.networks.bits", "kcompress.networks.energies", "kcompress.networks.macroblocks",
+    "kcompress.inference.rows", "kcompress.inference.graphs",
     "kcompress.pool.artifacts_network",
     "kcompress.pool.nonlocal_means", "kcompress.pool.blur",
     "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",

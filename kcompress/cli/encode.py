@@ -78,15 +78,16 @@ def encode(
     network = network or DEFAULTS[chosen.name]
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
-    preprocessors = _preprocessors(network, device, strength, weights, chosen, backend)
     if refine:
         _check_refine(refine, network, setting, encoder)
     suffix = chosen.raw_suffixes[0] if raw else chosen.suffixes[0]
     planned = files.plan(inputs, target, suffix, SUFFIXES, force=force)
     jobs = jobs or options.cores()
+    threads = max(1, jobs // len(planned))
+    preprocessors = _preprocessors(network, device, strength, weights, chosen, backend, threads)
     work = _Work(
         chosen, setting, preprocessors, backend, metadata.value, _colour(background), frame, network == _AUTO, refine,
-        weights if network == "rdo" else None, max(1, jobs // len(planned)),
+        weights if network == "rdo" else None, threads,
     )  # fmt: skip
     if refine or network == _AUTO:
         from kcompress.workers import one_thread
@@ -195,7 +196,7 @@ class _Work:
 
 
 def _preprocessors(
-    network: str, device: str, strength: float, weights: Path | None, codec: "Codec", backend: str
+    network: str, device: str, strength: float, weights: Path | None, codec: "Codec", backend: str, threads: int
 ) -> "tuple[Preprocessor | None, ...]":
     """Those to try: one, or for ``auto`` all that came along for the codec."""
     from kcompress.encoding import round_trip
@@ -211,7 +212,8 @@ def _preprocessors(
     names = serving(codec.name) if network == _AUTO else (network,)
     shown = round_trip(codec, backend)
     return tuple(
-        load(name, device=device, strength=strength, weights=weights, codec=codec.name, shown=shown) for name in names
+        load(name, device=device, strength=strength, weights=weights, codec=codec.name, shown=shown, threads=threads)
+        for name in names
     )
 
 

@@ -1,7 +1,8 @@
 """Large pictures in tiles, each with a halo wide enough that the seams cannot be found."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ WHOLE_PIXELS = 1 << 21
 
 TILE_SIDE = 768
 """Of larger pictures' tiles: with the halo, a quarter more work than in one piece, and 0.4 GB of memory."""
+
+BAND_PIXELS = 1 << 22
+"""Of a band, at most."""
 
 Slices = tuple[slice, slice]
 Run = Callable[[Batch], Batch]
@@ -46,8 +50,8 @@ def tiles(height: int, width: int, *, side: int, halo: int, multiple: int) -> It
         halo: pixels seen beyond each side, a multiple of ``multiple`` and at least the receptive field's reach.
         multiple: tiles begin at multiples of it, where the network's strided layers begin in the whole picture.
     """
-    for top, bottom in _spans(height, side, multiple):
-        for left, right in _spans(width, side, multiple):
+    for top, bottom in _spans(height, -(-height // side), multiple):
+        for left, right in _spans(width, -(-width // side), multiple):
             rows, columns = (
                 slice(max(0, first - halo), min(end, last + halo))
                 for first, last, end in ((top, bottom, height), (left, right, width))
@@ -62,9 +66,19 @@ def tiles(height: int, width: int, *, side: int, halo: int, multiple: int) -> It
             )
 
 
-def _spans(length: int, side: int, multiple: int) -> Iterator[tuple[int, int]]:
-    """Pieces of at most ``side``, as equal as cuts at multiples of ``multiple`` can make them."""
-    count, units = -(-length // side), -(-length // multiple)
+def bands(height: int, width: int, *, count: int, halo: int, multiple: int) -> Iterator[Tile]:
+    """Cut a picture into tiles of its full width, ``count`` or as many more as their size asks for; see `tiles`."""
+    count = max(1, min(max(count, -(-width * height // BAND_PIXELS)), height // multiple))
+    for top, bottom in _spans(height, count, multiple):
+        rows = slice(max(0, top - halo), min(height, bottom + halo))
+        columns = slice(0, width)
+        within = slice(top - rows.start, bottom - rows.start)
+        yield Tile((rows, columns), (slice(top, bottom), columns), (within, columns))
+
+
+def _spans(length: int, count: int, multiple: int) -> Iterator[tuple[int, int]]:
+    """So many pieces, as equal as cuts at multiples of ``multiple`` can make them."""
+    units = -(-length // multiple)
     cuts = [units * number // count * multiple for number in range(count)] + [length]
     yield from itertools.pairwise(cuts)
 
@@ -82,16 +96,28 @@ def tiled(
     whole = width * height <= whole_pixels
     side = -(-max(width, height) // multiple) * multiple if whole else tile_side
     for tile in tiles(height, width, side=side, halo=halo, multiple=multiple):
-        seen = np.concatenate([picture[tile.outer] for picture in pictures], axis=2)
-        yield tile, _run(engine, seen, multiple)[tile.within]
+        yield tile, _run(engine, pictures, tile, multiple)
 
 
-def _run(engine: Run, pixels: Pixels, multiple: int) -> NDArray[np.float32]:
-    """(H, W, C) 0..255 through the network, unrounded; the picture's last row and column fill it up."""
+def banded(
+    engine: Run, *pictures: Pixels, halo: int, multiple: int, threads: int
+) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
+    """The same in bands, ``threads`` at a time, for a network that needs little memory and keeps one thread busy."""
+    cut = list(bands(*pictures[0].shape[:2], count=threads, halo=halo, multiple=multiple))
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield from zip(cut, pool.map(lambda tile: _run(engine, pictures, tile, multiple), cut), strict=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after an error nobody wants the rest
+
+
+def _run(engine: Run, pictures: Sequence[Pixels], tile: Tile, multiple: int) -> NDArray[np.float32]:
+    """A tile's part of pictures through the network, unrounded; its last row and column fill it up."""
+    pixels = np.concatenate([picture[tile.outer] for picture in pictures], axis=2)
     height, width = pixels.shape[:2]
     filled = np.pad(pixels, [(0, -height % multiple), (0, -width % multiple), (0, 0)], mode="edge")
     output: NDArray[np.float32] = engine(batch(filled))[0].transpose(1, 2, 0)[:height, :width]
-    return output * np.float32(255)
+    return output[tile.within] * np.float32(255)
 
 
 def batch(pixels: Pixels) -> NDArray[np.float32]:

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,36 +143,11 @@ def write(
     examples of.
     """
     import onnx
-    import torch
+
+    from kcompress.inference.graphs import graph
 
     weights = write_tensors(stem, module, metadata, card)
-    sizes = {
-        axis: multiple * torch.export.Dim(name, min=1, max=65536 // multiple)
-        for axis, name in ((2, "rows"), (3, "columns"))
-    }
-    example = torch.rand(1, channels, 8 * multiple, 9 * multiple)
-    shapes = (sizes, *(None for _ in more))
-    with _quiet("torch.onnx"):  # of torchvision, which nothing here needs
-        program = torch.onnx.export(
-            module, (example, *more), dynamo=True, dynamic_shapes=shapes, optimize=True, verbose=False
-        )
-    if program is None:
-        raise WeightsError(f"{stem}: the ONNX export gave nothing. Check the versions of torch and onnxscript.")
-    graph = program.model_proto
-    for part in (graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.input, *graph.graph.output):
-        del part.metadata_props[:]  # stack traces of the export, with paths of the machine it ran on
-    onnx.helper.set_model_props(graph, {**weights.metadata, "safetensors_sha256": weights.digest()})
-    onnx.save(graph, weights.onnx)
+    made = graph(module, multiple, more, channels)
+    onnx.helper.set_model_props(made, {**weights.metadata, "safetensors_sha256": weights.digest()})
+    onnx.save(made, weights.onnx)
     return weights
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """A logger of this name says nothing below errors."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -53,6 +53,7 @@ class Network:
         bound: whether its weights serve one codec alone.
         closed: whether it watches the encoder, and so needs it before the encode.
         task: whether it serves a machine's task instead of eyes; its weights are chosen by it.
+        banded: whether bands of a picture go through it side by side, on a thread each.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Network:
     bound: bool = False
     closed: bool = False
     task: bool = False
+    banded: bool = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -82,6 +84,7 @@ NETWORKS: dict[str, Network] = {
             multiple=16,
             conditioned=True,
             bound=True,
+            banded=True,
         ),
         # Its pyramid reaches 26 pixels (a test measures it).
         Network(
@@ -114,7 +117,7 @@ _ALIKE = {"bpg": "hevc"}
 
 def load(
     name: str, *, device: str = "auto", strength: float = 1.0, weights: Path | None = None, codec: str | None = None,
-    shown: Shown | None = None,
+    shown: Shown | None = None, threads: int = 1,
 ) -> Preprocessor | None:  # fmt: skip
     """A preprocessor that is ready to run, or None for ``none``.
 
@@ -125,6 +128,7 @@ def load(
         weights: a file to take in place of the shipped ones.
         codec: that comes after it; weights that were trained for it go before those for any codec.
         shown: what it makes of a picture; for networks that watch it.
+        threads: of the processor, for one picture; the result does not depend on it.
 
     Raises:
         UsageError: unknown network or device, strength out of range, weights for a network that has none or for
@@ -147,14 +151,16 @@ def load(
     learned_for = found.metadata.get("codec", "any")
     if network.bound and codec is not None and learned_for not in (codec, _ALIKE.get(codec)):
         raise UsageError(f"--weights: {found.path} are for {learned_for}, not for {codec}. Give others, or --codec.")
-    ready = engine(found, place, partial(_module, name))
+    banded = network.banded and place == "cpu"
+    ready = engine(found, place, partial(_module, name), 1 if banded else threads)
     trained = trained_for(found)
     if network.closed:
         if shown is None:
             raise UsageError(f"--network {name} watches an encoder, and there is none here. Take another --network.")
         return closed_loop(ready, trained, shown, strength)
     make = partial(
-        NetworkPreprocessor, found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple
+        NetworkPreprocessor, found.name, ready, strength=strength, halo=network.halo, multiple=network.multiple,
+        threads=threads if banded else None,
     )  # fmt: skip
     if not network.conditioned:
         return make()

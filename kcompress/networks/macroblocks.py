@@ -103,11 +103,14 @@ class Context(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: Sequence[Tensor], coarseness: Tensor) -> list[Tensor]:
-        """Features (N, inputs in all, h, w), coarseness (N, 1) 0..1 -> answers (N, outputs, h, w)."""
-        start = self.enter.bias + self.quality(coarseness * 2 - 1)
-        x = self.blocks(mixed(self.enter.weight[:, :, 0, 0], *features) + start[:, :, None, None])
+    def entered(self, features: Sequence[Tensor], coarseness: Tensor) -> Tensor:
+        """Features (N, inputs in all, h, w), coarseness (N, 1) 0..1 -> what goes through `blocks`, (N, width, h, w)."""
         # Neither the features nor the answers are ever put side by side: that takes longer than the products.
+        start: Tensor = self.enter.bias + self.quality(coarseness * 2 - 1)
+        return mixed(self.enter.weight[:, :, 0, 0], *features) + start[:, :, None, None]
+
+    def answers(self, x: Tensor) -> list[Tensor]:
+        """What has gone through `blocks`, (N, width, h, w) -> answers (N, outputs, h, w)."""
         matrix, bias = self.leave.weight[:, :, 0, 0], self.leave.bias
         assert bias is not None
         answers, first = [], 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kcompress.images import Image, Pixels
 from kcompress.inference.engine import Engine
-from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, tiled
+from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, banded, tiled
 from kcompress.setting import Setting
 
 
@@ -44,24 +44,25 @@ class NetworkPreprocessor:
     """A network, RGB 0..1 in and out, sizes in multiples of ``multiple``.
 
     ``condition`` makes of the setting what the network wants beside the picture; without it, it wants nothing.
-    ``remark`` says what is unusual about a setting: that the network was not trained for it.
+    ``remark`` says what is unusual about a setting: that the network was not trained for it. ``threads`` is given for
+    one whose engine has a single thread: as many bands of a picture go through it at a time.
     """
 
     def __init__(
         self, name: str, engine: Engine, *, strength: float, halo: int, multiple: int,
         condition: Callable[[Setting], NDArray[np.float32]] | None = None,
         remark: Callable[[Setting], str | None] = lambda setting: None,
-        whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
+        whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE, threads: int | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self._engine = engine
         self._strength = strength
-        self._halo = halo
-        self._multiple = multiple
+        if threads is None:
+            self._pieces = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
+        else:
+            self._pieces = partial(banded, halo=halo, multiple=multiple, threads=threads)
         self._condition = condition
         self._remark = remark
-        self._whole_pixels = whole_pixels
-        self._tile_side = tile_side
 
     @property
     def conditioned(self) -> bool:
@@ -71,16 +72,8 @@ class NetworkPreprocessor:
     def __call__(self, image: Image, setting: Setting) -> Image:
         result = np.empty_like(image.pixels)
         more = () if self._condition is None else (self._condition(setting),)
-        pieces = tiled(
-            partial(_run, self._engine, more), image.pixels, halo=self._halo, multiple=self._multiple,
-            whole_pixels=self._whole_pixels, tile_side=self._tile_side,
-        )  # fmt: skip
-        for tile, changed in pieces:
+        for tile, changed in self._pieces(lambda batch: self._engine(batch, *more), image.pixels):
             result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
         changed_image = image.with_pixels(result)
         remark = self._remark(setting)
         return changed_image if remark is None else replace(changed_image, notes=(*image.notes, remark))
-
-
-def _run(engine: Engine, more: tuple[NDArray[np.float32], ...], batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    return engine(batch, *more)

@@ -12,9 +12,10 @@ its thresholds, by a polynomial of the frequencies, so that where errors hide th
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from kcompress.inference.rows import ByRows
 from kcompress.networks.bits import saved
 from kcompress.networks.energies import BANDS, TERMS, Energies, Surface
 from kcompress.networks.macroblocks import COEFFICIENTS, SIDE, Context, Transform, packed
@@ -76,7 +77,7 @@ class Decisions(NamedTuple):
         return self.levels + self.outwards * (rises - rises * falls - falls)
 
 
-class Rdo(nn.Module):
+class Rdo(ByRows):
     """The network.
 
     Shapes: image (N, 3, H, W) RGB 0..1, H and W multiples of 16, and condition (N, 258) of ``networks.condition``
@@ -99,40 +100,57 @@ class Rdo(nn.Module):
         is_dc[:, 0] = True
         self.register_buffer("is_dc", packed(is_dc, is_dc), persistent=False)
 
-    def forward(self, image: Tensor, condition: Tensor) -> Tensor:
-        decisions = self.decide(image, condition)
-        return image + self.change(decisions.coefficients, decisions.decided, condition)
-
     def decide(self, image: Tensor, condition: Tensor) -> Decisions:
         """Coefficients and scores of a picture."""
+        entered, coefficients, threshold = self.entered(image, condition)
+        return self._decided(condition, self.surroundings(entered), coefficients, threshold)
+
+    def entered(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Also coefficients in steps, and the rule's thresholds by the bits at stake, (N, 384, H / 16, W / 16) each."""
         steps, rule = self.told(condition)
         grey = self.transform.coefficients(image)
         coefficients = grey * (1 / steps)
-        size, levels = coefficients.abs(), coefficients.round()
-        # How far above the lower edge of its cell a coefficient lies, 0..1, less 1.
-        depth = size - levels.abs() - 0.5
+        levels, depth, outwards = self._placed(coefficients, condition)
         bits = saved(levels)
         threshold = rule / steps / _USUAL_BITS**0.5 * F.relu(bits).sqrt()
-        outwards = levels.clamp(-1, 1) * self._allowed(steps, rule)
         margin = outwards.abs() * (threshold - depth) - 1
         # What a coefficient is off by, if the rule decides.
         error = levels - coefficients - outwards * (margin > 0)
+        size = coefficients.abs()
         features = [
             coefficients * (torch.log1p(size) / (size + _SMALL)), error, margin.clamp(-1, 1), bits / 8,
             self.energies(grey), self.energies(error * steps),
         ]  # fmt: skip
-        falls, rises, higher, keen = self.context(features, condition[:, 256:257])
+        return self.context.entered(features, condition[:, 256:257]), coefficients, threshold
+
+    def surroundings(self, entered: Tensor) -> Tensor:
+        around: Tensor = self.context.blocks(entered)
+        return around
+
+    def left(self, image: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
+        decisions = self._decided(condition, around, *kept)
+        return image + self.change(decisions.coefficients, decisions.decided, condition)
+
+    def _decided(self, condition: Tensor, around: Tensor, coefficients: Tensor, threshold: Tensor) -> Decisions:
+        _, depth, outwards = self._placed(coefficients, condition)
+        falls, rises, higher, keen = self.context.answers(around)
         threshold = threshold * self.surface(keen).clamp(-_KEENEST, _KEENEST).exp()
         higher = depth + outwards * higher
         rises = torch.minimum(rises + (1 - _RISE) + higher, depth + (1 - _LOWEST_RISE))
         return Decisions(coefficients, outwards, falls + threshold - 1 - higher, rises)
 
-    def _allowed(self, steps: Tensor, rule: Tensor) -> Tensor:
+    def _placed(self, coefficients: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Levels; how far above the lower edge of its cell each lies, 0..1, less 1; and which way is outwards."""
+        levels = coefficients.round()
+        return levels, coefficients.abs() - levels.abs() - 0.5, levels.clamp(-1, 1) * self._allowed(condition)
+
+    def _allowed(self, condition: Tensor) -> Tensor:
         """(N, 384, 1, 1): 1 where levels may change.
 
         Those of DC may not, nor chroma of full resolution, nor what steps are so fine for that rounding to 8 bits would
         change as much.
         """
+        steps, rule = self.told(condition)
         return (~self.is_dc & (rule >= 0) & (steps >= _FINEST)).float()
 
     def change(self, coefficients: Tensor, levels: Tensor, condition: Tensor) -> Tensor:
@@ -164,7 +182,7 @@ class Rdo(nn.Module):
         placed = changes * moved + (1 - changes) * (1 - crosses) * pulled
         firm = levels - coefficients * (0.5 + 0.5 * empty)
         placed = placed + searched * (firm - placed)
-        return self.transform.pixels(placed * (steps * self._allowed(steps, rule)))
+        return self.transform.pixels(placed * (steps * self._allowed(condition)))
 
     def told(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Steps and thresholds of a condition (N, 258), each packed: (N, 384, 1, 1)."""

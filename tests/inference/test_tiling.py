@@ -1,11 +1,15 @@
 """Tiles: every pixel once, halos wide enough, corners on the grid."""
 
+import itertools
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompress.inference.tiling import tiles
+from kcompress.inference import tiling
+from kcompress.inference.tiling import Tile, banded, bands, tiles
 
 
 @settings(deadline=None, derandomize=True)
@@ -19,12 +23,61 @@ def test_tiles(height: int, width: int, side: int, halo: int) -> None:
     count = np.zeros((height, width), int)
     for tile in tiles(height, width, side=side, halo=halo, multiple=8):
         count[tile.inner] += 1
-        for outer, inner, within, end in zip(tile.outer, tile.inner, tile.within, (height, width), strict=True):
-            assert inner.stop - inner.start <= side
-            assert outer.start == max(0, inner.start - halo) and outer.stop == min(end, inner.stop + halo)
-            assert outer.start % 8 == 0
-            assert within.start == inner.start - outer.start and within.stop - within.start == inner.stop - inner.start
+        assert all(inner.stop - inner.start <= side for inner in tile.inner)
+        check(tile, (height, width), halo)
     assert (count == 1).all()
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    height=st.integers(1, 300),
+    width=st.integers(1, 300),
+    count=st.integers(1, 40),
+    halo=st.sampled_from([0, 8, 40]),
+)
+def test_bands(height: int, width: int, count: int, halo: int) -> None:
+    found = list(bands(height, width, count=count, halo=halo, multiple=8))
+    assert found[0].inner[0].start == 0 and found[-1].inner[0].stop == height
+    assert all(one.inner[0].stop == next.inner[0].start for one, next in itertools.pairwise(found))
+    assert len(found) == max(1, min(count, height // 8))
+    for band in found:
+        assert band.inner[1] == band.outer[1] == slice(0, width)
+        check(band, (height, width), halo)
+
+
+def check(tile: Tile, size: tuple[int, int], halo: int) -> None:
+    for outer, inner, within, end in zip(tile.outer, tile.inner, tile.within, size, strict=True):
+        assert outer.start == max(0, inner.start - halo) and outer.stop == min(end, inner.stop + halo)
+        assert outer.start % 8 == 0
+        assert within.start == inner.start - outer.start and within.stop - within.start == inner.stop - inner.start
+
+
+def test_bands_of_a_large_picture_are_more_than_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiling, "BAND_PIXELS", 1000)
+    assert len(list(bands(100, 100, count=2, halo=0, multiple=8))) == 10
+
+
+def test_bands_run_side_by_side_and_the_rest_not_after_an_error() -> None:
+    picture = np.zeros((80, 16, 3), np.uint8)
+    both = threading.Barrier(2, timeout=20)
+
+    def engine(batch):
+        both.wait()
+        return batch
+
+    assert len(list(banded(engine, picture, halo=8, multiple=8, threads=2))) == 2
+    calls = []
+
+    def failing(batch):
+        calls.append(1)
+        raise ValueError("no")
+
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patched:
+        patched.setattr(tiling, "BAND_PIXELS", 8 * 16)
+        with pytest.raises(ValueError, match="no"):
+            list(banded(failing, picture, halo=0, multiple=8, threads=1))
+    assert len(calls) < 10
 
 
 @pytest.mark.parametrize(("side", "multiple"), [(512, 16), (768, 8)])

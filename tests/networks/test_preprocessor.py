@@ -94,3 +94,25 @@ def test_what_load_refuses() -> None:
     with pytest.raises(UsageError, match="has none"):
         load("shrink", weights=SHIPPED)
     assert load("none") is None
+
+
+@pytest.mark.parametrize("quality", [45, 85])
+def test_threads_change_nothing_but_the_time(lake: Image, quality: int) -> None:
+    one, *others = (load("rdo", device="cpu", codec="jpeg", threads=threads) for threads in (1, 2, 3))
+    setting = CODECS["jpeg"].setting(quality)
+    expected = one(lake, setting).pixels
+    assert not np.array_equal(expected, lake.pixels)
+    for other in others:
+        assert np.array_equal(other(lake, setting).pixels, expected)
+
+
+def test_as_many_bands_as_threads_go_through_a_network_that_is_banded(lake: Image) -> None:
+    seen = []
+
+    def engine(batch, *more):
+        seen.append(batch.shape)
+        return batch
+
+    bands = NetworkPreprocessor("rdo", engine, strength=1, halo=64, multiple=16, threads=3)
+    assert np.array_equal(bands(lake, SETTING).pixels, lake.pixels)
+    assert len(seen) == 3 and {shape[3] for shape in seen} == {-(-lake.width // 16) * 16}

@@ -1,0 +1,153 @@
+"""Torch modules as ONNX graphs; needs ``kcompress[train]``."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+import onnx.compose
+import torch
+from onnx import helper
+from torch import Tensor, nn
+
+from kcompress.errors import WeightsError
+from kcompress.inference.rows import ByRows
+
+_LARGEST = 65536
+"""Pixels a side that a graph takes."""
+
+
+def graph(module: nn.Module, multiple: int, more: Sequence[Tensor] = (), channels: int = 3) -> onnx.ModelProto:
+    """The graph of a network: of images (1, channels, H, W) float32, sides multiples of ``multiple``, and of ``more``.
+
+    Args:
+        module: the network.
+        multiple: of the pixels a side; the cells of one that goes by rows have as many.
+        more: examples of what it takes beside the image.
+        channels: of the image.
+
+    Raises:
+        WeightsError: the exporter gave nothing.
+    """
+    image = torch.rand(1, channels, 8 * multiple, 9 * multiple)
+    rows, columns = (torch.export.Dim(name, min=1, max=_LARGEST // multiple) for name in ("rows", "columns"))
+    if not isinstance(module, ByRows):
+        return _exported(module, (image, *more), ({2: multiple * rows, 3: multiple * columns}, *(None for _ in more)))
+    (condition,) = more
+    with torch.no_grad():
+        entered, *others = module.entered(image, condition)
+    row, of_row, of_cells = image[:, :, :multiple], {3: multiple * columns}, {2: columns}
+    kept = tuple(each[:, :, 0] for each in others)
+    return _joined(
+        _exported(_Beginning(module), (row, condition), (of_row, None), 1 + len(kept)),
+        _exported(_Middle(module), (entered,), ({2: rows, 3: columns},)),
+        _exported(
+            _End(module), (row, condition, entered[:, :, 0], *kept), (of_row, None, of_cells, (of_cells,) * len(kept))
+        ),
+        multiple,
+    )
+
+
+class _Beginning(nn.Module):
+    """Of a row (1, C, side, W) and the condition: all (1, D, w)."""
+
+    def __init__(self, whole: ByRows) -> None:
+        super().__init__()
+        self.whole = whole.eval()
+
+    def forward(self, row: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
+        return tuple(each[:, :, 0] for each in self.whole.entered(row, condition))
+
+
+class _Middle(nn.Module):
+    """Of (1, D, h, w): the same shape."""
+
+    def __init__(self, whole: ByRows) -> None:
+        super().__init__()
+        self.whole = whole.eval()
+
+    def forward(self, entered: Tensor) -> Tensor:
+        return self.whole.surroundings(entered)
+
+
+class _End(nn.Module):
+    """Of a row (1, C, side, W), the condition, and the rest (1, D, w): the row."""
+
+    def __init__(self, whole: ByRows) -> None:
+        super().__init__()
+        self.whole = whole.eval()
+
+    def forward(self, row: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
+        return self.whole.left(row, condition, around[:, :, None], *(each[:, :, None] for each in kept))
+
+
+def _exported(
+    module: nn.Module, examples: tuple[Tensor, ...], shapes: tuple[Any, ...], outputs: int = 1
+) -> onnx.ModelProto:
+    names = ["output", *(f"output_{number}" for number in range(1, outputs))]
+    with _quiet("torch.onnx"):  # of torchvision, which nothing here needs
+        program = torch.onnx.export(
+            module.eval(), examples, dynamo=True, dynamic_shapes=shapes, output_names=names, optimize=True,
+            verbose=False,
+        )  # fmt: skip
+    if program is None:
+        raise WeightsError("the ONNX export gave nothing. Check the versions of torch and onnxscript.")
+    model = program.model_proto
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]  # stack traces of the export, with paths of the machine it ran on
+    return model
+
+
+def _joined(beginning: onnx.ModelProto, middle: onnx.ModelProto, end: onnx.ModelProto, side: int) -> onnx.ModelProto:
+    """One graph: rows of ``side`` pixels through the beginning, the middle as it is, and the rows through the end."""
+    first, between, last = (
+        onnx.compose.add_prefix(model, f"{name}_").graph
+        for name, model in (("beginning", beginning), ("middle", middle), ("end", end))
+    )
+    channels = beginning.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    kept = [f"kept_{number}" for number in range(1, len(first.output))]
+    (entered,), (around,) = ([each.name for each in side] for side in (between.input, between.output))
+    nodes = [
+        helper.make_node("Shape", ["image"], ["width"], start=3),
+        helper.make_node("Concat", ["cut", "width"], ["shape_of_rows"], axis=0),
+        helper.make_node("Reshape", ["image", "shape_of_rows"], ["rows"]),
+        _loop(first, ["rows"], [entered, *kept]),
+        *between.node,
+        _loop(last, ["rows", around, *kept], ["changed"]),
+        helper.make_node("Concat", ["whole", "width"], ["shape_of_image"], axis=0),
+        helper.make_node("Reshape", ["changed", "shape_of_image"], ["output"]),
+    ]
+    shapes = [
+        helper.make_tensor(name, onnx.TensorProto.INT64, [len(shape)], shape)
+        for name, shape in (("cut", [1, channels, -1, side]), ("whole", [1, channels, -1]))
+    ]
+    image, output = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, "height", "width"])
+        for name in ("image", "output")
+    )
+    inputs = [image, beginning.graph.input[1]]
+    whole = helper.make_graph(nodes, "by_rows", inputs, [output], [*shapes, *between.initializer])
+    return helper.make_model(whole, opset_imports=beginning.opset_import, ir_version=beginning.ir_version)
+
+
+def _loop(body: onnx.GraphProto, rows: Sequence[str], outputs: Sequence[str]) -> onnx.NodeProto:
+    """Goes through rows along axis 2; the body's second input, the condition, is the same for all of them."""
+    condition = body.input.pop(1).name
+    body.node.insert(0, helper.make_node("Identity", ["condition"], [condition]))
+    return helper.make_node(
+        "Scan", rows, outputs, body=body, num_scan_inputs=len(rows),
+        scan_input_axes=[2] * len(rows), scan_output_axes=[2] * len(outputs),
+    )  # fmt: skip
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """A logger of this name says nothing below errors."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
