@@ -199,5 +199,5 @@ def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path) -> None:
     begun = SimulatorTraining(photos, replace(TINY, start="small"), tmp_path / "on", start=weights).run()
     next(event for event in begun if isinstance(event, Step))
     begun.close()  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="has width 16, not 8"):
+    with pytest.raises(UsageError, match=r"has width 16\. Give --width 16"):
         states(SimulatorTraining(photos, replace(TINY, width=8), tmp_path / "other", start=weights))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from kcompress.errors import UsageError
 from kcompress.inference.weights import Weights
+from kcompress.training.beginning import begin_with
 from kcompress.training.proxies.learned import NETWORK, Simulator
 from kcompress.training.simulator.accuracy import changes, decibels, logarithm
 from kcompress.training.simulator.mimicry import ProxyTraining
@@ -53,16 +53,10 @@ class SimulatorTraining(ProxyTraining):
         """The networks before the first step.
 
         Raises:
-            UsageError: the weights to begin with are of other sizes.
+            UsageError: the weights to begin with are of another width.
         """
         simulator = self.built()
-        if self.start is not None:
-            if self.start.arguments != self.arguments():
-                raise UsageError(
-                    f"--start: {self.start.path} has width {self.start.arguments['width']}, not {self.recipe.width}. "
-                    "Give others, or another --width."
-                )
-            simulator.load_state_dict(self.start.tensors())
+        begin_with(simulator, self.start, self.recipe.width)
         return Errors(simulator, self.recipe.difference)
 
     def network(self, model: Errors) -> Simulator:
