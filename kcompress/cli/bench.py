@@ -32,9 +32,10 @@ def bench(
     network: Annotated[
         str,
         typer.Option(
-            help="Networks, with commas; none is always there, rdo is for jpeg, feedback for others, npp for machines."
+            help="Networks, with commas; none is always there, default is what encode takes for each codec; rdo is for "
+            "jpeg, feedback for others, npp for machines."
         ),
-    ] = "none,shrink",
+    ] = "none,default",
     filters: Annotated[
         str,
         typer.Option(
@@ -82,7 +83,7 @@ def bench(
     from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import points_before, preprocessor_names, run, write_report
     from kcompress.evaluation.ladder import ladder
-    from kcompress.evaluation.sweep import Plan, check
+    from kcompress.evaluation.sweep import DEFAULT, Plan, check
     from kcompress.networks import NETWORKS
 
     pictures = DataSet(str(dataset))
@@ -91,7 +92,7 @@ def bench(
     names = _some(pictures, _unseen(pictures, every, split), count)
     codecs = options.chosen(codec, "--codec", [*options.CodecName])
     metrics = options.metrics(metric)
-    networks = options.chosen(network, "--network", [*NETWORKS])
+    networks = options.chosen(network, "--network", [*NETWORKS, DEFAULT])
     preprocessors = preprocessor_names(networks, options.listed(filters))
     qualities = _qualities(quality or [AUTO], codecs)
     plan = Plan(
@@ -110,7 +111,7 @@ def bench(
         ladders[name] = list(ladder(pictures, names, name))
         _remember(memory, ladders, weights)
     plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
-    total = len(names) * len(preprocessors) * sum(map(len, plan.qualities.values()))
+    total = len(names) * sum(len(listed) * len(plan.preprocessors_of(name)) for name, listed in plan.qualities.items())
     with output.progress(total) as bar:
         shown = bar.add_task("points", total=total)
         outcome = run(
@@ -174,7 +175,7 @@ def _weights(plan: "Plan") -> dict[str, str]:
     found = {name: open_shipped(name).digest() for name in plan.metrics if name == "vqscore"}
     found |= {machine.name: machine.about() for machine in plan.machines}
     for codec in plan.qualities:
-        for name in plan.preprocessors:
+        for name in plan.preprocessors_of(codec):
             kind = name.partition(":")[0]
             if name in NETWORKS and NETWORKS[name].learned:
                 path = plan.task_weights if NETWORKS[name].task and plan.task_weights else shipped_weights(name, codec)
@@ -217,7 +218,7 @@ def _task_weights(task: str | None, networks: list[str]) -> Path | None:
 
     if task is None:
         return None
-    if not any(NETWORKS[name].task for name in networks):
+    if not any(name in NETWORKS and NETWORKS[name].task for name in networks):
         raise UsageError(f"--task-weights {task} has no meaning without npp among --network. Leave it out.")
     return found(task)
 

@@ -72,7 +72,7 @@ def run(
                 outcome.points.extend(measured.points)
                 if measured.error is not None:
                     outcome.failures.append(measured)
-                progress(len(plan.qualities[measured.codec]) * len(plan.preprocessors))
+                progress(len(plan.qualities[measured.codec]) * len(plan.preprocessors_of(measured.codec)))
     finally:
         journal.close()
     by_key = {point.key: point for point in outcome.points}

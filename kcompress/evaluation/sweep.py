@@ -20,6 +20,9 @@ from kcompress.networks import Preprocessor
 from kcompress.pool import Limits, Means, filter_named
 from kcompress.workers import ahead, completed, workers
 
+DEFAULT = "default"
+"""Among preprocessors: the network that ``encode`` takes for the codec."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -28,7 +31,8 @@ class Plan:
     Attributes:
         dataset: where the pictures are.
         qualities: by name of the codec, in order.
-        preprocessors: networks and filters by name; ``none`` is among them, to compare with.
+        preprocessors: networks and filters by name; ``none`` is among them, to compare with, and ``DEFAULT`` stands for
+            each codec's own.
         metrics: names.
         device: for networks.
         cache: folder that keeps guetzli's results from run to run; None for none.
@@ -46,6 +50,12 @@ class Plan:
     machines: tuple[Machine, ...] = ()
     task_weights: Path | None = None
     backend: str = "auto"
+
+    def preprocessors_of(self, codec: str) -> tuple[str, ...]:
+        """What stands before a codec, by name, each once."""
+        return tuple(
+            dict.fromkeys(networks.DEFAULTS[codec] if name == DEFAULT else name for name in self.preprocessors)
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -92,7 +102,7 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
         source = (picture, digest(data), codec, encoder.name, encoder.version() or "")
         keys = [
             Key(*source, preprocessor, quality)
-            for preprocessor in plan.preprocessors
+            for preprocessor in plan.preprocessors_of(codec)
             for quality in plan.qualities[codec]
         ]
         missing = [key for key in keys if key not in done]
@@ -181,7 +191,7 @@ def check(plan: Plan) -> None:
     for machine in plan.machines:
         machine.ready()
     for name, qualities in plan.qualities.items():
-        for preprocessor in plan.preprocessors:
+        for preprocessor in plan.preprocessors_of(name):
             preprocessor_of(plan, preprocessor, name)
         codec = CODECS[name]
         codec.backend(plan.backend)

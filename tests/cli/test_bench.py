@@ -84,6 +84,17 @@ def test_the_backend_can_be_chosen(photos: Path, tmp_path: Path) -> None:
     assert refused.returncode == 2 and "mozjpeg" in refused.stderr
 
 
+def test_default_is_what_encode_takes_for_each_codec(photos: Path, tmp_path: Path) -> None:
+    options = ["-o", "report", "--network", "default,rdo", "--quality", "60", "--metric", "psnr", "--pictures", "1"]
+    refused = kcompress(tmp_path, "photos", *options, "--codec", "jpeg,webp")
+    assert refused.returncode == 2 and "rdo" in refused.stderr  # which webp has no weights of
+    options[3] = "default"
+    ended = kcompress(tmp_path, "photos", *options, "--codec", "jpeg,webp")
+    assert ended.returncode == 0, ended.stderr
+    found = {(row[2], row[5]) for row in rows(tmp_path / "report")[1:]}
+    assert found == {("jpeg", "none"), ("jpeg", "rdo"), ("webp", "none"), ("webp", "feedback")}
+
+
 @pytest.mark.slow
 def test_killed_and_resumed(photos: Path, tmp_path: Path) -> None:
     options = ["photos", "-o", "report", *ONE_LINE, *TWO_METRICS]
