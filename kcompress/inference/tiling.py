@@ -17,8 +17,11 @@ WHOLE_PIXELS = 1 << 21
 TILE_SIDE = 768
 """Of larger pictures' tiles: with the halo, a quarter more work than in one piece, and 0.4 GB of memory."""
 
-BAND_PIXELS = 1 << 22
-"""Of a band, at most."""
+BAND_PIXELS = 1 << 21
+"""Of a band, at most, without its halo: a little over 1920x1080."""
+
+BAND_WIDTH = 2560
+"""Pixels of a band, at most: what a row of macroblocks becomes has to fit into a core's cache."""
 
 Slices = tuple[slice, slice]
 Run = Callable[[Batch], Batch]
@@ -50,8 +53,19 @@ def tiles(height: int, width: int, *, side: int, halo: int, multiple: int) -> It
         halo: pixels seen beyond each side, a multiple of ``multiple`` and at least the receptive field's reach.
         multiple: tiles begin at multiples of it, where the network's strided layers begin in the whole picture.
     """
-    for top, bottom in _spans(height, -(-height // side), multiple):
-        for left, right in _spans(width, -(-width // side), multiple):
+    return _cut(height, width, -(-height // side), -(-width // side), halo, multiple)
+
+
+def bands(height: int, width: int, *, count: int, halo: int, multiple: int) -> Iterator[Tile]:
+    """Cut a picture into ``count`` bands one below the other, or more where it is large; otherwise as `tiles`."""
+    across = -(-width // BAND_WIDTH)
+    down = max(count, -(-height * width // (across * BAND_PIXELS)))
+    return _cut(height, width, max(1, min(down, height // multiple)), across, halo, multiple)
+
+
+def _cut(height: int, width: int, down: int, across: int, halo: int, multiple: int) -> Iterator[Tile]:
+    for top, bottom in _spans(height, down, multiple):
+        for left, right in _spans(width, across, multiple):
             rows, columns = (
                 slice(max(0, first - halo), min(end, last + halo))
                 for first, last, end in ((top, bottom, height), (left, right, width))
@@ -64,16 +78,6 @@ def tiles(height: int, width: int, *, side: int, halo: int, multiple: int) -> It
                     slice(left - columns.start, right - columns.start),
                 ),
             )
-
-
-def bands(height: int, width: int, *, count: int, halo: int, multiple: int) -> Iterator[Tile]:
-    """Cut a picture into tiles of its full width, ``count`` or as many more as their size asks for; see `tiles`."""
-    count = max(1, min(max(count, -(-width * height // BAND_PIXELS)), height // multiple))
-    for top, bottom in _spans(height, count, multiple):
-        rows = slice(max(0, top - halo), min(height, bottom + halo))
-        columns = slice(0, width)
-        within = slice(top - rows.start, bottom - rows.start)
-        yield Tile((rows, columns), (slice(top, bottom), columns), (within, columns))
 
 
 def _spans(length: int, count: int, multiple: int) -> Iterator[tuple[int, int]]:

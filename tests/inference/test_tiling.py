@@ -54,7 +54,14 @@ def check(tile: Tile, size: tuple[int, int], halo: int) -> None:
 
 def test_bands_of_a_large_picture_are_more_than_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiling, "BAND_PIXELS", 1000)
-    assert len(list(bands(100, 100, count=2, halo=0, multiple=8))) == 10
+    monkeypatch.setattr(tiling, "BAND_WIDTH", 60)
+    found = list(bands(100, 100, count=2, halo=8, multiple=8))
+    count = np.zeros((100, 100), int)
+    for band in found:
+        count[band.inner] += 1
+        check(band, (100, 100), 8)
+        assert band.inner[1].stop - band.inner[1].start <= 60
+    assert (count == 1).all() and len(found) == 2 * 5
 
 
 def test_bands_run_side_by_side_and_the_rest_not_after_an_error() -> None:
