@@ -60,6 +60,13 @@ def test_the_condition_is_the_setting() -> None:
     assert (condition(replace(setting, chroma="444"))[0, 192:256] < -1e3).all()
 
 
+def test_thresholds_are_higher_before_an_encoder_that_searches() -> None:
+    setting = JPEG.setting(60)
+    usual, searched = condition(setting)[0], condition(replace(setting, searched=True))[0]
+    assert np.allclose(searched[128:256], 1.35 * usual[128:256]) and searched[-1] == 1
+    assert np.array_equal(searched[:128], usual[:128])
+
+
 def test_beyond_what_was_trained_only_the_coarseness_is_held() -> None:
     for quality, told_of in ((10, 30), (60, 60), (97, 92)):
         found, as_it_is = condition(JPEG.setting(quality), (30, 92)), condition(JPEG.setting(quality))
@@ -162,8 +169,9 @@ def test_the_encoder_makes_the_levels_decided_on(network: Rdo, photo: Image, qua
 
 def test_before_an_encoder_that_searches_coefficients_lie_on_their_levels(network: Rdo, photo: Image) -> None:
     image, setting = tensor([photo.pixels]), replace(JPEG.setting(60), searched=True)
-    searched, rounded = torch.from_numpy(condition(setting)), told(60)
-    assert searched[0, -1] == 1 and rounded[0, -1] == 0 and torch.equal(searched[0, :-1], rounded[0, :-1])
+    searched = torch.from_numpy(condition(setting))
+    rounded = searched.clone()
+    rounded[0, -1] = 0
     with torch.no_grad():
         decisions = network.decide(image, searched)
         assert torch.equal(decisions.decided, network.decide(image, rounded).decided)
