@@ -18,7 +18,7 @@ def jpeg() -> bytes:
 
 
 def wait_until(true) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not true():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.02)
