@@ -49,34 +49,28 @@ def graph(module: nn.Module, multiple: int, more: Sequence[Tensor] = (), channel
     )
 
 
-class _Beginning(nn.Module):
-    """Of a row (1, C, side, W) and the condition: all (1, D, w)."""
-
+class _Stage(nn.Module):
     def __init__(self, whole: ByRows) -> None:
         super().__init__()
-        self.whole = whole.eval()
+        self.whole = whole
+
+
+class _Beginning(_Stage):
+    """Of a row (1, C, side, W) and the condition: all (1, D, w)."""
 
     def forward(self, row: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
         return tuple(each[:, :, 0] for each in self.whole.entered(row, condition))
 
 
-class _Middle(nn.Module):
+class _Middle(_Stage):
     """Of (1, D, h, w): the same shape."""
-
-    def __init__(self, whole: ByRows) -> None:
-        super().__init__()
-        self.whole = whole.eval()
 
     def forward(self, entered: Tensor) -> Tensor:
         return self.whole.surroundings(entered)
 
 
-class _End(nn.Module):
+class _End(_Stage):
     """Of a row (1, C, side, W), the condition, and the rest (1, D, w): the row."""
-
-    def __init__(self, whole: ByRows) -> None:
-        super().__init__()
-        self.whole = whole.eval()
 
     def forward(self, row: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
         return self.whole.left(row, condition, around[:, :, None], *(each[:, :, None] for each in kept))

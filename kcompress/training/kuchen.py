@@ -133,7 +133,7 @@ class Training:
         """
         torch.manual_seed(self.recipe.seed)
         model = Kuchen(self.recipe.width)
-        begin_with(model, self.start, self.recipe.width)
+        begin_with(model, self.start, {"width": self.recipe.width})
         return model
 
     def _judge(self, judged: Sequence[Pair]) -> Judge:

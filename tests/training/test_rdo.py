@@ -265,3 +265,6 @@ def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path, lake: Imag
     assert all(torch.equal(values, state[name]) for name, values in network.state_dict().items())
     with pytest.raises(UsageError, match=r"has width 16\. Give --width 16"):
         RdoTraining(photos, replace(TINY, width=8), tmp_path / "other", start=weights).fresh()
+    deeper = replace(TINY, depth=TINY.depth + 1)
+    with pytest.raises(UsageError, match=rf"has depth {TINY.depth}\. Give weights with depth {deeper.depth}"):
+        RdoTraining(photos, deeper, tmp_path / "deeper", start=weights).fresh()

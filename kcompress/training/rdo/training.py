@@ -43,11 +43,15 @@ class RdoTraining(PhotoTraining):
         """The network and its codec before the first step.
 
         Raises:
-            UsageError: the weights to begin with are of another width.
+            UsageError: the weights to begin with are of other sizes.
         """
-        network = Rdo(self.recipe.width, self.recipe.depth)
-        begin_with(network, self.start, self.recipe.width)
+        network = Rdo(**self.arguments())
+        begin_with(network, self.start, self.arguments())
         return Simulation(network, self.recipe.objective)
+
+    def arguments(self) -> dict[str, int]:
+        """That the network is built with."""
+        return {"width": self.recipe.width, "depth": self.recipe.depth}
 
     def network(self, model: Simulation) -> Rdo:
         return model.network
@@ -66,8 +70,8 @@ class RdoTraining(PhotoTraining):
     def shipping(self, figures: Mapping[str, float]) -> Shipping:
         recipe = self.recipe
         return Shipping(
-            Rdo(recipe.width, recipe.depth),
-            {"width": recipe.width, "depth": recipe.depth},
+            Rdo(**self.arguments()),
+            self.arguments(),
             {
                 "summary": "decides which of JPEG's quantised coefficients are worth their bits",
                 "network": "rdo",

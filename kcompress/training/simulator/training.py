@@ -53,10 +53,10 @@ class SimulatorTraining(ProxyTraining):
         """The networks before the first step.
 
         Raises:
-            UsageError: the weights to begin with are of another width.
+            UsageError: the weights to begin with are of other sizes.
         """
         simulator = self.built()
-        begin_with(simulator, self.start, self.recipe.width)
+        begin_with(simulator, self.start, self.arguments())
         return Errors(simulator, self.recipe.difference)
 
     def network(self, model: Errors) -> Simulator:
