@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kcompress.csv_rows import Rows
 from kcompress.errors import InputError
-from kcompress.rows import Rows
 
 FILE = "labels.csv"
 PLAN = "plan.json"

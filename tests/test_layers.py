@@ -12,30 +12,17 @@ PACKAGE = Path(kcompress.__file__).parent
 # Each layer may import those before it in its own room and every layer below. Siblings share a number.
 LAYERS = {
     "errors": 0, "storage": 1, "patches": 1, "programs": 1, "setting": 1, "images": 1, "planes": 1, "labels": 1,
-    "rows": 1, "workers": 1, "dataset": 1, "blockdct": 1,
+    "csv_rows": 1, "workers": 1, "dataset": 1, "blockdct": 1,
     "inference": 2,
     "codecs": 3, "networks": 3, "pool": 3, "metrics": 3, "machine": 3,
     "encoding": 4,
-    "evaluation": 5, "labeling": 5, "judging": 5,
-    "training": 6, "selection": 6,
-    "refinement": 7,
+    "proxies": 5, "rate_distortion": 5, "labeling": 5,
+    "search": 6, "evaluation": 6,
+    "training": 7,
     "cli": 8, "__main__": 9,
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg"}
-# Files that are nothing without a heavy library; they are imported inside functions.
-WHOLLY_HEAVY = {
-    "kcompress.networks.feedback", "kcompress.networks.kuchen", "kcompress.networks.npp", "kcompress.networks.rdo",
-    "kcompress.networks.bits", "kcompress.networks.energies", "kcompress.networks.macroblocks",
-    "kcompress.inference.rows", "kcompress.inference.graphs",
-    "kcompress.pool.artifacts_network",
-    "kcompress.pool.nonlocal_means", "kcompress.pool.blur",
-    "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",
-    "kcompress.metrics.psnr_hvs_m", "kcompress.metrics.vif", "kcompress.refinement.levels",
-    "kcompress.metrics.butteraugli", "kcompress.metrics.butteraugli_bands",
-    "kcompress.machine.boxes", "kcompress.machine.classification", "kcompress.machine.classifiers",
-    "kcompress.machine.detection", "kcompress.machine.fastestdet", "kcompress.machine.formats",
-}  # fmt: skip
 
 
 def _room(module: str) -> str:
@@ -46,6 +33,22 @@ def _room(module: str) -> str:
 def _name(path: Path) -> str:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+# Files that are nothing without a heavy library; they are imported inside functions.
+WHOLLY_HEAVY = {
+    "kcompress.networks.feedback", "kcompress.networks.kuchen", "kcompress.networks.npp", "kcompress.networks.rdo",
+    "kcompress.networks.jpeg_rate", "kcompress.networks.energies", "kcompress.networks.mcu",
+    "kcompress.inference.row_scan", "kcompress.inference.graphs", "kcompress.inference.batches",
+    "kcompress.pool.artifacts_network",
+    "kcompress.pool.nonlocal_means", "kcompress.pool.blur",
+    "kcompress.metrics.vqscore_network", "kcompress.metrics.ssimulacra2", "kcompress.metrics.ms_ssim",
+    "kcompress.metrics.psnr_hvs_m", "kcompress.metrics.vif", "kcompress.metrics.differentiable",
+    "kcompress.metrics.butteraugli", "kcompress.metrics.butteraugli_bands", "kcompress.search.levels",
+    "kcompress.machine.boxes", "kcompress.machine.classification", "kcompress.machine.classifiers",
+    "kcompress.machine.detection", "kcompress.machine.fastestdet", "kcompress.machine.formats",
+    *(_name(path) for path in MODULES if _room(_name(path)) == "proxies"),
+}  # fmt: skip
 
 
 def _imports(path: Path, *, only_top: bool = False) -> set[str]:
@@ -79,6 +82,15 @@ def test_imports_go_down(path: Path) -> None:
         room = _room(imported) if imported.startswith("kcompress.") else ""
         if room in LAYERS and own in LAYERS and room != own:
             assert LAYERS[room] < LAYERS[own] or (LAYERS[own] == 1 == LAYERS[room]), f"{own} imports {imported}"
+
+
+def test_only_the_train_command_knows_of_training() -> None:
+    users = {
+        _name(path)
+        for path in MODULES
+        if _room(_name(path)) != "training" and any(name.startswith("kcompress.training") for name in _imports(path))
+    }
+    assert users == {"kcompress.cli.train", "kcompress.cli.trainings"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

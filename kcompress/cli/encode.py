@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from kcompress.encoding import Encoded
     from kcompress.images import Image
     from kcompress.networks import Preprocessor
-    from kcompress.refinement import Progress, Refinement
-    from kcompress.selection import Selection
+    from kcompress.search.refinement import Progress, Refinement
+    from kcompress.search.selection import Selection
     from kcompress.setting import Setting
 
 _AUTO = "auto"
@@ -169,8 +169,8 @@ class _Work:
     def _best(self, job: Job, image: "Image", length: int) -> _Done:
         """What ``--network auto`` and ``--refine`` find."""
         from kcompress.encoding import encode as compress
-        from kcompress.refinement import refinable, refined
-        from kcompress.selection import select
+        from kcompress.search.refinement import refinable, refined
+        from kcompress.search.selection import select
 
         selection = None
         if self.auto:
@@ -235,7 +235,7 @@ def _for_task(task: str, network: str, weights: Path | None) -> Path:
 
 def _check_refine(steps: int, network: str, setting: "Setting", encoder: "Backend") -> None:
     from kcompress.networks import NONE
-    from kcompress.refinement import decides_on_levels
+    from kcompress.search.refinement import decides_on_levels
 
     if network == NONE and not decides_on_levels(setting):
         raise UsageError(

@@ -150,7 +150,8 @@ def _kuchen(asked: Asked) -> Ready:
 
 def _rdo(asked: Asked) -> Ready:
     from kcompress.dataset import DataSet
-    from kcompress.training.rdo.recipe import SCORES, RdoRecipe
+    from kcompress.metrics.differentiable import SCORES
+    from kcompress.training.rdo.recipe import RdoRecipe
     from kcompress.training.rdo.training import RdoTraining
 
     if asked["--codec"] not in (None, "jpeg"):
@@ -241,9 +242,9 @@ def _npp(asked: Asked) -> Ready:
     from kcompress.machine.folders import class_folders
     from kcompress.machine.models import opened
     from kcompress.machine.tasks import task
+    from kcompress.proxies.choice import chosen_proxy
     from kcompress.training.npp.recipe import RANGES, VALUES, NppRecipe
     from kcompress.training.npp.training import NppTraining
-    from kcompress.training.proxies.choice import chosen_proxy
 
     device = _place("npp", asked.device)
     if asked["--model"] is None:

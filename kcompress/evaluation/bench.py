@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kcompress.csv_rows import Journal, Rows
 from kcompress.errors import OutputError
 from kcompress.evaluation import machines
 from kcompress.evaluation.plots import overview
@@ -15,7 +16,6 @@ from kcompress.evaluation.report_page import report_page
 from kcompress.evaluation.summary import summarise
 from kcompress.evaluation.sweep import Measured, Plan, sweep
 from kcompress.networks import NONE
-from kcompress.rows import Journal, Rows
 
 POINTS = "points.csv"
 

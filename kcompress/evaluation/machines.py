@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.evaluation.bd import NoBdRate, bd_rate
 from kcompress.evaluation.points import Point
 from kcompress.images import Pixels
 from kcompress.machine.models import opened
 from kcompress.machine.tasks import Task, task
 from kcompress.networks import NONE
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.evaluation.bd import NoBdRate, bd_rate, change_interval, interval
 from kcompress.evaluation.points import Point
 from kcompress.metrics import METRICS
 from kcompress.networks import NONE
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, change_interval, interval
 
 Curve = list[Point]
 

@@ -12,7 +12,7 @@ from onnx import helper
 from torch import Tensor, nn
 
 from kcompress.errors import WeightsError
-from kcompress.inference.rows import ByRows
+from kcompress.inference.row_scan import ByRows
 
 _LARGEST = 65536
 """Pixels a side that a graph takes."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kcompress import labels, storage
+from kcompress.csv_rows import Journal
 from kcompress.dataset import digest
 from kcompress.errors import KcompressError, OutputError, UsageError
 from kcompress.inference.weights import folder, open_weights
 from kcompress.labeling.picture import Labelled, label_picture, settled
 from kcompress.labeling.plan import Plan
 from kcompress.labels import Key, Row
-from kcompress.rows import Journal
 from kcompress.workers import completed
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from kcompress.networks.macroblocks import joined, mixed, parted
+from kcompress.networks.mcu import joined, mixed, parted
 
 BANDS = 11
 """Of a block: horizontal and vertical of the lowest frequency; of three more octaves horizontal, vertical, slanting."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.networks.macroblocks import mixed
+from kcompress.networks.mcu import mixed
 
 LUMA = 4
 """Scales: details of 1, 2, 4 and 8 pixels. What is coarser is kept well by every codec, and left alone."""

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcompress.inference.rows import ByRows
-from kcompress.networks.bits import saved
+from kcompress.inference.row_scan import ByRows
 from kcompress.networks.energies import BANDS, TERMS, Energies, Surface
-from kcompress.networks.macroblocks import COEFFICIENTS, SIDE, Context, Transform, packed
+from kcompress.networks.jpeg_rate import saved
+from kcompress.networks.mcu import COEFFICIENTS, SIDE, Context, Transform, packed
 
 MCU = SIDE
 """Pixels a side of what is decided on together; input sizes are multiples of it."""

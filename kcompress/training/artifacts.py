@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from kcompress.dataset import digest, is_held_out
 from kcompress.images import Pixels, read
+from kcompress.inference.batches import tensor
 from kcompress.metrics.psnr import psnr
 from kcompress.pool.artifacts_network import ArtifactRemoval
-from kcompress.training.data import prefetched, tensor
+from kcompress.training.data import prefetched
 from kcompress.training.distortions import Distortion, Random, compression, random_compression, through
 from kcompress.training.publishing import described, publish
 from kcompress.training.steps import averaged, save, steps

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcompress.images import Pixels, comparable
+from kcompress.inference.batches import tensor
 from kcompress.machine.classifiers import Classifier
 from kcompress.machine.folders import class_folders
-from kcompress.training.data import prefetched, tensor
+from kcompress.training.data import prefetched
 from kcompress.training.loop import Prepared
 from kcompress.training.photographs import Lessons, PhotoTraining, Shipping
 from kcompress.training.squares import shrunk, square

@@ -9,15 +9,15 @@ from itertools import count
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from kcompress.errors import InputError, UsageError
+from kcompress.images import Pixels
+from kcompress.inference.batches import tensor
 from kcompress.patches import Patches
 from kcompress.training.recipe import Recipe
 
-Pixels = NDArray[np.uint8]
 Made = TypeVar("Made")
 
 
@@ -27,12 +27,6 @@ class Pair:
 
     original: Pixels
     target: Pixels
-
-
-def tensor(patches: Sequence[Pixels]) -> Tensor:
-    """Patches (H, W, 3) 0..255 as one batch (N, 3, H, W) 0..1, channels last in memory."""
-    batch = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
-    return batch.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
 def prefetched(make: Callable[[int], Made], ahead: int, first: int = 0) -> Iterator[Made]:

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from kcompress import storage
+from kcompress.csv_rows import Journal, Rows
 from kcompress.errors import InputError
-from kcompress.rows import Journal, Rows
 from kcompress.training.loop import Validation
 
 FILE = "log.csv"

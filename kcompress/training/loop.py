@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.training.data import Batches, Pair, prefetched, tensor
+from kcompress.inference.batches import tensor
+from kcompress.training.data import Batches, Pair, prefetched
 from kcompress.training.recipe import Recipe
 from kcompress.training.schedule import cosine
 from kcompress.training.state import STATE, keep, opened

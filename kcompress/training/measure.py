@@ -22,9 +22,9 @@ from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
 from kcompress.metrics.psnr import psnr
 from kcompress.pool import filter_named
+from kcompress.proxies.choice import KINDS as KINDS_OF_PROXY
+from kcompress.proxies.choice import chosen_proxy
 from kcompress.training.distortions import Distortion, compression, through
-from kcompress.training.proxies.choice import KINDS as KINDS_OF_PROXY
-from kcompress.training.proxies.choice import chosen_proxy
 from kcompress.training.publishing import described
 from kcompress.training.quality_data import KINDS, distorted
 from kcompress.training.simulator.accuracy import accuracy, exact_jpeg

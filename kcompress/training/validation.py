@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcompress import judging
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
-from kcompress.evaluation.bd import NoBdRate, bd_rate
 from kcompress.images import Image, Pixels
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
+from kcompress.rate_distortion.cost import LARGEST
+from kcompress.rate_distortion.slope import least_squares_slope, qualities
 
 SIDE = 768
 """Of what is looked at in a picture, its middle, at most: whole pictures would take longer than the training."""
@@ -52,7 +53,7 @@ class Judge:
         self.codec, self.quality = CODECS[codec], quality
         self.metrics = tuple(dict.fromkeys(metrics))
         self.encoder = self.codec.backend("auto")
-        self.qualities = judging.qualities(self.codec.quality, quality, (-3, -1.5, 0, 1.2))
+        self.qualities = qualities(self.codec.quality, quality, (-3, -1.5, 0, 1.2))
         self._cases = []
         for pixels in pictures:
             image, scorer = Image(_middle(pixels)), Scorer(_middle(pixels), self.metrics)
@@ -108,9 +109,7 @@ class Judge:
         encoded = encode(image, self.codec, self.codec.setting(quality), preprocessor, self.encoder.name)
         scores = scorer(decode(encoded.data).pixels)
         # Equal pictures have an infinite PSNR, whose changes are no numbers.
-        return _Point(
-            len(encoded.data), encoded.bpp, {name: min(value, judging.LARGEST) for name, value in scores.items()}
-        )
+        return _Point(len(encoded.data), encoded.bpp, {name: min(value, LARGEST) for name, value in scores.items()})
 
 
 def worth(figures: Mapping[str, float | None], objective: Mapping[str, float]) -> float:
@@ -127,7 +126,9 @@ def _middle(pixels: Pixels) -> Pixels:
 
 def _slope(plain: Sequence[_Point], metric: str, sign: int) -> float:
     """How ln(rate) of the plain codec rises with the score."""
-    return judging.slope([sign * point.scores[metric] for point in plain], [math.log(point.bpp) for point in plain])
+    return least_squares_slope(
+        [sign * point.scores[metric] for point in plain], [math.log(point.bpp) for point in plain]
+    )
 
 
 def _mean_bd_rate(

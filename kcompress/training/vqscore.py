@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcompress.dataset import digest, is_held_out
+from kcompress.inference.batches import tensor
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
-from kcompress.training.data import prefetched, tensor
+from kcompress.training.data import prefetched
 from kcompress.training.publishing import described, publish
 from kcompress.training.quality_data import KINDS, SIDE, QualityData, prepare, target
 from kcompress.training.steps import averaged, place, save, steps

@@ -196,7 +196,7 @@ def proxy(ready):
     from safetensors.torch import save_file
 
     from kcompress.inference.weights import FORMAT
-    from kcompress.training.proxies.minnen import Minnen
+    from kcompress.proxies.minnen import Minnen
 
     torch.manual_seed(0)
     metadata = {"format": FORMAT, "network": "minnen", "codec": "jpeg",

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from kcompress.csv_rows import Rows
 from kcompress.evaluation.points import Key, Point
-from kcompress.rows import Rows
 
 POINT = Point(
     "a b/ü.png", "0" * 64, "jpeg", "pillow", "Pillow 1, turbo 2", "none", 75, 3, 5, 100, 8 * 100 / 15, 0.1, 0.2,

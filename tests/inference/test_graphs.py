@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kcompress.inference.engine import OnnxEngine
 from kcompress.inference.graphs import graph
-from kcompress.inference.rows import ByRows
+from kcompress.inference.row_scan import ByRows
 
 SIDE = 4
 

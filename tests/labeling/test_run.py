@@ -11,6 +11,7 @@ from labeling.tools import Filters, labelled, pictures, plan, save, state, table
 from pictures import smooth
 
 from kcompress import labels, storage
+from kcompress.csv_rows import Journal
 from kcompress.errors import InputError, OutputError, ProgramError, UsageError
 from kcompress.images import Image, Pixels
 from kcompress.labeling import picture, run
@@ -18,7 +19,6 @@ from kcompress.labeling.plan import Patches, Plan
 from kcompress.labels import file
 from kcompress.pool.detail import detail
 from kcompress.pool.nonlocal_means import nonlocal_means
-from kcompress.rows import Journal
 
 NAMES = ["a.png", "below/b.png", "c.png"]
 

@@ -13,9 +13,9 @@ from metrics.degraded import jpeg, noisy
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Image, Pixels, pnm
+from kcompress.inference.batches import tensor
 from kcompress.metrics import butteraugli as module
 from kcompress.metrics.butteraugli import butteraugli, prepare
-from kcompress.training.data import tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROGRAM = shutil.which("butteraugli_main")

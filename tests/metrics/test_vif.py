@@ -9,10 +9,10 @@ from metrics.degraded import jpeg, noisy
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Image, Pixels
+from kcompress.inference.batches import tensor
 from kcompress.metrics import vmaf
 from kcompress.metrics.vif import prepare, scales, vif
 from kcompress.programs import ffmpeg, scratch_folder
-from kcompress.training.data import tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

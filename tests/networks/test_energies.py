@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kcompress.networks.energies import BANDS, TERMS, Energies, Surface
-from kcompress.networks.macroblocks import joined, parted
+from kcompress.networks.mcu import joined, parted
 
 
 def placed(block: int, row: int, column: int, value: float) -> torch.Tensor:

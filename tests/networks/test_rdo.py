@@ -14,16 +14,16 @@ from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
 from kcompress.errors import UsageError
 from kcompress.images import Image
+from kcompress.inference.batches import tensor
 from kcompress.inference.engine import TorchEngine
-from kcompress.judging import Judge
 from kcompress.networks import load
-from kcompress.networks.bits import saved
 from kcompress.networks.condition import HEIGHT, LENGTH, condition
-from kcompress.networks.macroblocks import Transform
+from kcompress.networks.jpeg_rate import saved
+from kcompress.networks.mcu import Transform
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.networks.rdo import MCU, Rdo
-from kcompress.training.data import tensor
-from kcompress.training.proxies.jpeg import Jpeg, standard_steps
+from kcompress.proxies.jpeg import Jpeg, standard_steps
+from kcompress.rate_distortion.cost import Judge
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 JPEG = CODECS["jpeg"]

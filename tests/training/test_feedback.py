@@ -17,9 +17,9 @@ from kcompress.encoding import encode, round_trip
 from kcompress.errors import InputError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
-from kcompress.judging import Judge
 from kcompress.networks import load
 from kcompress.networks.feedback import GAINS, Feedback
+from kcompress.rate_distortion.cost import Judge
 from kcompress.training.feedback.recipe import FeedbackRecipe
 from kcompress.training.feedback.training import FeedbackTraining
 from kcompress.training.feedback.trials import Costs, Patch, Trial, closed_loop, trained

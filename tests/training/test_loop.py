@@ -11,10 +11,10 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
 
+from kcompress.csv_rows import Rows
 from kcompress.errors import InputError, UsageError
 from kcompress.images import Image
 from kcompress.networks.kuchen import Kuchen
-from kcompress.rows import Rows
 from kcompress.training.data import Pair
 from kcompress.training.log import FILE, Entry, Log, plot
 from kcompress.training.loop import Step, Validation, train

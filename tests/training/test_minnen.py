@@ -17,14 +17,14 @@ from kcompress.dataset import DataSet
 from kcompress.errors import InputError, UsageError, WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
-from kcompress.training.data import tensor
+from kcompress.inference.batches import tensor
+from kcompress.proxies.minnen import Entropy, Minnen, opened, quantiser_step, shipped
+from kcompress.proxies.minnen.gdn import GDN, bounded
+from kcompress.proxies.minnen.klt import stages
+from kcompress.proxies.minnen.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantised
 from kcompress.training.loop import Step, Validation
 from kcompress.training.minnen.recipe import MinnenRecipe
 from kcompress.training.minnen.training import Costs, MinnenTraining, Task, distortion_weight
-from kcompress.training.proxies.gdn import GDN, bounded
-from kcompress.training.proxies.klt import stages
-from kcompress.training.proxies.minnen import Entropy, Minnen, opened, quantiser_step, shipped
-from kcompress.training.proxies.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantised
 from kcompress.training.simulator.accuracy import FIGURES, decibels
 from kcompress.training.simulator.pairs import PLACE, Batch
 from kcompress.training.simulator.recipe import RANGES

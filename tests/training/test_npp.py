@@ -23,6 +23,8 @@ from kcompress.machine.models import opened
 from kcompress.machine.tasks import task
 from kcompress.networks import load
 from kcompress.networks.npp import Npp
+from kcompress.proxies.simulator import Simulator
+from kcompress.proxies.straight_through import coded
 from kcompress.training.loop import Step, Validation
 from kcompress.training.minnen.recipe import MinnenRecipe
 from kcompress.training.minnen.training import MinnenTraining
@@ -30,8 +32,6 @@ from kcompress.training.npp.judge import Judge
 from kcompress.training.npp.objective import Batch, Objective
 from kcompress.training.npp.recipe import RANGES, NppRecipe
 from kcompress.training.npp.training import NppTraining, batches, filtering
-from kcompress.training.proxies.learned import Simulator
-from kcompress.training.proxies.real import coded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = NppRecipe(

@@ -17,15 +17,16 @@ from kcompress.encoding import carried_out, encode
 from kcompress.errors import InputError, OutputError, UsageError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
+from kcompress.inference.batches import tensor
+from kcompress.metrics.differentiable import SCORES
 from kcompress.networks import load
 from kcompress.networks.condition import condition
 from kcompress.networks.rdo import Rdo
-from kcompress.training.data import tensor
+from kcompress.proxies.curvature import curvature
+from kcompress.proxies.jpeg import Jpeg, standard_steps, unpacked
 from kcompress.training.loop import Prepared, Step, Validation
-from kcompress.training.proxies.jpeg import Jpeg, standard_steps, unpacked
 from kcompress.training.rdo.bank import RATE, Bank, Batch, batches, measured, of_one_picture
-from kcompress.training.rdo.curvature import curvature
-from kcompress.training.rdo.recipe import SCORES, RdoRecipe
+from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.training.rdo.simulation import Drawn, Simulation
 from kcompress.training.rdo.training import RdoTraining, preprocessor
 

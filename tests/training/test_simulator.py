@@ -17,9 +17,9 @@ from kcompress.errors import InputError, OutputError, UsageError, WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.networks import load
+from kcompress.proxies import straight_through as real
+from kcompress.proxies.simulator import Simulator, opened
 from kcompress.training.loop import Prepared, Step, Validation
-from kcompress.training.proxies import real
-from kcompress.training.proxies.learned import Simulator, opened
 from kcompress.training.simulator.accuracy import FIGURES, accuracy, exact_jpeg
 from kcompress.training.simulator.pairs import PLACE, Pairs, all_encoded, batch, batches, encoded, preprocessed
 from kcompress.training.simulator.recipe import RANGES, SimulatorRecipe

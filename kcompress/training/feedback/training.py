@@ -10,9 +10,9 @@ import torch
 from kcompress.codecs import CODECS
 from kcompress.errors import InputError
 from kcompress.images import Image, Pixels, comparable
-from kcompress.judging import Judge
 from kcompress.metrics import METRICS
 from kcompress.networks.feedback import GAINS, Feedback
+from kcompress.rate_distortion.cost import Judge
 from kcompress.training import validation
 from kcompress.training.feedback.recipe import FeedbackRecipe
 from kcompress.training.feedback.trials import NETWORK, Costs, Patch, Trial, closed_loop, trained

@@ -20,10 +20,10 @@ from kcompress.codecs import CODECS
 from kcompress.encoding import encode, round_trip
 from kcompress.images import Image
 from kcompress.inference.engine import TorchEngine
-from kcompress.judging import Judge
 from kcompress.networks import Preprocessor
 from kcompress.networks.condition import Trained
 from kcompress.networks.feedback import Feedback
+from kcompress.rate_distortion.cost import Judge
 from kcompress.setting import Setting
 from kcompress.training.feedback.recipe import FeedbackRecipe
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from kcompress.proxies.minnen import NETWORK, Minnen, quantiser_step
 from kcompress.training.minnen.recipe import MinnenRecipe
-from kcompress.training.proxies.minnen import NETWORK, Minnen, quantiser_step
 from kcompress.training.simulator.accuracy import logarithm
 from kcompress.training.simulator.mimicry import ProxyTraining
 from kcompress.training.simulator.pairs import Batch, Pairs, batches

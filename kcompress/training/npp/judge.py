@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from kcompress.codecs import CODECS
-from kcompress.evaluation.bd import NoBdRate, bd_rate
 from kcompress.evaluation.machines import worthwhile
 from kcompress.images import Pixels
+from kcompress.inference.batches import tensor
 from kcompress.machine.tasks import Task
+from kcompress.proxies.straight_through import coded
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
 from kcompress.setting import Setting
-from kcompress.training.data import tensor
-from kcompress.training.proxies.real import coded
 
 NAMES = (
     "size_change_percent", "loss_change", "score_change", "size_at_equal_loss_percent", "bd_rate_loss_percent",

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from kcompress.codecs import CODECS
 from kcompress.machine.tasks import Task
 from kcompress.networks.npp import Npp
+from kcompress.proxies.straight_through import RealCodec
 from kcompress.training.npp.recipe import NppRecipe
-from kcompress.training.proxies.real import RealCodec
 
 Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Pictures (N, 3, H, W) and coarsenesses (N,) -> decoded pictures and bits per pixel (N,), differentiable."""

@@ -13,6 +13,7 @@ import torch
 from kcompress.codecs import CODECS
 from kcompress.errors import InputError
 from kcompress.images import Image, Pixels, comparable
+from kcompress.inference.batches import tensor
 from kcompress.inference.engine import TorchEngine
 from kcompress.machine.folders import class_folders
 from kcompress.machine.tasks import Task
@@ -21,7 +22,7 @@ from kcompress.networks.condition import Trained, coarseness
 from kcompress.networks.npp import LEVELS, Npp
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.setting import Setting
-from kcompress.training.data import prefetched, tensor
+from kcompress.training.data import prefetched
 from kcompress.training.loop import Prepared
 from kcompress.training.npp.judge import NAMES, Filter, Judge
 from kcompress.training.npp.objective import Batch, Objective, Proxy

@@ -15,12 +15,15 @@ from kcompress.dataset import DataSet
 from kcompress.encoding import carried_out
 from kcompress.errors import InputError
 from kcompress.images import comparable
+from kcompress.inference.batches import tensor
+from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.condition import condition
+from kcompress.proxies.jpeg import Jpeg, steps
+from kcompress.rate_distortion.slope import two_point_slope
 from kcompress.setting import Setting
-from kcompress.training.data import prefetched, tensor
+from kcompress.training.data import prefetched
 from kcompress.training.loop import Prepared
-from kcompress.training.proxies.jpeg import Jpeg, steps
-from kcompress.training.rdo.recipe import SCORES, RdoRecipe, slope
+from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.workers import ahead, completed, one_thread, workers
 
 RATE = "rate"
@@ -186,7 +189,7 @@ def of_one_picture(patches: NDArray[np.uint8], around: Sequence[Setting], scores
     below, at, above = (_plain(original, each, scores) for each in around)
     mean = {name: [float(figures[name].mean()) for figures in (below, above)] for name in at}
     paid = float(np.log(mean[RATE][1] / mean[RATE][0]))
-    slopes = {name: slope(paid, mean[name][1] - mean[name][0], _SLOPES[name]) for name in scores}
+    slopes = {name: two_point_slope(paid, mean[name][1] - mean[name][0], _SLOPES[name]) for name in scores}
     count = len(patches)
     return Bank(
         torch.from_numpy(patches), torch.from_numpy(condition(around[1])).repeat(count, 1),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.rdo import Rdo
-from kcompress.training.proxies.jpeg import Jpeg, bits_per_pixel, unpacked
+from kcompress.proxies.curvature import curvature
+from kcompress.proxies.jpeg import Jpeg, bits_per_pixel, unpacked
 from kcompress.training.rdo.bank import RATE, Batch
-from kcompress.training.rdo.curvature import curvature
-from kcompress.training.rdo.recipe import SCORES
 
 _SHARPNESS = 20.0
 """Of a decision, per quantiser step: 0.05 above the threshold the odds are e : 1."""

@@ -12,7 +12,7 @@ from kcompress.inference.weights import Weights
 from kcompress.metrics import METRICS
 from kcompress.networks.condition import condition
 from kcompress.networks.energies import BANDS, TERMS
-from kcompress.networks.macroblocks import SIDE
+from kcompress.networks.mcu import SIDE
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.rdo import Rdo
 from kcompress.training import validation

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kcompress.codecs import CODECS
-from kcompress.training.proxies.jpeg import Jpeg, standard_steps
+from kcompress.proxies.jpeg import Jpeg, standard_steps
 from kcompress.training.simulator.pairs import Batch, Pairs, batch
 
 FLOOR = 0.01

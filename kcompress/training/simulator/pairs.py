@@ -22,10 +22,11 @@ from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet, digest
 from kcompress.errors import InputError
 from kcompress.images import Pixels, comparable
-from kcompress.training.data import prefetched, tensor
+from kcompress.inference.batches import tensor
+from kcompress.proxies.straight_through import coded
+from kcompress.training.data import prefetched
 from kcompress.training.distortions import Random, blur, noise, sharpening
 from kcompress.training.loop import Prepared
-from kcompress.training.proxies.real import coded
 from kcompress.workers import ahead, completed, one_thread, workers
 
 PLACE = "pairs"

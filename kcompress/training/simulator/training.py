@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from kcompress.inference.weights import Weights
+from kcompress.proxies.simulator import NETWORK, Simulator
 from kcompress.training.beginning import begin_with
-from kcompress.training.proxies.learned import NETWORK, Simulator
 from kcompress.training.simulator.accuracy import changes, decibels, logarithm
 from kcompress.training.simulator.mimicry import ProxyTraining
 from kcompress.training.simulator.pairs import Batch

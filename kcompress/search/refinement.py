@@ -20,11 +20,11 @@ from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
-from kcompress.judging import Judge
 from kcompress.networks import Preprocessor, serving, shipped_weights, trained_for
 from kcompress.networks.preprocessor import blended
-from kcompress.refinement.strength import following
-from kcompress.selection import Selection
+from kcompress.rate_distortion.cost import Judge
+from kcompress.search.selection import Selection
+from kcompress.search.strength import following
 from kcompress.setting import Setting
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _levels(
     image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor | None, results: _Results, steps: int,
     weights: Path | None, threads: int,
 ) -> Iterator[Progress]:  # fmt: skip
-    from kcompress.refinement.levels import Levels  # imports torch
+    from kcompress.search.levels import Levels  # imports torch
 
     first = results.first
     picture = image if preprocessor is None or preprocessor.conditioned else preprocessor(image, setting)

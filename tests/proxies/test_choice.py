@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
-from kcompress.training.proxies.choice import chosen_proxy
-from kcompress.training.proxies.learned import Simulator, shipped
+from kcompress.proxies.choice import chosen_proxy
+from kcompress.proxies.simulator import Simulator, shipped
 
 
 def saved(folder, codec):

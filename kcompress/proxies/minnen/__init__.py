@@ -27,9 +27,9 @@ from torch.nn import functional as F
 
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
-from kcompress.training.proxies.entropy import Entropy, Gain
-from kcompress.training.proxies.klt import stages
-from kcompress.training.proxies.transforms import transforms
+from kcompress.proxies.minnen.entropy import Entropy, Gain
+from kcompress.proxies.minnen.klt import stages
+from kcompress.proxies.minnen.transforms import transforms
 
 NETWORK = "minnen"
 """What its weights are called."""

@@ -9,8 +9,8 @@ from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
 from kcompress.errors import UsageError
 from kcompress.images import Image, bits_per_pixel
-from kcompress.training.data import tensor
-from kcompress.training.proxies.real import RealCodec, coded, overhead
+from kcompress.inference.batches import tensor
+from kcompress.proxies.straight_through import RealCodec, coded, overhead
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BACKENDS = {"jpeg": "pillow", "webp": "pillow", "hevc": "ffmpeg"}

@@ -8,8 +8,8 @@ from kcompress.codecs import Codec
 from kcompress.encoding import Encoded, encode
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
-from kcompress.judging import Judge
 from kcompress.networks import DEFAULTS, NONE, Preprocessor
+from kcompress.rate_distortion.cost import Judge
 from kcompress.setting import Setting
 
 METRIC = "ssimulacra2"

@@ -9,9 +9,10 @@ from kcompress.inference.models import torch_module
 from kcompress.inference.weights import open_weights
 from kcompress.networks import shipped_weights, trained_for
 from kcompress.networks.rdo import Rdo
-from kcompress.refinement import WEIGHTS, levels
-from kcompress.refinement.levels import Levels
-from kcompress.training.proxies.jpeg import Jpeg, standard_steps
+from kcompress.proxies.jpeg import Jpeg, standard_steps
+from kcompress.search import levels
+from kcompress.search.levels import Levels
+from kcompress.search.refinement import WEIGHTS
 
 SETTING = CODECS["jpeg"].setting(70)
 pytestmark = pytest.mark.usefixtures("one_thread")

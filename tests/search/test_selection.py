@@ -8,10 +8,10 @@ from pictures import smooth
 from kcompress.codecs import CODECS
 from kcompress.encoding import encode, round_trip
 from kcompress.images import Image
-from kcompress.judging import Judge
 from kcompress.networks import load
 from kcompress.networks.shrink import Shrink
-from kcompress.selection import METRIC, select
+from kcompress.rate_distortion.cost import Judge
+from kcompress.search.selection import METRIC, select
 
 
 class Blur:

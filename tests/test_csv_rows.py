@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kcompress.csv_rows import Journal, Rows
 from kcompress.errors import InputError
-from kcompress.rows import Journal, Rows
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcompress.codecs.jpeg import quantisation_tables
-from kcompress.networks.bits import LONGEST_RUN, PROGRESSIVE, SEQUENTIAL, ZIGZAG, Bits
+from kcompress.networks.jpeg_rate import LONGEST_RUN, PROGRESSIVE, SEQUENTIAL, ZIGZAG, Bits
 from kcompress.setting import Chroma, Table
 
 Rounding = Literal["straight", "soft"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.training.proxies.gdn import bounded
+from kcompress.proxies.minnen.gdn import bounded
 
 SMALLEST_SCALE = 0.11
 """Of a Gaussian, in quantiser steps: less is no longer cheaper ("Joint Autoregressive ...", Minnen et al. 2018)."""

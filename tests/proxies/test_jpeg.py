@@ -15,9 +15,8 @@ from torch.nn import functional as F
 
 from kcompress.codecs import CODECS, decode
 from kcompress.images import Image, Pixels
-from kcompress.setting import Chroma
-from kcompress.training.data import tensor
-from kcompress.training.proxies.jpeg import (
+from kcompress.inference.batches import tensor
+from kcompress.proxies.jpeg import (
     TEMPERATURE,
     Blocks,
     Jpeg,
@@ -27,6 +26,7 @@ from kcompress.training.proxies.jpeg import (
     standard_steps,
     steps,
 )
+from kcompress.setting import Chroma
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

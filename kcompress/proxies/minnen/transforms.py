@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.training.proxies.gdn import GDN
+from kcompress.proxies.minnen.gdn import GDN
 
 _KERNEL = 5
 _PACE = 1 / 16

@@ -7,10 +7,10 @@ from pictures import in_grey, smooth
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
 from kcompress.images import Image
-from kcompress.judging import Judge
 from kcompress.networks.shrink import Shrink
-from kcompress.refinement import WEIGHTS, Progress, refinable, refined
-from kcompress.selection import select
+from kcompress.rate_distortion.cost import Judge
+from kcompress.search.refinement import WEIGHTS, Progress, refinable, refined
+from kcompress.search.selection import select
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -100,7 +100,7 @@ def test_more_steps_gain_more(lake):
 
 
 def test_threads_change_nothing(monkeypatch, lake):
-    from kcompress.refinement import levels
+    from kcompress.search import levels
 
     monkeypatch.setattr(levels, "TILE_SIDE", 32)
     codec, image = CODECS["jpeg"], Image(lake.pixels[100:164, 200:264])

@@ -27,8 +27,8 @@ from torch import Tensor
 from kcompress.codecs import CODECS, Codec, decode
 from kcompress.encoding import encode
 from kcompress.images import Image, Pixels, bits_per_pixel
+from kcompress.inference.batches import tensor
 from kcompress.setting import Setting
-from kcompress.training.data import tensor
 
 ConditionT = TypeVar("ConditionT")
 

@@ -12,10 +12,10 @@ from kcompress.codecs import CODECS
 from kcompress.errors import WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
+from kcompress.inference.batches import tensor
 from kcompress.networks.shrink import Shrink
-from kcompress.training.data import tensor
-from kcompress.training.proxies.learned import Distortion, Rate, Simulator, opened, shipped
-from kcompress.training.proxies.real import coded
+from kcompress.proxies.simulator import Distortion, Rate, Simulator, opened, shipped
+from kcompress.proxies.straight_through import coded
 from kcompress.training.simulator.accuracy import decibels
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from kcompress.errors import UsageError
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
-from kcompress.training.proxies.learned import Simulator
-from kcompress.training.proxies.minnen import Minnen
+from kcompress.proxies.minnen import Minnen
+from kcompress.proxies.simulator import Simulator
 
 KINDS: dict[str, type[nn.Module]] = {"minnen": Minnen, "simulator": Simulator}
 

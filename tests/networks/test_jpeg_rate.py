@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kcompress.networks.bits import PROGRESSIVE, SEQUENTIAL, saved
-from kcompress.training.proxies.jpeg import bits_per_pixel, unpacked
+from kcompress.networks.jpeg_rate import PROGRESSIVE, SEQUENTIAL, saved
+from kcompress.proxies.jpeg import bits_per_pixel, unpacked
 
 PIXELS = 48 * 32
 AC = [channel for channel in range(4, 384) if channel not in (256, 320)]

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kcompress.training.proxies.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantised
+from kcompress.proxies.minnen.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantised
 
 _KERNEL = 5
 _FINEST_HYPER_GAIN, _HYPER_SLOPE = math.log(4), -2.0

@@ -7,17 +7,18 @@ d score between qualities around the one asked for. A difference of costs estima
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kcompress.codecs import Codec, Scale, decode
+from kcompress.codecs import Codec, decode
 from kcompress.encoding import encode
 from kcompress.errors import InputError
 from kcompress.images import Image, Pixels, keeping
 from kcompress.inference.tiling import Slices, tiles
 from kcompress.metrics import METRICS, Scorer
+from kcompress.rate_distortion.slope import least_squares_slope, qualities
 from kcompress.setting import Setting
 
 WHOLE_PIXELS = 1 << 22
@@ -97,7 +98,8 @@ class Judge:
         self._rate = math.log(len(self.plain.data))
         rates = [math.log(len(encoded.data)) for encoded, _ in files.values()]
         self.slopes = {
-            name: slope([_sign(name) * scores[name] for _, scores in files.values()], rates) for name in weights
+            name: least_squares_slope([_sign(name) * scores[name] for _, scores in files.values()], rates)
+            for name in weights
         }
 
     def __call__(self, data: bytes) -> Judged:
@@ -124,24 +126,6 @@ class Judge:
         with contextlib.suppress(InputError):  # a profile that cannot be used: samples are taken as they are
             image = keeping(replace(image, icc=self._icc), "none")
         return image.on((255, 255, 255)).pixels
-
-
-def qualities(scale: Scale, quality: int, tenths: Sequence[float]) -> tuple[int, ...]:
-    """Qualities so many tenths of the scale away, finer for positive numbers; within the scale, each once."""
-    step = (scale.finest - scale.coarsest) / 10
-    low, high = sorted((scale.finest, scale.coarsest))
-    return tuple(dict.fromkeys(int(np.clip(round(quality + number * step), low, high)) for number in tenths))
-
-
-def slope(scores: Sequence[float], rates: Sequence[float]) -> float:
-    """By least squares, how a codec's ln(bytes) rises with its score (higher is better).
-
-    0 where it falls or the scores are all alike: no score should be paid for then.
-    """
-    found, paid = np.asarray(scores), np.asarray(rates)
-    found, paid = found - found.mean(), paid - paid.mean()
-    spread = float((found**2).sum())
-    return max(0.0, float((found * paid).sum()) / spread) if spread else 0.0
 
 
 def crops(height: int, width: int) -> list[Slices]:

@@ -3,7 +3,7 @@
 Every AC coefficient whose level is not zero gets a place of its own between the levels near it. Places start from the
 decisions of the network ``rdo`` and descend the cost of what a simulated libjpeg makes of levels drawn from them, each
 the one below or above its place, by chance: ln(rate) less what the plain codec would pay for the scores, by its own
-slope on the same pixels. The gradient of the scores is that in the middle of the step (`training.rdo.curvature`). In
+slope on the same pixels. The gradient of the scores is that in the middle of the step (`proxies.curvature`). In
 the end each goes to the level next to its place, by pixels that any libjpeg quantises to the levels decided on
 (`networks.rdo.Rdo.change`).
 
@@ -24,12 +24,13 @@ from kcompress.codecs.jpeg import scaling
 from kcompress.errors import UsageError
 from kcompress.images import Pixels
 from kcompress.inference.tiling import Tile, batch, tiles
+from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.condition import condition
 from kcompress.networks.rdo import MCU, Decisions, Rdo
+from kcompress.proxies.curvature import curvature
+from kcompress.proxies.jpeg import Jpeg, bits_per_pixel, steps, unpacked
+from kcompress.rate_distortion.slope import two_point_slope
 from kcompress.setting import Setting
-from kcompress.training.proxies.jpeg import Jpeg, bits_per_pixel, steps, unpacked
-from kcompress.training.rdo.curvature import curvature
-from kcompress.training.rdo.recipe import SCORES, slope
 
 TILE_SIDE = 512
 """Pixels of a tile, at most, without what surrounds it. Larger pictures are cut into equal ones, which with
@@ -211,7 +212,7 @@ def _slopes(original: Tensor, setting: Setting, names: Iterable[str]) -> dict[st
     found = {}
     for name in names:
         scores = SCORES[name](twice, decoded)
-        found[name] = slope(paid, float(scores[1] - scores[0]), _SLOPES[name])
+        found[name] = two_point_slope(paid, float(scores[1] - scores[0]), _SLOPES[name])
     return found
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from kcompress.evaluation.bd import NoBdRate, bd_rate, interval
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, interval
 
 CURVE = [(0.2, 30.0), (0.4, 50.0), (0.8, 70.0), (1.6, 85.0), (2.4, 90.0)]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kcompress.refinement.strength import NARROWEST, following
+from kcompress.search.strength import NARROWEST, following
 
 
 def search(cost):

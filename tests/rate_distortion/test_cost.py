@@ -7,23 +7,24 @@ import numpy as np
 import pytest
 from pictures import psnr, smooth
 
-from kcompress import judging
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
-from kcompress.judging import Judge, crops, qualities, slope
 from kcompress.metrics import METRICS
+from kcompress.rate_distortion import cost
+from kcompress.rate_distortion.cost import Judge, crops
+from kcompress.rate_distortion.slope import least_squares_slope, qualities
 
 PSNR = {"psnr": 1.0}
 
 
 def test_the_slope_is_that_of_a_line_through_the_points():
     scores, rates = [60.0, 71.0, 78.0], [1.0, 1.4, 2.0]
-    assert slope(scores, rates) == pytest.approx(np.polyfit(scores, rates, 1)[0])
-    assert slope([2.0, 1.0], [1.0, 3.0]) == 0  # nothing should be paid for a score that falls
-    assert slope([5.0, 5.0], [1.0, 2.0]) == 0
-    assert slope([5.0], [1.0]) == 0
+    assert least_squares_slope(scores, rates) == pytest.approx(np.polyfit(scores, rates, 1)[0])
+    assert least_squares_slope([2.0, 1.0], [1.0, 3.0]) == 0  # nothing should be paid for a score that falls
+    assert least_squares_slope([5.0, 5.0], [1.0, 2.0]) == 0
+    assert least_squares_slope([5.0], [1.0]) == 0
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_of_a_metric_that_falls_less_is_better(monkeypatch, lake):
 def test_equal_pictures_have_a_finite_score():
     image, codec = Image(np.full((32, 32, 3), 128, np.uint8)), CODECS["jpeg"]
     judge = Judge(image, codec, codec.setting(60), PSNR, "pillow")
-    assert judge.scores == {"psnr": judging.LARGEST}
+    assert judge.scores == {"psnr": cost.LARGEST}
     assert judge(judge.plain.data).cost == 0
 
 
@@ -92,20 +93,20 @@ def test_a_picture_is_scored_whole(size):
 @pytest.mark.parametrize("size", [(2049, 2049), (6000, 8333), (100, 65500), (60000, 90), (3000, 1500)])
 def test_of_large_pictures_crops_spread_evenly(size):
     found = crops(*size)
-    assert 4 <= len(found) <= judging.CROPS
+    assert 4 <= len(found) <= cost.CROPS
     assert len({(rows.start, columns.start) for rows, columns in found}) == len(found)
     for axis, length in enumerate(size):
         starts = sorted({crop[axis].start for crop in found})
         ends = sorted({crop[axis].stop for crop in found})
         assert starts[0] >= 0 and ends[-1] <= length
-        assert all(crop[axis].stop - crop[axis].start <= judging.CROP_SIDE for crop in found)
+        assert all(crop[axis].stop - crop[axis].start <= cost.CROP_SIDE for crop in found)
         if len(starts) > 1:  # as much is left out on one side as on the other, give or take two pieces
-            assert abs(starts[0] - (length - ends[-1])) <= 2 * judging.CROP_SIDE
+            assert abs(starts[0] - (length - ends[-1])) <= 2 * cost.CROP_SIDE
 
 
 def test_crops_are_what_counts(monkeypatch, lake):
-    monkeypatch.setattr(judging, "WHOLE_PIXELS", 1000)
-    monkeypatch.setattr(judging, "CROP_SIDE", 64)
+    monkeypatch.setattr(cost, "WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(cost, "CROP_SIDE", 64)
     image, codec = Image(lake.pixels[:256, :256]), CODECS["jpeg"]
     judge = Judge(image, codec, codec.setting(60), PSNR, "pillow")
     decoded = decode(judge.plain.data).pixels

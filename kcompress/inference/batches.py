@@ -1,0 +1,15 @@
+"""Pictures as batches of tensors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kcompress.images import Pixels
+
+
+def tensor(patches: Sequence[Pixels]) -> Tensor:
+    """Patches (H, W, 3) 0..255 as one batch (N, 3, H, W) 0..1, channels last in memory."""
+    batch = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
+    return batch.float().div_(255).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,1 @@
+"""Rate against distortion: the cost of an encoded picture, BD-rate between curves, bootstrap intervals."""
