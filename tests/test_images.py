@@ -16,7 +16,7 @@ from PIL import ImageCms, ImageOps
 from kcompress.codecs import CODECS
 from kcompress.encoding import encode
 from kcompress.errors import InputError, UnsupportedError, UsageError
-from kcompress.images import Image, Pixels, is_grey_profile, keeping, luma, pillow, pnm, read, write
+from kcompress.images import Image, Pixels, apply_metadata_policy, is_grey_profile, luma, pillow, pnm, read, write
 
 RGB = smooth(37, 23)
 GREY = luma(RGB)
@@ -376,7 +376,7 @@ def test_a_broken_profile_is_kept_but_not_used(icc: bytes) -> None:
 
 def test_keeping_all_is_the_picture_itself() -> None:
     image = Image(RGB, icc=SRGB, exif=b"x", xmp=b"y")
-    assert keeping(image, "all") is image
+    assert apply_metadata_policy(image, "all") is image
 
 
 # Frames
@@ -484,7 +484,7 @@ def test_any_bytes_behind_a_right_beginning_end_well(format: str, rest: bytes) -
 
 
 def test_flattening_is_the_mean_by_alpha() -> None:
-    image = Image(RGB, ALPHA).on((255, 128, 0))
+    image = Image(RGB, ALPHA).flattened((255, 128, 0))
     weight = ALPHA[:, :, None] / 255
     assert image.alpha is None
     assert np.abs(image.pixels - (RGB * weight + np.array([255, 128, 0]) * (1 - weight))).max() <= 0.501
@@ -494,16 +494,16 @@ def test_flattening_is_the_mean_by_alpha() -> None:
 
 def test_flattening_keeps_grey_only_over_grey() -> None:
     image = replace(in_grey(Image(RGB)), alpha=ALPHA)
-    assert image.on((9, 9, 9)).grey
-    assert not image.on((9, 9, 8)).grey
-    assert Image(RGB).on((1, 2, 3)).pixels is RGB
-    tall = Image(smooth(2, 700), np.full((700, 2), 51, np.uint8)).on((0, 0, 0))
+    assert image.flattened((9, 9, 9)).grey
+    assert not image.flattened((9, 9, 8)).grey
+    assert Image(RGB).flattened((1, 2, 3)).pixels is RGB
+    tall = Image(smooth(2, 700), np.full((700, 2), 51, np.uint8)).flattened((0, 0, 0))
     assert np.abs(tall.pixels - smooth(2, 700) * 0.2).max() <= 0.501
 
 
 def test_read_flattens_over_a_background() -> None:
     data = file_of(np.dstack([RGB, ALPHA]), "PNG")
-    assert np.array_equal(read(data, background=(255, 255, 255)).pixels, Image(RGB, ALPHA).on((255,) * 3).pixels)
+    assert np.array_equal(read(data, background=(255, 255, 255)).pixels, Image(RGB, ALPHA).flattened((255,) * 3).pixels)
 
 
 @pytest.mark.parametrize("format", ["PNG", "PPM", "TIFF", "BMP"])

@@ -8,7 +8,7 @@ from kcompress.codecs.hevc import HEVC
 from kcompress.codecs.jpeg import JPEG
 from kcompress.codecs.webp import WEBP
 from kcompress.errors import UsageError
-from kcompress.images import Image, Metadata, keeping, read
+from kcompress.images import Image, Metadata, apply_metadata_policy, read
 
 __all__ = ["CODECS", "Backend", "Codec", "Scale", "decode"]
 
@@ -28,7 +28,7 @@ def decode(data: bytes, name: str = "the picture", metadata: Metadata = "all", f
     if frame and (is_bpg or is_stream):
         raise UsageError(f"--frame {frame}: only the first picture of {name} can be decoded. Leave --frame out.")
     if is_bpg:
-        return keeping(bpg.decode(data, name), metadata, name)
+        return apply_metadata_policy(bpg.decode(data, name), metadata, name)
     if is_stream:
         return hevc.decode_raw(data, name)
     return read(data, name=name, metadata=metadata, frame=frame)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from kcompress.codecs import decode
 from kcompress.errors import UnsupportedError
-from kcompress.images import Image, bits_per_pixel, keeping
+from kcompress.images import Image, apply_metadata_policy, bits_per_pixel
 from kcompress.metrics import METRICS, Scorer
 
 WHITE = (255, 255, 255)
@@ -60,9 +60,10 @@ def opened(data: bytes, name: str) -> File:
     """
     image = decode(data, name, metadata="icc")
     if image.icc is not None:
-        image = keeping(image, "none", name).noted("its colours were converted to sRGB through its ICC profile")
+        image = apply_metadata_policy(image, "none", name)
+        image = image.noted("its colours were converted to sRGB through its ICC profile")
     if image.alpha is not None:
-        image = image.on(WHITE).noted("its transparency was laid over white")
+        image = image.flattened(WHITE).noted("its transparency was laid over white")
     return File(name, len(data), image, notes=image.notes)
 
 

@@ -13,7 +13,7 @@ from kcompress.encoding import carried_out, encode, round_trip
 from kcompress.errors import KcompressError, MissingProgramError
 from kcompress.evaluation.machines import Machine
 from kcompress.evaluation.points import Key, Point
-from kcompress.images import Image, comparable
+from kcompress.images import Image, read_canonical
 from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
@@ -146,7 +146,7 @@ def _judged(plan: Plan, image: Image, picture: str, decoded: Image) -> dict[str,
     return found
 
 
-original = lru_cache(maxsize=1)(comparable)
+original = lru_cache(maxsize=1)(read_canonical)
 """The picture as it is compared, kept for all its points."""
 
 

@@ -9,7 +9,7 @@ from kcompress.codecs import Backend, decode
 from kcompress.dataset import digest
 from kcompress.encoding import Encoded, encode
 from kcompress.errors import KcompressError
-from kcompress.images import Image, Pixels, comparable, write
+from kcompress.images import Image, Pixels, read_canonical, write
 from kcompress.labeling.decision import decided
 from kcompress.labeling.plan import Plan
 from kcompress.labels import Key, Row
@@ -50,7 +50,7 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
     workers.one_thread()  # also where the executor is another's
     try:
         data = plan.dataset.read(path)
-        image, sha256 = comparable(data, path), digest(data)
+        image, sha256 = read_canonical(data, path), digest(data)
         before = {row.key: row for row in known}
         rows: list[Row] = []
         pictures: list[tuple[str, bytes]] = []
@@ -81,7 +81,7 @@ def settled(plan: Plan, path: str, data: bytes, sha256: str, known: Mapping[Key,
     encoder = plan.encoder()
     corners = [(0, 0)]
     if plan.patches is not None:
-        image = comparable(data, path)
+        image = read_canonical(data, path)
         corners = plan.patches.corners(image.width, image.height)
     rows: list[Row] = []
     for left, top in corners:

@@ -15,7 +15,7 @@ import numpy as np
 from kcompress.codecs import Codec, decode
 from kcompress.encoding import encode
 from kcompress.errors import InputError
-from kcompress.images import Image, Pixels, keeping
+from kcompress.images import Image, Pixels, apply_metadata_policy
 from kcompress.inference.tiling import Slices, tiles
 from kcompress.metrics import METRICS, Scorer
 from kcompress.rate_distortion.slope import least_squares_slope, qualities
@@ -124,8 +124,8 @@ class Judge:
     def _shown(self, image: Image) -> Pixels:
         """(H, W, 3) sRGB over white."""
         with contextlib.suppress(InputError):  # a profile that cannot be used: samples are taken as they are
-            image = keeping(replace(image, icc=self._icc), "none")
-        return image.on((255, 255, 255)).pixels
+            image = apply_metadata_policy(replace(image, icc=self._icc), "none")
+        return image.flattened((255, 255, 255)).pixels
 
 
 def crops(height: int, width: int) -> list[Slices]:

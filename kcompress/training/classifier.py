@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.images import Pixels, comparable
+from kcompress.images import Pixels, read_canonical
 from kcompress.inference.batches import tensor
 from kcompress.machine.classifiers import Classifier
 from kcompress.machine.folders import class_folders
@@ -119,9 +119,9 @@ class ClassifierTraining(PhotoTraining):
         side = self.recipe.side
         pictures: list[Pixels] = []
         for number, name in enumerate(kept):
-            pictures.append(shrunk(comparable(self.photos.read(name), name).pixels, round(side * _ROOM)))
+            pictures.append(shrunk(read_canonical(self.photos.read(name), name).pixels, round(side * _ROOM)))
             yield Prepared(number + 1, len(kept))
-        whole = [square(comparable(self.photos.read(name), name).pixels, side) for name in judged]
+        whole = [square(read_canonical(self.photos.read(name), name).pixels, side) for name in judged]
         classes = np.array([self._class_of[name] for name in kept])
         truth = torch.tensor([self._class_of[name] for name in judged])
         return Lessons(

@@ -12,7 +12,7 @@ import numpy as np
 from kcompress import labels
 from kcompress.dataset import DataSet, digest, is_held_out
 from kcompress.errors import InputError, UsageError
-from kcompress.images import Pixels, comparable
+from kcompress.images import Pixels, read_canonical
 from kcompress.labels import Row
 from kcompress.training.data import Pair
 
@@ -65,7 +65,7 @@ class Labels:
         """
         for name, own in groupby(rows, key=lambda row: row.path):
             data = self.dataset.read(name)
-            original = comparable(data, name).pixels
+            original = read_canonical(data, name).pixels
             sha256 = digest(data)
             for row in own:
                 if row.sha256 != sha256:
@@ -86,7 +86,7 @@ class Labels:
             data = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}, the label of {row.path}, cannot be read: {error.strerror}.") from error
-        return comparable(data, str(path)).pixels
+        return read_canonical(data, str(path)).pixels
 
 
 def opened(path: Path, dataset: str | None = None, codec: str | None = None) -> Labels:

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from kcompress.dataset import DataSet
-from kcompress.images import Pixels, comparable
+from kcompress.images import Pixels, read_canonical
 from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
 from kcompress.metrics.psnr import psnr
@@ -52,7 +52,7 @@ LADDER = range(10, 96, 5)
 
 def pixels(path: Path) -> Pixels:
     """A picture as it is judged."""
-    return comparable(path.read_bytes(), str(path)).pixels
+    return read_canonical(path.read_bytes(), str(path)).pixels
 
 
 def gains(path: Path) -> dict[str, float]:

@@ -16,7 +16,7 @@ from pictures import smooth
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
 from kcompress.errors import KcompressError, ProgramError, ProgramTimeoutError, UsageError
-from kcompress.images import Image, Pixels, comparable, luma
+from kcompress.images import Image, Pixels, luma, read_canonical
 from kcompress.labeling import picture
 from kcompress.labeling.decision import decided
 from kcompress.labeling.picture import Labelled, label_picture
@@ -189,7 +189,7 @@ def test_a_group_that_cannot_be_decoded_or_scored_is_an_error_in_its_row(
     def decode(data: bytes, name: str) -> Image:
         if next(calls) == 1:
             raise KcompressError("not this one.")
-        return comparable(data, name)
+        return read_canonical(data, name)
 
     monkeypatch.setattr(picture, "decode", decode)
     rows = rows_of(label_picture(plan(photos), "a.png"))

@@ -125,8 +125,9 @@ def test_a_bare_stream_of_odd_sides(balloons):
 def test_transparency_lies_over_white(alpha):
     codec = CODECS["webp"]
     judge = Judge(alpha, codec, codec.setting(75), PSNR, "pillow")
-    shown = alpha.on((255, 255, 255)).pixels
-    assert judge.scores["psnr"] == pytest.approx(psnr(shown, decode(judge.plain.data).on((255, 255, 255)).pixels))
+    shown = alpha.flattened((255, 255, 255)).pixels
+    decoded = decode(judge.plain.data).flattened((255, 255, 255)).pixels
+    assert judge.scores["psnr"] == pytest.approx(psnr(shown, decoded))
 
 
 def test_a_broken_profile_spoils_nothing():

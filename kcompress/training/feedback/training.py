@@ -9,7 +9,7 @@ import torch
 
 from kcompress.codecs import CODECS
 from kcompress.errors import InputError
-from kcompress.images import Image, Pixels, comparable
+from kcompress.images import Image, Pixels, read_canonical
 from kcompress.metrics import METRICS
 from kcompress.networks.feedback import GAINS, Feedback
 from kcompress.rate_distortion.cost import Judge
@@ -92,7 +92,7 @@ class FeedbackTraining(PhotoTraining):
     def _patch(self, number: int, name: str) -> Patch | None:
         """One with its judge; None where the picture is smaller."""
         recipe = self.recipe
-        picture = comparable(self.photos.read(name), name).pixels
+        picture = read_canonical(self.photos.read(name), name).pixels
         room = [length - recipe.side for length in picture.shape[:2]]
         if min(room) < 0:
             return None
@@ -114,7 +114,7 @@ class FeedbackTraining(PhotoTraining):
             number += 1
 
     def _judge(self, names: Sequence[str]) -> validation.Judge:
-        pictures: list[Pixels] = [comparable(self.photos.read(name), name).pixels for name in names]
+        pictures: list[Pixels] = [read_canonical(self.photos.read(name), name).pixels for name in names]
         known = [name for name in (*self.recipe.objective, *_BESIDE) if METRICS[name].available()]
         codec = self.recipe.codec
         return validation.Judge(codec, CODECS[codec].quality.default, known, pictures)

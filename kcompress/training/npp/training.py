@@ -12,7 +12,7 @@ import torch
 
 from kcompress.codecs import CODECS
 from kcompress.errors import InputError
-from kcompress.images import Image, Pixels, comparable
+from kcompress.images import Image, Pixels, read_canonical
 from kcompress.inference.batches import tensor
 from kcompress.inference.engine import TorchEngine
 from kcompress.machine.folders import class_folders
@@ -64,7 +64,7 @@ class NppTraining(PhotoTraining):
         classes = class_folders(self.photos.names())[1] if self.recipe.labelled else None
         pictures: dict[str, Pixels] = {}
         for number, name in enumerate([*kept, *judged]):
-            pixels = shrunk(comparable(self.photos.read(name), name).pixels, round(self.recipe.side * _ROOM))
+            pixels = shrunk(read_canonical(self.photos.read(name), name).pixels, round(self.recipe.side * _ROOM))
             if min(pixels.shape[:2]) >= self.recipe.side:
                 pictures[name] = pixels
             yield Prepared(number + 1, len(kept) + len(judged))

@@ -14,7 +14,7 @@ from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
 from kcompress.encoding import carried_out
 from kcompress.errors import InputError
-from kcompress.images import comparable
+from kcompress.images import read_canonical
 from kcompress.inference.batches import tensor
 from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.condition import condition
@@ -160,7 +160,7 @@ def _flipped(patch: NDArray[np.uint8], random: np.random.Generator) -> NDArray[n
 
 def _of_picture(dataset: DataSet, name: str, number: int, count: int, recipe: RdoRecipe) -> tuple[int, Bank | None]:
     one_thread()
-    picture = comparable(dataset.read(name), name).pixels
+    picture = read_canonical(dataset.read(name), name).pixels
     room = [length - recipe.side for length in picture.shape[:2]]
     if min(room) < 0:
         return number, None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from kcompress.codecs import CODECS
-from kcompress.images import comparable
+from kcompress.images import read_canonical
 from kcompress.inference.engine import TorchEngine
 from kcompress.inference.weights import Weights
 from kcompress.metrics import METRICS
@@ -94,7 +94,7 @@ class RdoTraining(PhotoTraining):
         return bank
 
     def _judge(self, names: list[str]) -> validation.Judge:
-        pictures = [comparable(self.photos.read(name), name).pixels for name in names]
+        pictures = [read_canonical(self.photos.read(name), name).pixels for name in names]
         metrics = (*self.recipe.objective, "butteraugli", "psnr")
         known = [name for name in metrics if METRICS[name].available()]
         return validation.Judge("jpeg", QUALITY, known, pictures)

@@ -21,7 +21,7 @@ from kcompress.blockdct import strips_shrunk, thresholds
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet, digest
 from kcompress.errors import InputError
-from kcompress.images import Pixels, comparable
+from kcompress.images import Pixels, read_canonical
 from kcompress.inference.batches import tensor
 from kcompress.proxies.straight_through import coded
 from kcompress.training.data import prefetched
@@ -161,7 +161,7 @@ def _of_picture(dataset: DataSet, name: str, each: int, recipe: Cut, folder: Pat
     path = folder / f"{key[:24]}.safetensors"
     if path.is_file():
         return name, path
-    picture = comparable(data, name).pixels
+    picture = read_canonical(data, name).pixels
     random = np.random.default_rng([recipe.seed, *digest(data)[:8].encode()])
     room = [length - recipe.side for length in picture.shape[:2]]
     count = each if min(room) >= 0 else 0
