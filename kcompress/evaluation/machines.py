@@ -14,7 +14,8 @@ from kcompress.images import Pixels
 from kcompress.machine.models import opened
 from kcompress.machine.tasks import Task, task
 from kcompress.networks import NONE
-from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, pareto_front
+from kcompress.rate_distortion.bootstrap import percentiles, resamples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,7 +99,7 @@ def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict
     """One entry a codec, preprocessor and machine, as plain data for summary.json.
 
     Curves are those of the whole set: at each quality the mean bits per pixel and the mean score of all pictures that
-    could be scored everywhere. ``bd_rate_percent``, of the points that are `worthwhile`, has ``score`` and ``loss``, at
+    could be scored everywhere. ``bd_rate_percent``, of the points on the `pareto_front`, has ``score`` and ``loss``, at
     equal score and at equal loss, each with its 95 % percentile bootstrap interval over pictures, or the reason why
     there is none.
     """
@@ -115,19 +116,6 @@ def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict
                             "task": machine.task, "labelled": bool(machine.classes),
                             **_compared(plain, own, machine)})  # fmt: skip
     return entries
-
-
-def worthwhile(curve: Sequence[tuple[float, float]], *, higher: bool) -> list[tuple[float, float]]:
-    """The points (bits, score) that nobody would skip: each more bits than the one before, and a better score.
-
-    An accuracy moves in steps of one picture, and where it is as good as it gets, more bits give now a picture more and
-    now one less. Who wants it takes the cheapest point that has it.
-    """
-    kept: list[tuple[float, float]] = []
-    for bits, score in sorted(curve):
-        if not kept or (score > kept[-1][1] if higher else score < kept[-1][1]):
-            kept.append((bits, score))
-    return kept
 
 
 def _compared(plain: Sequence[Point], own: Sequence[Point], machine: Machine) -> dict[str, Any]:
@@ -163,7 +151,7 @@ def _bd(before: NDArray[np.float64], after: NDArray[np.float64], column: int, *,
 
     def rate(chosen: NDArray[np.int64]) -> float:
         plain, prepared = (
-            worthwhile([(row[0], row[column]) for row in table[chosen].mean(0).tolist()], higher=higher)
+            pareto_front([(row[0], row[column]) for row in table[chosen].mean(0).tolist()], higher=higher)
             for table in (before, after)
         )
         return bd_rate(plain, prepared, higher=higher)
@@ -174,11 +162,11 @@ def _bd(before: NDArray[np.float64], after: NDArray[np.float64], column: int, *,
     except NoBdRate as reason:
         return {"mean": None, "reason": str(reason)}
     drawn = []
-    for chosen in np.random.default_rng(0).integers(0, count, (_RESAMPLES, count)):
+    for chosen in resamples(count, _RESAMPLES):
         try:
             drawn.append(rate(chosen))
         except NoBdRate:
             continue
     share = len(drawn) / _RESAMPLES
-    low, high = np.percentile(drawn, [2.5, 97.5]).tolist() if share >= _ENOUGH else (None, None)
+    low, high = percentiles(drawn) if share >= _ENOUGH else (None, None)
     return {"mean": mean, "low": low, "high": high, "resamples": share}

@@ -9,7 +9,8 @@ import numpy as np
 from kcompress.evaluation.points import Point
 from kcompress.metrics import METRICS
 from kcompress.networks import NONE
-from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, change_interval, interval
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
+from kcompress.rate_distortion.bootstrap import change_interval, mean_interval
 
 Curve = list[Point]
 
@@ -77,7 +78,7 @@ def _bd_rates(
             refused[name] = str(reason)
     result: dict[str, Any] = {"mean": None, "low": None, "high": None, "pictures": rates, "refused": refused}
     if rates:
-        low, high = interval(list(rates.values()))
+        low, high = mean_interval(list(rates.values()))
         result |= {"mean": float(np.mean(list(rates.values()))), "low": low, "high": high}
     return result
 
@@ -125,7 +126,7 @@ def _change(pairs: Sequence[tuple[Point, Point]], metric: str) -> list[float] | 
     """Interval of the mean change of a score."""
     both = [(before.scores.get(metric, np.nan), after.scores.get(metric, np.nan)) for before, after in pairs]
     changes = [after - before for before, after in both if np.isfinite(after) and np.isfinite(before)]
-    return list(interval(changes)) if changes else None
+    return list(mean_interval(changes)) if changes else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -1,8 +1,8 @@
-"""The currency in which results of one codec are compared: ln(bytes), less what the scores are worth to it.
+"""Rate-distortion cost: ln(bytes) minus the gain of the metrics, priced by the codec's own slope on this picture.
 
-A preprocessor that makes a file smaller and the picture worse has gained only if the codec itself would have had to
-give up more for as few bytes. What it would is read off the plain codec, on the very picture: the slope d ln(bytes) /
-d score between qualities around the one asked for. A difference of costs estimates the BD-rate, as a logarithm.
+A preprocessor that makes a file smaller and the picture worse has gained only if the codec itself would have lost more
+for as few bytes. The plain codec is measured on the same picture: its slope d ln(bytes) / d metric at qualities around
+the one asked for is the price of a metric. A difference of costs estimates the BD-rate, as a logarithm.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ WHOLE_PIXELS = 1 << 22
 """Pictures up to this many pixels are scored whole: SSIMULACRA2 takes some 64 bytes a pixel."""
 
 CROP_SIDE = 512
-"""Pixels; of larger pictures crops of at most this side are scored, and their scores averaged."""
+"""Side of a crop, pixels, at most: larger pictures are scored on crops, whose scores are averaged."""
 
 CROPS = 16
-"""At most so many, spread evenly: as many pixels as of the largest picture that is scored whole."""
+"""Number of crops, at most; together they have as many pixels as the largest picture that is scored whole."""
 
 LARGEST = 100.0
-"""Of a score: equal pictures have an infinite PSNR, which is no number to take differences of."""
+"""Cap of a score: equal pictures have an infinite PSNR, of which no differences can be taken."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a file is worth.
+class Cost:
+    """Rate-distortion cost of one file.
 
     Attributes:
         size: bytes.
@@ -49,15 +49,15 @@ class Judged:
     cost: float
 
 
-class Judge:
-    """Puts a cost on files of one picture.
+class RateDistortionCost:
+    """Cost of files of one picture: ``ln(size / plain size) - sum(weight * slope * metric gain)``.
 
     Colours are those of the picture's profile, transparency lies over white. Of a picture above 4 megapixels the
     scores are means over up to 16 crops of at most 512x512 pixels that lie on a fixed grid, so scores take less than
     0.4 GB; bytes are always those of the whole file.
 
     Attributes:
-        plain: what the codec makes of the untouched picture.
+        plain: the untouched picture, encoded.
         slopes: by metric: d ln(bytes) / d score, where higher scores are better; 0 or above.
         scores: by metric, of `plain`.
         floor: by metric, the plain codec's score a tenth of the scale coarser, which is as far as the slopes were
@@ -84,9 +84,9 @@ class Judge:
         image = codec.accepted(image)
         self._icc = image.icc
         self._weights = dict(weights)
-        shown = self._shown(image)
+        pixels = self._comparable(image)
         self._crops = crops(image.height, image.width)
-        self._scorers = [Scorer(shown[crop], weights) for crop in self._crops]
+        self._scorers = [Scorer(pixels[crop], weights) for crop in self._crops]
         files = {}
         for quality in qualities(codec.quality, setting.quality, (-1, 0, 1)):
             other = codec.setting(quality, setting.chroma, setting.effort, raw=setting.raw)
@@ -102,8 +102,8 @@ class Judge:
             for name in weights
         }
 
-    def __call__(self, data: bytes) -> Judged:
-        """What a file that holds the picture is worth.
+    def __call__(self, data: bytes) -> Cost:
+        """Cost of a file that holds the picture.
 
         Raises:
             InputError: it cannot be decoded, or holds a picture of another size.
@@ -113,15 +113,15 @@ class Judge:
             weight * self.slopes[name] * _sign(name) * (scores[name] - self.scores[name])
             for name, weight in self._weights.items()
         )
-        return Judged(len(data), scores, math.log(len(data)) - self._rate - gained)
+        return Cost(len(data), scores, math.log(len(data)) - self._rate - gained)
 
     def _scores(self, data: bytes) -> dict[str, float]:
-        shown = self._shown(decode(data))
+        pixels = self._comparable(decode(data))
         # A bare stream has even sides: what it repeats is not scored.
-        found = [scorer(shown[crop]) for crop, scorer in zip(self._crops, self._scorers, strict=True)]
+        found = [scorer(pixels[crop]) for crop, scorer in zip(self._crops, self._scorers, strict=True)]
         return {name: float(np.mean([min(scores[name], LARGEST) for scores in found])) for name in self._weights}
 
-    def _shown(self, image: Image) -> Pixels:
+    def _comparable(self, image: Image) -> Pixels:
         """(H, W, 3) sRGB over white."""
         with contextlib.suppress(InputError):  # a profile that cannot be used: samples are taken as they are
             image = apply_metadata_policy(replace(image, icc=self._icc), "none")
@@ -129,7 +129,7 @@ class Judge:
 
 
 def crops(height: int, width: int) -> list[Slices]:
-    """What is scored of a picture: all of it, or pieces on an even grid that have about its proportions."""
+    """Parts of a picture that are scored: all of it, or pieces on an even grid with about its proportions."""
     if height * width <= WHOLE_PIXELS:
         return [(slice(0, height), slice(0, width))]
     pieces = [tile.inner for tile in tiles(height, width, side=CROP_SIDE, halo=0, multiple=16)]
@@ -145,7 +145,7 @@ def crops(height: int, width: int) -> list[Slices]:
 
 
 def _spread(number: int, count: int, length: int) -> int:
-    """Of so many evenly spread over a length, where the one of this number lies."""
+    """Index of item ``number`` when ``count`` items are spread evenly over ``length`` positions."""
     return (2 * number + 1) * length // (2 * count)
 
 

@@ -1,8 +1,8 @@
 """Refinement: the decisions of a preprocessor, made better on the very picture, with the real encoder for a judge.
 
 Before JPEG with 4:2:0 it is decisions on levels that are refined (`levels`), elsewhere the strength of the
-preprocessor (`strength`). Files are compared by `judging`, on a mix of metrics: by one alone the others would lose.
-What was there before is always a candidate, so the result is never worse than it by that measure.
+preprocessor (`strength`). Files are compared by `rate_distortion.cost`, on a mix of metrics: by one alone the others
+would lose. What was there before is always a candidate, so the result is never worse than it by that measure.
 """
 
 import math
@@ -22,7 +22,7 @@ from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
 from kcompress.networks import Preprocessor, serving, shipped_weights, trained_for
 from kcompress.networks.preprocessor import blended
-from kcompress.rate_distortion.cost import Judge
+from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.search.selection import Selection
 from kcompress.search.strength import following
 from kcompress.setting import Setting
@@ -118,7 +118,7 @@ def refined(
     setting = carried_out(setting, codec.backend(backend, image))
     on_levels = decides_on_levels(setting)
     try:
-        judge = Judge(image, codec, setting, WEIGHTS, backend)
+        judge = RateDistortionCost(image, codec, setting, WEIGHTS, backend)
     except UnsupportedError as error:
         note = f"too small to be refined: {error}"
         return _left(encoded, note, {}, start)
@@ -139,7 +139,7 @@ def refined(
 class _Results:
     """The best file so far."""
 
-    def __init__(self, encoded: Encoded, judge: Judge) -> None:
+    def __init__(self, encoded: Encoded, judge: RateDistortionCost) -> None:
         self.first = self.encoded = encoded
         self.judge = judge
         self.before = self.best = judge(encoded.data)

@@ -9,7 +9,7 @@ from kcompress.encoding import Encoded, encode
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.networks import DEFAULTS, NONE, Preprocessor
-from kcompress.rate_distortion.cost import Judge
+from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.setting import Setting
 
 METRIC = "ssimulacra2"
@@ -24,7 +24,7 @@ class Candidate:
         network: its name, or ``none``.
         size: of the file, bytes.
         score: SSIMULACRA2, of the file against the original.
-        cost: against the plain codec, as ln; see `judging.Judged`.
+        cost: against the plain codec, as ln; see `rate_distortion.cost.Cost`.
         eligible: its score is not below the plain codec's a tenth of the quality scale coarser.
         preprocessor: itself.
     """
@@ -61,7 +61,7 @@ def select(
     """Encode a picture with every preprocessor and with none, and keep the file of the lowest cost.
 
     The cost is ln(bytes) less what the plain codec would pay for the change of SSIMULACRA2, by its own slope on this
-    picture: see `judging`. So what is kept is never worse than the plain codec's file, by that measure. Nor does it
+    picture (`rate_distortion.cost`). By that measure the file kept is never worse than the plain codec's. Nor does it
     score lower than the plain codec would a tenth of its scale coarser: a slope says nothing about pictures that are
     much worse, and the quality that was asked for is to be there. Of equals the plain codec's is taken, then the
     first. A picture that is too small for SSIMULACRA2 gets the codec's default
@@ -81,7 +81,7 @@ def select(
     start = time.perf_counter()
     image = codec.accepted(image)
     try:
-        judge = Judge(image, codec, setting, {METRIC: 1.0}, backend)
+        judge = RateDistortionCost(image, codec, setting, {METRIC: 1.0}, backend)
     except UnsupportedError:
         return _default(image, codec, setting, preprocessors, backend, start)
     best = judge.plain

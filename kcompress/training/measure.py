@@ -24,6 +24,7 @@ from kcompress.metrics.psnr import psnr
 from kcompress.pool import filter_named
 from kcompress.proxies.choice import KINDS as KINDS_OF_PROXY
 from kcompress.proxies.choice import chosen_proxy
+from kcompress.rate_distortion.bootstrap import mean_interval
 from kcompress.training.distortions import Distortion, compression, through
 from kcompress.training.publishing import described
 from kcompress.training.quality_data import KINDS, distorted
@@ -85,8 +86,7 @@ def climbed(path: Path) -> list[float]:
 
 def interval(values: Sequence[float]) -> list[float]:
     """95 % bootstrap interval of the mean over pictures."""
-    draws = np.random.default_rng(0).choice(np.asarray(values), (2_000, len(values)))
-    return [round(float(bound), 3) for bound in np.percentile(draws.mean(axis=1), [2.5, 97.5])]
+    return [round(bound, 3) for bound in mean_interval(values)]
 
 
 def _each(work: Callable[[Path], Any], pictures: Path, jobs: int) -> Iterator[Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_weights import write_classifier
 
-from kcompress.evaluation.machines import Machine, summarise, worthwhile
+from kcompress.evaluation.machines import Machine, summarise
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import markdown
 
@@ -63,13 +63,6 @@ def test_a_flat_curve_has_no_rate_and_says_why() -> None:
     assert entry["bd_rate_percent"]["score"]["mean"] is None
     assert "has 1 points, fewer than 4" in entry["bd_rate_percent"]["score"]["reason"]
     assert entry["bd_rate_percent"]["loss"]["mean"] == pytest.approx(0)
-
-
-def test_what_costs_more_and_gives_no_more_is_left_out() -> None:
-    curve = [(3.0, 0.8), (1.0, 0.5), (2.0, 0.8), (4.0, 0.79), (5.0, 0.9)]
-    assert worthwhile(curve, higher=True) == [(1.0, 0.5), (2.0, 0.8), (5.0, 0.9)]
-    losses = [(bits, 1 - score) for bits, score in curve]
-    assert worthwhile(losses, higher=False) == [(1.0, 0.5), (2.0, 1 - 0.8), (5.0, 1 - 0.9)]
 
 
 def test_the_report_tells_rates_and_truth() -> None:

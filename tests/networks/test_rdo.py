@@ -23,7 +23,7 @@ from kcompress.networks.mcu import Transform
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.networks.rdo import MCU, Rdo
 from kcompress.proxies.jpeg import Jpeg, standard_steps
-from kcompress.rate_distortion.cost import Judge
+from kcompress.rate_distortion.cost import RateDistortionCost
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 JPEG = CODECS["jpeg"]
@@ -144,7 +144,7 @@ def test_text_is_not_harmed_much() -> None:
     image = Image(np.asarray(page).copy())
     for quality in (75, 90):
         setting = JPEG.setting(quality)
-        judge = Judge(image, JPEG, setting, {"ssimulacra2": 1.0}, "pillow")
+        judge = RateDistortionCost(image, JPEG, setting, {"ssimulacra2": 1.0}, "pillow")
         encoded = encode(image, JPEG, setting, load("rdo", device="cpu", codec="jpeg"), "pillow")
         assert judge(encoded.data).cost < 0.06
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, interval
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, pareto_front
 
 CURVE = [(0.2, 30.0), (0.4, 50.0), (0.8, 70.0), (1.6, 85.0), (2.4, 90.0)]
 
@@ -52,9 +52,8 @@ def test_refusals_say_why(test: list[tuple[float, float]], reason: str) -> None:
         bd_rate(CURVE, test)
 
 
-def test_interval() -> None:
-    values = np.random.default_rng(1).normal(-5, 2, 200).tolist()
-    low, high = interval(values)
-    assert low < -5 < high and 0.3 < high - low < 0.9
-    assert interval(values) == (low, high)
-    assert interval([3.0]) == (3.0, 3.0)
+def test_what_costs_more_and_gives_no_more_is_left_out() -> None:
+    curve = [(3.0, 0.8), (1.0, 0.5), (2.0, 0.8), (4.0, 0.79), (5.0, 0.9)]
+    assert pareto_front(curve, higher=True) == [(1.0, 0.5), (2.0, 0.8), (5.0, 0.9)]
+    losses = [(bits, 1 - score) for bits, score in curve]
+    assert pareto_front(losses, higher=False) == [(1.0, 0.5), (2.0, 1 - 0.8), (5.0, 1 - 0.9)]

@@ -8,7 +8,7 @@ from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
 from kcompress.images import Image
 from kcompress.networks.shrink import Shrink
-from kcompress.rate_distortion.cost import Judge
+from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.search.refinement import WEIGHTS, Progress, refinable, refined
 from kcompress.search.selection import select
 
@@ -56,7 +56,7 @@ def finish(image, codec, setting, preprocessor, *, steps, encoded=None, backend=
 
 
 def cost(image, codec, setting, data):
-    return Judge(image, codec, setting, WEIGHTS, "pillow")(data).cost
+    return RateDistortionCost(image, codec, setting, WEIGHTS, "pillow")(data).cost
 
 
 def crops(lake, balloons):
@@ -136,7 +136,7 @@ def test_before_mozjpeg_levels_take_the_place_of_its_search(lake):
     after, how, _ = finish(image, codec, setting, None, steps=20, backend="mozjpeg")
     assert how.of == "levels" and how.kept > 0 and how.cost < -0.03
     assert after.backend == "mozjpeg"
-    judge = Judge(image, codec, setting, WEIGHTS, "mozjpeg")
+    judge = RateDistortionCost(image, codec, setting, WEIGHTS, "mozjpeg")
     assert judge(after.data).cost == pytest.approx(how.cost)
 
 

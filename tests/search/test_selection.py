@@ -10,7 +10,7 @@ from kcompress.encoding import encode, round_trip
 from kcompress.images import Image
 from kcompress.networks import load
 from kcompress.networks.shrink import Shrink
-from kcompress.rate_distortion.cost import Judge
+from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.search.selection import METRIC, select
 
 
@@ -52,7 +52,7 @@ def test_never_worse_than_none_by_its_own_measure(lake, balloons, name):
     won = set()
     for image in ten(lake, balloons):
         chosen = select(image, codec, setting, [None, Blur(), Shrink()], "pillow")
-        cost = Judge(image, codec, setting, {METRIC: 1.0}, "pillow")(chosen.encoded.data).cost
+        cost = RateDistortionCost(image, codec, setting, {METRIC: 1.0}, "pillow")(chosen.encoded.data).cost
         assert cost <= 0
         assert cost == chosen.candidates[0].cost == min(each.cost for each in chosen.candidates if each.eligible)
         assert chosen.candidates[0].size == len(chosen.encoded.data)

@@ -19,7 +19,7 @@ from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.networks import load
 from kcompress.networks.feedback import GAINS, Feedback
-from kcompress.rate_distortion.cost import Judge
+from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.training.feedback.recipe import FeedbackRecipe
 from kcompress.training.feedback.training import FeedbackTraining
 from kcompress.training.feedback.trials import Costs, Patch, Trial, closed_loop, trained
@@ -44,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, lake: Image) -> DataSet:
 def patch(lake: Image) -> Patch:
     image = Image(np.ascontiguousarray(lake.pixels[100:196, 200:328]))
     setting = CODECS["webp"].setting(60)
-    return Patch(image, setting, Judge(image, CODECS["webp"], setting, TINY.objective))
+    return Patch(image, setting, RateDistortionCost(image, CODECS["webp"], setting, TINY.objective))
 
 
 def signs(count: int) -> torch.Tensor:

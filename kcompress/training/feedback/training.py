@@ -12,7 +12,7 @@ from kcompress.errors import InputError
 from kcompress.images import Image, Pixels, read_canonical
 from kcompress.metrics import METRICS
 from kcompress.networks.feedback import GAINS, Feedback
-from kcompress.rate_distortion.cost import Judge
+from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.training import validation
 from kcompress.training.feedback.recipe import FeedbackRecipe
 from kcompress.training.feedback.trials import NETWORK, Costs, Patch, Trial, closed_loop, trained
@@ -101,7 +101,7 @@ class FeedbackTraining(PhotoTraining):
         image = Image(np.ascontiguousarray(picture[top : top + recipe.side, left : left + recipe.side]))
         codec = CODECS[recipe.codec]
         setting = codec.setting(int(random.integers(recipe.lowest, recipe.highest + 1)))
-        return Patch(image, setting, Judge(image, codec, setting, recipe.objective))
+        return Patch(image, setting, RateDistortionCost(image, codec, setting, recipe.objective))
 
     def _trials(self, patches: Sequence[Patch], first: int) -> Iterator[Trial]:
         """Endless, from number ``first`` on; a trial follows from its number alone."""

@@ -23,7 +23,7 @@ from kcompress.inference.engine import TorchEngine
 from kcompress.networks import Preprocessor
 from kcompress.networks.condition import Trained
 from kcompress.networks.feedback import Feedback
-from kcompress.rate_distortion.cost import Judge
+from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.setting import Setting
 from kcompress.training.feedback.recipe import FeedbackRecipe
 
@@ -42,7 +42,7 @@ class Patch:
 
     image: Image
     setting: Setting
-    judge: Judge
+    judge: RateDistortionCost
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from kcompress.codecs import CODECS
-from kcompress.evaluation.machines import worthwhile
 from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.machine.tasks import Task
 from kcompress.proxies.straight_through import coded
-from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
+from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, pareto_front
 from kcompress.setting import Setting
 
 NAMES = (
@@ -115,9 +114,7 @@ class Judge:
 
 
 def _bd_rate(pairs: Sequence[tuple[_Point, _Point]], score: Callable[[_Point], float]) -> float | None:
-    plain, ours = (
-        worthwhile([(point.bpp, score(point)) for point in curve], higher=True) for curve in zip(*pairs, strict=True)
-    )
+    plain, ours = (pareto_front([(point.bpp, score(point)) for point in curve]) for curve in zip(*pairs, strict=True))
     try:
         return bd_rate(plain, ours)
     except NoBdRate:
