@@ -12,19 +12,19 @@ from onnx import helper
 from torch import Tensor, nn
 
 from kcompress.errors import WeightsError
-from kcompress.inference.row_scan import ByRows
+from kcompress.inference.row_scan import RowScanNetwork
 
 _LARGEST = 65536
-"""Pixels a side that a graph takes."""
+"""Largest side of a picture that a graph takes, pixels."""
 
 
 def graph(module: nn.Module, multiple: int, more: Sequence[Tensor] = (), channels: int = 3) -> onnx.ModelProto:
-    """The graph of a network: of images (1, channels, H, W) float32, sides multiples of ``multiple``, and of ``more``.
+    """ONNX graph of a network on images (1, channels, H, W) float32.
 
     Args:
         module: the network.
-        multiple: of the pixels a side; the cells of one that goes by rows have as many.
-        more: examples of what it takes beside the image.
+        multiple: H and W are multiples of it, pixels; also the side of a row-scan network's cells.
+        more: examples of the inputs beside the image.
         channels: of the image.
 
     Raises:
@@ -32,48 +32,48 @@ def graph(module: nn.Module, multiple: int, more: Sequence[Tensor] = (), channel
     """
     image = torch.rand(1, channels, 8 * multiple, 9 * multiple)
     rows, columns = (torch.export.Dim(name, min=1, max=_LARGEST // multiple) for name in ("rows", "columns"))
-    if not isinstance(module, ByRows):
+    if not isinstance(module, RowScanNetwork):
         return _exported(module, (image, *more), ({2: multiple * rows, 3: multiple * columns}, *(None for _ in more)))
     (condition,) = more
     with torch.no_grad():
-        entered, *others = module.entered(image, condition)
+        features, *others = module.run_head(image, condition)
     row, of_row, of_cells = image[:, :, :multiple], {3: multiple * columns}, {2: columns}
     kept = tuple(each[:, :, 0] for each in others)
     return _joined(
-        _exported(_Beginning(module), (row, condition), (of_row, None), 1 + len(kept)),
-        _exported(_Middle(module), (entered,), ({2: rows, 3: columns},)),
+        _exported(_Head(module), (row, condition), (of_row, None), 1 + len(kept)),
+        _exported(_Context(module), (features,), ({2: rows, 3: columns},)),
         _exported(
-            _End(module), (row, condition, entered[:, :, 0], *kept), (of_row, None, of_cells, (of_cells,) * len(kept))
+            _Tail(module), (row, condition, features[:, :, 0], *kept), (of_row, None, of_cells, (of_cells,) * len(kept))
         ),
         multiple,
     )
 
 
 class _Stage(nn.Module):
-    def __init__(self, whole: ByRows) -> None:
+    def __init__(self, whole: RowScanNetwork) -> None:
         super().__init__()
         self.whole = whole
 
 
-class _Beginning(_Stage):
-    """Of a row (1, C, side, W) and the condition: all (1, D, w)."""
+class _Head(_Stage):
+    """Head on a row (1, C, side, W): (1, D, w) each."""
 
     def forward(self, row: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
-        return tuple(each[:, :, 0] for each in self.whole.entered(row, condition))
+        return tuple(each[:, :, 0] for each in self.whole.run_head(row, condition))
 
 
-class _Middle(_Stage):
-    """Of (1, D, h, w): the same shape."""
+class _Context(_Stage):
+    """Context, (1, D, h, w) -> (1, D, h, w)."""
 
-    def forward(self, entered: Tensor) -> Tensor:
-        return self.whole.surroundings(entered)
+    def forward(self, features: Tensor) -> Tensor:
+        return self.whole.run_context(features)
 
 
-class _End(_Stage):
-    """Of a row (1, C, side, W), the condition, and the rest (1, D, w): the row."""
+class _Tail(_Stage):
+    """Tail on a row (1, C, side, W), its context and kept tensors (1, D, w): the row of the output."""
 
     def forward(self, row: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
-        return self.whole.left(row, condition, around[:, :, None], *(each[:, :, None] for each in kept))
+        return self.whole.run_tail(row, condition, around[:, :, None], *(each[:, :, None] for each in kept))
 
 
 def _exported(
@@ -93,20 +93,20 @@ def _exported(
     return model
 
 
-def _joined(beginning: onnx.ModelProto, middle: onnx.ModelProto, end: onnx.ModelProto, side: int) -> onnx.ModelProto:
-    """One graph: rows of ``side`` pixels through the beginning, the middle as it is, and the rows through the end."""
+def _joined(head: onnx.ModelProto, context: onnx.ModelProto, tail: onnx.ModelProto, side: int) -> onnx.ModelProto:
+    """One graph: a scan of the head over rows of ``side`` pixels, the context, a scan of the tail."""
     first, between, last = (
         onnx.compose.add_prefix(model, f"{name}_").graph
-        for name, model in (("beginning", beginning), ("middle", middle), ("end", end))
+        for name, model in (("head", head), ("context", context), ("tail", tail))
     )
-    channels = beginning.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    channels = head.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     kept = [f"kept_{number}" for number in range(1, len(first.output))]
-    (entered,), (around,) = ([each.name for each in side] for side in (between.input, between.output))
+    (features,), (around,) = ([each.name for each in side] for side in (between.input, between.output))
     nodes = [
         helper.make_node("Shape", ["image"], ["width"], start=3),
         helper.make_node("Concat", ["cut", "width"], ["shape_of_rows"], axis=0),
         helper.make_node("Reshape", ["image", "shape_of_rows"], ["rows"]),
-        _loop(first, ["rows"], [entered, *kept]),
+        _loop(first, ["rows"], [features, *kept]),
         *between.node,
         _loop(last, ["rows", around, *kept], ["changed"]),
         helper.make_node("Concat", ["whole", "width"], ["shape_of_image"], axis=0),
@@ -120,13 +120,13 @@ def _joined(beginning: onnx.ModelProto, middle: onnx.ModelProto, end: onnx.Model
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, "height", "width"])
         for name in ("image", "output")
     )
-    inputs = [image, beginning.graph.input[1]]
-    whole = helper.make_graph(nodes, "by_rows", inputs, [output], [*shapes, *between.initializer])
-    return helper.make_model(whole, opset_imports=beginning.opset_import, ir_version=beginning.ir_version)
+    inputs = [image, head.graph.input[1]]
+    whole = helper.make_graph(nodes, "row_scan", inputs, [output], [*shapes, *between.initializer])
+    return helper.make_model(whole, opset_imports=head.opset_import, ir_version=head.ir_version)
 
 
 def _loop(body: onnx.GraphProto, rows: Sequence[str], outputs: Sequence[str]) -> onnx.NodeProto:
-    """Goes through rows along axis 2; the body's second input, the condition, is the same for all of them."""
+    """Scan node over rows along axis 2; the body's second input, the condition, is the same for all of them."""
     condition = body.input.pop(1).name
     body.node.insert(0, helper.make_node("Identity", ["condition"], [condition]))
     return helper.make_node(
@@ -137,7 +137,7 @@ def _loop(body: onnx.GraphProto, rows: Sequence[str], outputs: Sequence[str]) ->
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """A logger of this name says nothing below errors."""
+    """Raise the level of the logger of this name to errors."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)

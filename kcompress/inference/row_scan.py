@@ -1,32 +1,34 @@
-"""Networks that a picture can go through row by row, as torch modules."""
+"""Row-scan networks, which a picture can go through row by row, as torch modules."""
 
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
 
-class ByRows(nn.Module, ABC):
-    """A network whose beginning and end take each cell of a grid, such as a macroblock, by itself.
+class RowScanNetwork(nn.Module, ABC):
+    """A network whose head and tail take each cell of a grid, such as an MCU, by itself.
 
-    In torch it runs as one piece. In its graph one row of cells after the other goes through the beginning, and then
-    through the end: what their many operations hand on to each other stays in the processor's cache, and fetching it
-    from memory takes longer than the operations.
+        image (N, 3, H, W) -> head -> features (N, D, h, w) -> context -> (N, D, h, w) -> tail -> (N, 3, H, W)
+                                 -> kept (N, ..., h, w) ----------------------------------^
+
+    In torch it runs as one piece. In the ONNX graph the head scans the cells row by row, and the tail after it: the
+    intermediate values of a row stay in the processor's cache.
 
     Shapes: image (N, 3, H, W) and condition (N, C) -> (N, 3, H, W).
     """
 
     @abstractmethod
-    def entered(self, image: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
-        """The beginning: (N, D, h, w), a pixel for each cell, and whatever else the end needs of it, likewise."""
+    def run_head(self, image: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
+        """Head: features (N, D, h, w), one position a cell, and tensors of the same grid kept for the tail."""
 
     @abstractmethod
-    def surroundings(self, entered: Tensor) -> Tensor:
-        """What looks at other cells: (N, D, h, w) both."""
+    def run_context(self, features: Tensor) -> Tensor:
+        """Context: the part that sees other cells, (N, D, h, w) -> (N, D, h, w)."""
 
     @abstractmethod
-    def left(self, image: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
-        """The end, given what the surroundings say and what the beginning has kept."""
+    def run_tail(self, image: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
+        """Tail: maps context features and the tensors kept by the head to the output picture."""
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
-        entered, *kept = self.entered(image, condition)
-        return self.left(image, condition, self.surroundings(entered), *kept)
+        features, *kept = self.run_head(image, condition)
+        return self.run_tail(image, condition, self.run_context(features), *kept)

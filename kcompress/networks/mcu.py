@@ -1,8 +1,7 @@
-"""Pictures as macroblocks of DCT coefficients, and a network that looks at them, as torch modules.
+"""Pictures as MCUs of DCT coefficients, and a context network over them, as torch modules.
 
-A macroblock is 16x16 pixels of luma and, at half the resolution, 8x8 of Cb and of Cr: 384 coefficients of six 8x8
-blocks, JPEG's MCU in 4:2:0. They are the channels; one position is one macroblock, so that the codec's grid is visible,
-and context costs little.
+JPEG's MCU (minimum coded unit) in 4:2:0 is 16x16 pixels: four 8x8 blocks of luma, one of Cb and one of Cr, 384
+coefficients. They are the channels, and one position is one MCU. So the codec's grid is visible, and context is cheap.
 """
 
 from collections.abc import Sequence
@@ -14,16 +13,21 @@ from torch.nn import functional as F
 from kcompress.blockdct import DCT
 
 SIDE = 16
-"""Pixels; input sizes are multiples of it."""
+"""Side of an MCU, pixels; input sizes are multiples of it."""
 
 COEFFICIENTS = 384
-"""Of a macroblock."""
+"""Coefficients of an MCU, the channels of everything packed: 64 of each block, luma's interleaved by four."""
 
 _TO_YCC = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 
 
 class Transform(nn.Module):
-    """RGB to packed coefficients and back: (N, 3, H, W), 0..1, to (N, 384, H / 16, W / 16), grey levels."""
+    """JPEG's transform without quantisation, and its inverse.
+
+        RGB (N, 3, H, W) -> YCbCr -> chroma halved to (N, 2, H / 2, W / 2) -> 8x8 DCT -> (N, 384, H / 16, W / 16)
+
+    RGB is 0..1, coefficients are in grey levels.
+    """
 
     kernels: Tensor
     to_ycc: Tensor
@@ -39,41 +43,41 @@ class Transform(nn.Module):
         self.register_buffer("to_rgb", torch.linalg.inv(torch.tensor(_TO_YCC).double()).float(), persistent=False)
 
     def coefficients(self, image: Tensor) -> Tensor:
-        """Of pictures."""
-        luma = mixed(255 * self.to_ycc[:1], image) - 128
-        chroma = F.avg_pool2d(mixed(255 * self.to_ycc[1:], image), 2)
+        """Coefficients (N, 384, H / 16, W / 16) of pictures (N, 3, H, W)."""
+        luma = pointwise(255 * self.to_ycc[:1], image) - 128
+        chroma = F.avg_pool2d(pointwise(255 * self.to_ycc[1:], image), 2)
         parts = [F.conv2d(chroma[:, i : i + 1], self.kernels, stride=8) for i in (0, 1)]
         return torch.cat([F.pixel_unshuffle(F.conv2d(luma, self.kernels, stride=8), 2), *parts], dim=1)
 
     def pixels(self, packed: Tensor) -> Tensor:
-        """The way back for differences, which need no offset: RGB in units of 0..1."""
+        """Inverse for differences, which need no offset: (N, 384, h, w) -> (N, 3, 16 h, 16 w) in units of 0..1."""
         luma = F.conv_transpose2d(F.pixel_shuffle(packed[:, :256], 2), self.kernels, stride=8)
         parts = [F.conv_transpose2d(packed[:, i : i + 64], self.kernels, stride=8) for i in (256, 320)]
         chroma = torch.cat(parts, dim=1)
         to_rgb = self.to_rgb / 255
-        of_chroma = F.interpolate(mixed(to_rgb[:, 1:], chroma), scale_factor=2.0, mode="nearest")
-        return of_chroma + mixed(to_rgb[:, :1], luma)
+        of_chroma = F.interpolate(pointwise(to_rgb[:, 1:], chroma), scale_factor=2.0, mode="nearest")
+        return of_chroma + pointwise(to_rgb[:, :1], luma)
 
 
-def packed(luma: Tensor, chroma: Tensor) -> Tensor:
-    """One value a coefficient of a block, each (N, 64) in row order -> (N, 384, 1, 1)."""
+def pack_tables(luma: Tensor, chroma: Tensor) -> Tensor:
+    """Tables of one value a coefficient, (N, 64) each in row order -> (N, 384, 1, 1)."""
     return torch.cat([luma.repeat_interleave(4, dim=1), chroma, chroma], dim=1)[:, :, None, None]
 
 
-def parted(packed: Tensor) -> tuple[Tensor, Tensor]:
-    """Values (N, 6 C, h, w), C a block, by planes: luma's four blocks (N, C, 4, h, w), Cb and Cr (N, 2, C, h, w)."""
+def split_planes(packed: Tensor) -> tuple[Tensor, Tensor]:
+    """Packed values (N, 6 C, h, w), C a block -> luma's four blocks (N, C, 4, h, w), Cb and Cr (N, 2, C, h, w)."""
     count, of_all, *size = packed.shape
     each = of_all // 6
     return packed[:, : 4 * each].reshape(count, each, 4, *size), packed[:, 4 * each :].reshape(count, 2, each, *size)
 
 
-def joined(luma: Tensor, chroma: Tensor) -> Tensor:
-    """The way back."""
+def join_planes(luma: Tensor, chroma: Tensor) -> Tensor:
+    """Inverse of `split_planes`."""
     return torch.cat([luma.flatten(1, 2), chroma.flatten(1, 2)], dim=1)
 
 
-def mixed(matrix: Tensor, *parts: Tensor) -> Tensor:
-    """Channels (N, C, h, w) by a matrix (D, C): (N, D, h, w). Those of several parts count as put side by side."""
+def pointwise(matrix: Tensor, *parts: Tensor) -> Tensor:
+    """1x1 convolution of (N, C, h, w) with a matrix (D, C): (N, D, h, w). Several parts count as concatenated."""
     count, _, height, width = parts[0].shape
     products, first = [], 0
     for part in parts:
@@ -83,14 +87,16 @@ def mixed(matrix: Tensor, *parts: Tensor) -> Tensor:
 
 
 class Context(nn.Module):
-    """What surrounds macroblocks, from their features and the coarseness; all it says is 0 before it has learned.
+    """Context network over MCUs, conditioned on coarseness; its outputs are 0 before training.
+
+        features (N, inputs, h, w) + coarseness (N, 1) -> embed -> (N, width, h, w) -> blocks -> predict -> outputs
 
     Args:
-        inputs: channels, of all features.
-        width: of the network.
-        depth: blocks, each of which reaches one macroblock further.
-        outputs: channels of each answer.
-        units: of each answer.
+        inputs: channels of all features together.
+        width: channels inside.
+        depth: residual blocks; each widens the receptive field by one MCU.
+        outputs: channels of each output.
+        units: scale of each output.
     """
 
     def __init__(self, inputs: int, width: int, depth: int, outputs: Sequence[int], units: Sequence[float]) -> None:
@@ -103,26 +109,26 @@ class Context(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
-    def entered(self, features: Sequence[Tensor], coarseness: Tensor) -> Tensor:
-        """Features (N, inputs in all, h, w), coarseness (N, 1) 0..1 -> what goes through `blocks`, (N, width, h, w)."""
-        # Neither the features nor the answers are ever put side by side: that takes longer than the products.
+    def embed(self, features: Sequence[Tensor], coarseness: Tensor) -> Tensor:
+        """Input of `blocks`, (N, width, h, w), from features (N, C, h, w) each and coarseness (N, 1) 0..1."""
+        # Neither features nor outputs are ever concatenated: that takes longer than the products.
         start: Tensor = self.enter.bias + self.quality(coarseness * 2 - 1)
-        return mixed(self.enter.weight[:, :, 0, 0], *features) + start[:, :, None, None]
+        return pointwise(self.enter.weight[:, :, 0, 0], *features) + start[:, :, None, None]
 
-    def answers(self, x: Tensor) -> list[Tensor]:
-        """What has gone through `blocks`, (N, width, h, w) -> answers (N, outputs, h, w)."""
+    def predict(self, x: Tensor) -> list[Tensor]:
+        """Outputs, (N, C, h, w) each, from the output of `blocks`, (N, width, h, w)."""
         matrix, bias = self.leave.weight[:, :, 0, 0], self.leave.bias
         assert bias is not None
-        answers, first = [], 0
+        outputs, first = [], 0
         for count, unit in zip(self._outputs, self._units, strict=True):
             rows = slice(first, first + count)
-            answers.append(mixed(unit * matrix[rows], x) + (unit * bias[rows])[:, None, None])
+            outputs.append(pointwise(unit * matrix[rows], x) + (unit * bias[rows])[:, None, None])
             first += count
-        return answers
+        return outputs
 
 
 class _Block(nn.Module):
-    """Context from the neighbours, then a mix of the channels; adds to its input, nothing at the start."""
+    """Residual block: 3x3 depthwise convolution, then an MLP over channels; adds nothing before training."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,12 +1,14 @@
 """RDO: a network that decides which quantised JPEG coefficients are worth their bits, as a torch module.
 
-It sees the DCT coefficients of every MCU (16x16 pixels, 4:2:0) in units of their quantiser step and what bits their
-levels cost, and decides for each AC level that is not zero whether it shall fall by one, rise by one or stay. The
-picture is then changed so that any standard encoder with these tables quantises to the levels decided on. It starts as
-a rule (``condition``) by which none rises, and learns by context: neighbours, masking, runs of zeros. One of its three
-outputs a coefficient says whether a higher value would do the picture good, whatever the sign: what errors of others
-leave behind is mended by values, not by sizes. A few more outputs a block say how keen it is on bits: they scale all
-its thresholds, by a polynomial of the frequencies, so that where errors hide the costly levels go first.
+- In: a picture, and a condition: quantisation tables, initial thresholds, quality, whether the encoder does trellis
+  quantisation.
+- Decided: for every AC level that is not zero, whether its magnitude is decremented by one, incremented by one or kept.
+- How: the picture is taken apart as JPEG does (4:2:0, 8x8 DCT); one position of the network is one MCU of 16x16 pixels.
+  It starts as a rule: decrement where the coefficient lies less than a threshold above the lower edge of its
+  quantisation cell. Thresholds grow with the square root of the bits saved. Context of neighbouring MCUs (masking,
+  runs of zeros) then moves the scores, and scales the thresholds of each block by a polynomial of the frequencies.
+- Out: the picture, changed so that a standard JPEG encoder with these tables quantises it to the levels decided on.
+- Trained for: fewest bits at equal scores of metrics, through a differentiable JPEG with sampled decisions.
 """
 
 from typing import NamedTuple
@@ -15,77 +17,85 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcompress.inference.row_scan import ByRows
-from kcompress.networks.energies import BANDS, TERMS, Energies, Surface
-from kcompress.networks.jpeg_rate import saved
-from kcompress.networks.mcu import COEFFICIENTS, SIDE, Context, Transform, packed
+from kcompress.inference.row_scan import RowScanNetwork
+from kcompress.networks.energies import BANDS, TERMS, Energies, ThresholdMap
+from kcompress.networks.jpeg_rate import bits_saved
+from kcompress.networks.mcu import COEFFICIENTS, SIDE, Context, Transform, pack_tables
 
 MCU = SIDE
-"""Pixels a side of what is decided on together; input sizes are multiples of it."""
+"""Side of an MCU, pixels; input sizes are multiples of it."""
 
-_REACH = 0.3
-"""Of what the context says, in quantiser steps: what it learns in the first steps moves thresholds noticeably."""
+_CONTEXT_SCALE = 0.3
+"""Output scale of the context network, in quantiser steps. The first optimiser steps already move the thresholds."""
 
-_USUAL_BITS = 3.5
-"""That a fall saves, where the rule's thresholds are as the condition says; they go with the root of the bits."""
+_TYPICAL_BITS = 3.5
+"""Bits saved by a typical decrement. There the thresholds of the condition apply as they are."""
 
-_RISE = 1.1
-"""Height above which levels rise before it has learned: none lies there, but some lie near."""
+_INCREMENT_START = 1.1
+"""Initial threshold of increments, steps above the lower edge of the cell: none lies there, but some lie near."""
 
-_LOWEST_RISE = 0.7
-"""Height below which none rises, whatever the context says. In photographs one rise in ten lies below up to quality 80,
-one in three at 90; of what it has never seen, such as text, its context said so of many, to half of the file's cost."""
+_INCREMENT_FLOOR = 0.7
+"""Lowest position in the cell from which a level is incremented, whatever the context says.
 
-_KEENEST = 2.0
-"""Of the logarithm by which thresholds are raised or lowered, however many bits are at stake."""
+In photographs one increment in ten lies below it up to quality 80, one in three at 90. Without it, the context
+increments many levels of pictures unlike the training data, such as text, at up to half of the file's cost."""
 
-_FINEST = 2.0
-"""Of the quantiser's steps, grey levels, at which levels are decided on."""
+_MODULATION_LIMIT = 2.0
+"""Clamp of the log scale by which each block modulates its thresholds."""
+
+_SMALLEST_STEP = 2.0
+"""Smallest quantiser step, grey levels, whose levels may change: below it rounding to 8 bits changes as much."""
 
 _SMALL = 1e-9
 
 
 class Decisions(NamedTuple):
-    """What the network thinks of a batch, all (N, 384, H / 16, W / 16) as ``macroblocks.Transform`` packs them.
+    """Decisions on a batch, all (N, 384, H / 16, W / 16), channels as in `mcu.Transform`.
 
     Attributes:
         coefficients: of the picture, in quantiser steps, not rounded.
-        outwards: the sign of a level, 0 where it is not for the network to decide.
-        falls: scores, positive where the level shall fall by one: how far above its threshold, in quantiser steps.
-        rises: likewise, where it shall rise by one, if it does not fall.
+        sign: of the level, -1, 0 or 1; 0 where the level may not change.
+        decrement_scores: positive where the magnitude is decremented by one; distance to the threshold, in steps.
+        increment_scores: likewise for an increment; a decrement takes precedence.
     """
 
     coefficients: Tensor
-    outwards: Tensor
-    falls: Tensor
-    rises: Tensor
+    sign: Tensor
+    decrement_scores: Tensor
+    increment_scores: Tensor
 
     @property
     def levels(self) -> Tensor:
-        """What the encoder would make of the untouched picture."""
+        """Levels of the unchanged picture."""
         return self.coefficients.round()
 
     @property
-    def free(self) -> Tensor:
-        """Whether it is for the network to decide."""
-        return self.outwards != 0
+    def allowed(self) -> Tensor:
+        """Mask of the levels that may change."""
+        return self.sign != 0
 
     @property
-    def decided(self) -> Tensor:
-        """The levels decided on."""
-        falls, rises = (self.falls > 0).float(), (self.rises > 0).float()
-        return self.levels + self.outwards * (rises - rises * falls - falls)
+    def new_levels(self) -> Tensor:
+        """Levels decided on."""
+        decrement, increment = (self.decrement_scores > 0).float(), (self.increment_scores > 0).float()
+        return self.levels + self.sign * (increment - increment * decrement - decrement)
 
 
-class Rdo(ByRows):
-    """The network.
+class Rdo(RowScanNetwork):
+    """The network; h = H / 16, w = W / 16.
 
-    Shapes: image (N, 3, H, W) RGB 0..1, H and W multiples of 16, and condition (N, 258) of ``networks.condition``
+        image (N, 3, H, W) -> DCT -> coefficients in steps (N, 384, h, w)
+          head     coefficients, rule's margins, bits saved, band energies -> features (N, width, h, w)
+          context  features -> depth residual blocks, 3x3 MCUs each -> features (N, width, h, w)
+          tail     features -> scores of decrements and increments (N, 384, h, w), threshold scales -> new levels
+                   new levels -> inverse DCT of the changes -> image + change (N, 3, H, W)
+
+    Shapes: image (N, 3, H, W) RGB 0..1, H and W multiples of 16, and condition (N, 258) of `networks.condition`
     -> (N, 3, H, W), not rounded, not clamped.
 
     Args:
         width: channels.
-        depth: blocks, each of which reaches one MCU further.
+        depth: residual blocks; each widens the receptive field by one MCU.
     """
 
     is_dc: Tensor
@@ -93,83 +103,81 @@ class Rdo(ByRows):
     def __init__(self, width: int = 112, depth: int = 4) -> None:
         super().__init__()
         self.transform = Transform()
-        self.energies, self.surface = Energies(), Surface()
-        answers = [COEFFICIENTS, COEFFICIENTS, COEFFICIENTS, 6 * TERMS]
-        self.context = Context(4 * COEFFICIENTS + 2 * 6 * BANDS, width, depth, answers, [_REACH, _REACH, _REACH, 1])
+        self.energies, self.surface = Energies(), ThresholdMap()
+        outputs = [COEFFICIENTS, COEFFICIENTS, COEFFICIENTS, 6 * TERMS]
+        scales = [_CONTEXT_SCALE, _CONTEXT_SCALE, _CONTEXT_SCALE, 1]
+        self.context = Context(4 * COEFFICIENTS + 2 * 6 * BANDS, width, depth, outputs, scales)
         is_dc = torch.zeros(1, 64, dtype=torch.bool)
         is_dc[:, 0] = True
-        self.register_buffer("is_dc", packed(is_dc, is_dc), persistent=False)
+        self.register_buffer("is_dc", pack_tables(is_dc, is_dc), persistent=False)
 
     def decide(self, image: Tensor, condition: Tensor) -> Decisions:
-        """Coefficients and scores of a picture."""
-        entered, coefficients, threshold = self.entered(image, condition)
-        return self._decided(condition, self.surroundings(entered), coefficients, threshold)
+        """Decisions on pictures (N, 3, H, W), without changing them."""
+        features, coefficients, threshold = self.run_head(image, condition)
+        return self._decide(condition, self.run_context(features), coefficients, threshold)
 
-    def entered(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Also coefficients in steps, and the rule's thresholds by the bits at stake, (N, 384, H / 16, W / 16) each."""
-        steps, rule = self.told(condition)
+    def run_head(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (N, width, h, w); coefficients in steps and the rule's thresholds, (N, 384, h, w) each."""
+        steps, rule = self.unpack_condition(condition)
         grey = self.transform.coefficients(image)
         coefficients = grey * (1 / steps)
-        levels, depth, outwards = self._placed(coefficients, condition)
-        bits = saved(levels)
-        threshold = rule / steps / _USUAL_BITS**0.5 * F.relu(bits).sqrt()
-        margin = outwards.abs() * (threshold - depth) - 1
-        # What a coefficient is off by, if the rule decides.
-        error = levels - coefficients - outwards * (margin > 0)
+        levels, depth, sign = self._locate(coefficients, condition)
+        bits = bits_saved(levels)
+        threshold = rule / steps / _TYPICAL_BITS**0.5 * F.relu(bits).sqrt()
+        margin = sign.abs() * (threshold - depth) - 1
+        # Quantisation error if the rule decides.
+        error = levels - coefficients - sign * (margin > 0)
         size = coefficients.abs()
         features = [
             coefficients * (torch.log1p(size) / (size + _SMALL)), error, margin.clamp(-1, 1), bits / 8,
             self.energies(grey), self.energies(error * steps),
         ]  # fmt: skip
-        return self.context.entered(features, condition[:, 256:257]), coefficients, threshold
+        return self.context.embed(features, condition[:, 256:257]), coefficients, threshold
 
-    def surroundings(self, entered: Tensor) -> Tensor:
-        around: Tensor = self.context.blocks(entered)
+    def run_context(self, features: Tensor) -> Tensor:
+        around: Tensor = self.context.blocks(features)
         return around
 
-    def left(self, image: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
-        decisions = self._decided(condition, around, *kept)
-        return image + self.change(decisions.coefficients, decisions.decided, condition)
+    def run_tail(self, image: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
+        decisions = self._decide(condition, around, *kept)
+        return image + self.pixel_change(decisions.coefficients, decisions.new_levels, condition)
 
-    def _decided(self, condition: Tensor, around: Tensor, coefficients: Tensor, threshold: Tensor) -> Decisions:
-        _, depth, outwards = self._placed(coefficients, condition)
-        falls, rises, higher, keen = self.context.answers(around)
-        threshold = threshold * self.surface(keen).clamp(-_KEENEST, _KEENEST).exp()
-        higher = depth + outwards * higher
-        rises = torch.minimum(rises + (1 - _RISE) + higher, depth + (1 - _LOWEST_RISE))
-        return Decisions(coefficients, outwards, falls + threshold - 1 - higher, rises)
+    def _decide(self, condition: Tensor, around: Tensor, coefficients: Tensor, threshold: Tensor) -> Decisions:
+        _, depth, sign = self._locate(coefficients, condition)
+        decrement, increment, upward, modulation = self.context.predict(around)
+        threshold = threshold * self.surface(modulation).clamp(-_MODULATION_LIMIT, _MODULATION_LIMIT).exp()
+        # `upward` asks for a higher value, whatever the sign: it mends what errors of other coefficients leave.
+        outward = depth + sign * upward
+        increment = torch.minimum(increment + (1 - _INCREMENT_START) + outward, depth + (1 - _INCREMENT_FLOOR))
+        return Decisions(coefficients, sign, decrement + threshold - 1 - outward, increment)
 
-    def _placed(self, coefficients: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Levels; how far above the lower edge of its cell each lies, 0..1, less 1; and which way is outwards."""
+    def _locate(self, coefficients: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Levels; position above the lower edge of the quantisation cell less 1, -1..0; signs as in `Decisions`."""
         levels = coefficients.round()
         return levels, coefficients.abs() - levels.abs() - 0.5, levels.clamp(-1, 1) * self._allowed(condition)
 
     def _allowed(self, condition: Tensor) -> Tensor:
-        """(N, 384, 1, 1): 1 where levels may change.
+        """Mask (N, 384, 1, 1) of levels that may change: neither DC, nor chroma of 4:4:4, nor very fine steps."""
+        steps, rule = self.unpack_condition(condition)
+        return (~self.is_dc & (rule >= 0) & (steps >= _SMALLEST_STEP)).float()
 
-        Those of DC may not, nor chroma of full resolution, nor what steps are so fine for that rounding to 8 bits would
-        change as much.
-        """
-        steps, rule = self.told(condition)
-        return (~self.is_dc & (rule >= 0) & (steps >= _FINEST)).float()
+    def pixel_change(self, coefficients: Tensor, levels: Tensor, condition: Tensor) -> Tensor:
+        """Change of the picture, (N, 3, H, W), with which the encoder arrives at these levels.
 
-    def change(self, coefficients: Tensor, levels: Tensor, condition: Tensor) -> Tensor:
-        """What has to be added to a picture for the encoder to make these levels of it: (N, 3, H, W).
+        Pixels are rounded to 8 bits before the encoder, which moves coefficients by some 0.3 steps. So a level that
+        changes is placed well inside its new cell. All other coefficients are pulled towards 0 within their cells:
+        those that would have crossed the upper edge by accident stay.
 
-        Pixels are rounded to 8 bits and the encoder rounds again, which moves coefficients by some 0.3 and would undo
-        a small change altogether. So a level that changes goes well into its new cell, and all other coefficients are
-        pulled towards 0 within theirs: those that would have crossed its upper edge by accident stay.
-
-        An encoder that searches for levels finds no reason to leave one on which the coefficient lies: there they all
-        do, and what shall be zero is halved.
+        Before trellis quantisation all coefficients are placed on their levels, and those that shall be zero are
+        halved: the search then finds no reason to move them.
 
         Args:
             coefficients: of the picture, in steps.
-            levels: (N, 384, H / 16, W / 16).
-            condition: as the network is told.
+            levels: new ones, (N, 384, H / 16, W / 16).
+            condition: as in `forward`.
         """
-        steps, rule = self.told(condition)
-        searched = condition[:, -1].view(-1, 1, 1, 1)
+        steps, rule = self.unpack_condition(condition)
+        trellis = condition[:, -1].view(-1, 1, 1, 1)
         before = coefficients.round()
         room, pull = (0.5 - 1.5 / steps).clamp(0.05, 0.3), rule.clamp(min=0) / steps
         moved = levels - coefficients + torch.minimum(torch.maximum(coefficients - levels, -room), room)
@@ -181,10 +189,10 @@ class Rdo(ByRows):
         crosses, changes, empty = (each.abs().clamp(0, 1) for each in (crosses, changes, empty))
         placed = changes * moved + (1 - changes) * (1 - crosses) * pulled
         firm = levels - coefficients * (0.5 + 0.5 * empty)
-        placed = placed + searched * (firm - placed)
+        placed = placed + trellis * (firm - placed)
         return self.transform.pixels(placed * (steps * self._allowed(condition)))
 
-    def told(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Steps and thresholds of a condition (N, 258), each packed: (N, 384, 1, 1)."""
+    def unpack_condition(self, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Condition (N, 258) -> quantiser steps and initial thresholds, (N, 384, 1, 1) each, grey levels."""
         luma, chroma, rule_luma, rule_chroma, _ = torch.split(condition, [64, 64, 64, 64, 2], dim=1)
-        return packed(luma, chroma), packed(rule_luma, rule_chroma)
+        return pack_tables(luma, chroma), pack_tables(rule_luma, rule_chroma)

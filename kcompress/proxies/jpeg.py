@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcompress.codecs.jpeg import quantisation_tables
-from kcompress.networks.jpeg_rate import LONGEST_RUN, PROGRESSIVE, SEQUENTIAL, ZIGZAG, Bits
+from kcompress.networks.jpeg_rate import LONGEST_RUN, PROGRESSIVE, SEQUENTIAL, ZIGZAG, RateModel
 from kcompress.setting import Chroma, Table
 
 Rounding = Literal["straight", "soft"]
@@ -196,7 +196,7 @@ def bits_per_pixel(levels: Blocks, path: Blocks | None = None, *, progressive: b
     return bits / (levels.height * levels.width)
 
 
-def _bits(levels: Tensor, path: Tensor, model: Bits) -> Tensor:
+def _bits(levels: Tensor, path: Tensor, model: RateModel) -> Tensor:
     """Bits (N,) of blocks (N, C, h, w, 8, 8), and the gradient to ``path``."""
 
     def expected(cost: Callable[[Tensor], Tensor], part: Callable[[Tensor], Tensor]) -> Tensor:

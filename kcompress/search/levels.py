@@ -112,7 +112,7 @@ class Levels:
                 shown = _padded(self._picture[tile.inner])
                 decisions = self._network.decide(shown, self._condition)
                 levels = decisions.levels + _opened(self._found[number][step], decisions.levels)
-                changed = shown + self._network.change(decisions.coefficients, levels, self._condition)
+                changed = shown + self._network.pixel_change(decisions.coefficients, levels, self._condition)
                 height, width = result[tile.inner].shape[:2]
                 pixels = (changed[0, :, :height, :width] * 255).round().clamp(0, 255).byte()
                 result[tile.inner] = pixels.permute(1, 2, 0).numpy()
@@ -142,9 +142,9 @@ class _Descent:
         self, original: Tensor, decisions: Decisions, setting: Setting, worth: Mapping[str, float], last: int, seed: int
     ) -> None:
         self._original, self._size = original, original.shape[-2:]
-        self._levels, self._free = decisions.levels, decisions.free
+        self._levels, self._free = decisions.levels, decisions.allowed
         self._coefficients, self._bend = decisions.coefficients, torch.zeros(1)
-        decided, sign = decisions.decided - self._levels, self._levels.sign()
+        decided, sign = decisions.new_levels - self._levels, self._levels.sign()
         start = self._levels + torch.where(decided != 0, _CHANGES * decided, -_STAYS * sign)
         coefficients = decisions.coefficients[self._free]
         self._lowest, self._highest = (coefficients - _FARTHEST).ceil(), (coefficients + _FARTHEST).floor()

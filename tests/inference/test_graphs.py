@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from kcompress.inference.engine import OnnxEngine
 from kcompress.inference.graphs import graph
-from kcompress.inference.row_scan import ByRows
+from kcompress.inference.row_scan import RowScanNetwork
 
 SIDE = 4
 
 
-class Toy(ByRows):
+class Toy(RowScanNetwork):
     """Cells of 4x4 pixels are averaged, smoothed among each other, and added to what each one is."""
 
     def __init__(self) -> None:
@@ -24,15 +24,15 @@ class Toy(ByRows):
         self.mix = nn.Conv2d(3, 5, 1)
         self.look = nn.Conv2d(5, 5, 3, padding=1)
 
-    def entered(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def run_head(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         cells = F.avg_pool2d(image, SIDE)
         return self.mix(cells) * condition[:, :1, None, None], cells.square()
 
-    def surroundings(self, entered: Tensor) -> Tensor:
-        around: Tensor = F.relu(self.look(entered))
+    def run_context(self, features: Tensor) -> Tensor:
+        around: Tensor = F.relu(self.look(features))
         return around
 
-    def left(self, image: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
+    def run_tail(self, image: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
         added = around[:, :3] * kept[0] + condition[:, 1:, None, None]
         return image + F.interpolate(added, scale_factor=float(SIDE), mode="nearest")
 

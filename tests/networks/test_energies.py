@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kcompress.networks.energies import BANDS, TERMS, Energies, Surface
-from kcompress.networks.mcu import joined, parted
+from kcompress.networks.energies import BANDS, TERMS, Energies, ThresholdMap
+from kcompress.networks.mcu import join_planes, split_planes
 
 
 def placed(block: int, row: int, column: int, value: float) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_an_energy_is_of_its_block_and_has_no_sign(block: int) -> None:
         assert place[2:] == [1, 2]
         assert float(found[tuple(place)]) == pytest.approx(torch.log1p(torch.tensor(1600 / 16)).item() / 3)
         seen.add(place[1])
-        luma, chroma = parted(found)
+        luma, chroma = split_planes(found)
         of_block = luma[:, :, block] if block < 4 else chroma[:, block - 4]
         assert (of_block > 0).sum() == 1
     assert len(seen) == 6
@@ -47,8 +47,8 @@ def test_energies_of_a_band_add_up() -> None:
 def test_a_surface_is_a_polynomial_of_the_frequencies() -> None:
     torch.manual_seed(0)
     weights = torch.randn(2, 6 * TERMS, 3, 2)
-    luma, chroma = parted(Surface()(weights))
-    of_luma, of_chroma = parted(weights)
+    luma, chroma = split_planes(ThresholdMap()(weights))
+    of_luma, of_chroma = split_planes(weights)
     for row, column in ((0, 0), (3, 5), (7, 7)):
         y, x = row / 7, column / 7
         terms = torch.tensor([1, y, x, y * y, x * x, x * y])
@@ -59,4 +59,4 @@ def test_a_surface_is_a_polynomial_of_the_frequencies() -> None:
 
 def test_apart_and_together_again() -> None:
     values = torch.arange(384.0).reshape(1, 384, 1, 1)
-    assert torch.equal(joined(*parted(values)), values)
+    assert torch.equal(join_planes(*split_planes(values)), values)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kcompress.networks.jpeg_rate import PROGRESSIVE, SEQUENTIAL, saved
+from kcompress.networks.jpeg_rate import PROGRESSIVE, SEQUENTIAL, bits_saved
 from kcompress.proxies.jpeg import bits_per_pixel, unpacked
 
 PIXELS = 48 * 32
@@ -22,7 +22,7 @@ def levels() -> torch.Tensor:
 @pytest.mark.parametrize("model", [SEQUENTIAL, PROGRESSIVE])
 def test_it_is_the_difference_of_bits(model) -> None:
     before = levels()
-    found = saved(before, model)
+    found = bits_saved(before, model)
 
     def bits(packed: torch.Tensor) -> float:
         return PIXELS * float(bits_per_pixel(unpacked(packed.double(), (48, 32)), progressive=model is PROGRESSIVE))
@@ -37,11 +37,11 @@ def test_it_is_the_difference_of_bits(model) -> None:
 
 def test_zeros_and_dc_levels_save_nothing() -> None:
     before = levels()
-    found = saved(before)
+    found = bits_saved(before)
     assert not found[before == 0].any()
     assert not found[:, [0, 1, 2, 3, 256, 320]].any()
-    assert not saved(torch.zeros_like(before)).any()
+    assert not bits_saved(torch.zeros_like(before)).any()
 
 
 def test_a_fall_that_lengthens_a_run_may_cost() -> None:
-    assert saved(levels()).min() < saved(levels()).max() / 4
+    assert bits_saved(levels()).min() < bits_saved(levels()).max() / 4

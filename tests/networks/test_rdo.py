@@ -18,7 +18,7 @@ from kcompress.inference.batches import tensor
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks import load
 from kcompress.networks.condition import HEIGHT, LENGTH, condition
-from kcompress.networks.jpeg_rate import saved
+from kcompress.networks.jpeg_rate import bits_saved
 from kcompress.networks.mcu import Transform
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.networks.rdo import MCU, Rdo
@@ -96,7 +96,7 @@ def test_coefficients_are_those_of_the_encoder(photo: Image) -> None:
     image = tensor([photo.pixels])
     steps = standard_steps([50])
     expected = Jpeg(steps).coefficients(image)
-    found = Transform().coefficients(image) / Rdo(16, 1).told(told(50))[0]
+    found = Transform().coefficients(image) / Rdo(16, 1).unpack_condition(told(50))[0]
     luma = nn.functional.pixel_shuffle(found[:, :256], 2).reshape(8, 8, 20, 26).permute(2, 3, 0, 1)
     assert (luma - expected.luma[0, 0]).abs().max() < 0.2
     chroma = found[:, 256:].reshape(2, 8, 8, 10, 13).permute(0, 3, 4, 1, 2)
@@ -112,18 +112,18 @@ def test_there_and_back() -> None:
 def test_it_starts_as_the_rule(photo: Image) -> None:
     decisions = Rdo(16, 1).decide(tensor([photo.pixels]), told(50))
     size = decisions.coefficients.abs()
-    steps, rule = Rdo(16, 1).told(told(50))
+    steps, rule = Rdo(16, 1).unpack_condition(told(50))
     allowed = (size >= 0.5) & (torch.arange(384).reshape(1, 384, 1, 1) >= 4)  # the DC of luma comes first, four times
     allowed[:, [256, 320]] = False
-    assert torch.equal(decisions.free, allowed)
-    falls, height = (decisions.falls > 0) & allowed, size - (size.round() - 0.5)
+    assert torch.equal(decisions.allowed, allowed)
+    falls, height = (decisions.decrement_scores > 0) & allowed, size - (size.round() - 0.5)
     assert 0.02 < float(falls.sum() / allowed.sum()) < 0.5
-    assert not ((decisions.rises > 0) & allowed).any()
+    assert not ((decisions.increment_scores > 0) & allowed).any()
     # The rule's thresholds, more where a fall saves more bits: at most 15 of them.
     assert not (falls & (height > 2.1 * rule / steps)).any()
-    bits = saved(decisions.levels)
+    bits = bits_saved(decisions.levels)
     assert torch.equal(falls, allowed & (height < rule / steps * (bits.clamp(min=0) / 3.5).sqrt()))
-    assert torch.equal(decisions.decided, decisions.levels - decisions.levels.sign() * falls)
+    assert torch.equal(decisions.new_levels, decisions.levels - decisions.levels.sign() * falls)
 
 
 def test_only_what_lies_high_in_its_cell_may_rise(network: Rdo, photo: Image) -> None:
@@ -131,7 +131,7 @@ def test_only_what_lies_high_in_its_cell_may_rise(network: Rdo, photo: Image) ->
         network.context.leave.bias[384:768] += 100.0
         decisions = network.decide(tensor([photo.pixels]), told(60))
     height = decisions.coefficients.abs() - decisions.levels.abs() + 0.5
-    assert torch.equal((decisions.rises > 0) & decisions.free, (height > 0.7) & decisions.free)
+    assert torch.equal((decisions.increment_scores > 0) & decisions.allowed, (height > 0.7) & decisions.allowed)
 
 
 def test_text_is_not_harmed_much() -> None:
@@ -160,8 +160,8 @@ def test_the_encoder_makes_the_levels_decided_on(network: Rdo, photo: Image, qua
     seen = Jpeg(steps).coefficients(tensor([pixels]))
     luma = torch.nn.functional.pixel_unshuffle(seen.luma[0, 0].permute(2, 3, 0, 1).reshape(1, 64, 20, 26), 2)
     packed = torch.cat([luma, seen.chroma[0].permute(0, 3, 4, 1, 2).reshape(1, 128, 10, 13)], dim=1)
-    as_wanted = packed.round() == decisions.decided
-    change = (decisions.decided - decisions.levels) * decisions.levels.sign()
+    as_wanted = packed.round() == decisions.new_levels
+    change = (decisions.new_levels - decisions.levels) * decisions.levels.sign()
     for kind, least in ((-1, 0.97), (0, 0.985), (1, 0.9)):
         assert (change == kind).sum() > 15
         assert as_wanted[change == kind].float().mean() > least
@@ -174,13 +174,13 @@ def test_before_an_encoder_that_searches_coefficients_lie_on_their_levels(networ
     rounded[0, -1] = 0
     with torch.no_grad():
         decisions = network.decide(image, searched)
-        assert torch.equal(decisions.decided, network.decide(image, rounded).decided)
+        assert torch.equal(decisions.new_levels, network.decide(image, rounded).new_levels)
         off = []
         for condition_ in (searched, rounded):
-            changed = image + network.change(decisions.coefficients, decisions.decided, condition_)
-            steps, _ = network.told(condition_)
+            changed = image + network.pixel_change(decisions.coefficients, decisions.new_levels, condition_)
+            steps, _ = network.unpack_condition(condition_)
             found = network.transform.coefficients(changed) / steps
-            off.append((found - decisions.decided)[decisions.free].abs().mean())
+            off.append((found - decisions.new_levels)[decisions.allowed].abs().mean())
             assert torch.allclose(found[:, :4], decisions.coefficients[:, :4], atol=1e-3)  # DC
     assert off[0] < 0.02 < 0.1 < off[1]
 
@@ -222,7 +222,7 @@ def test_a_block_reaches_one_mcu_further(network: Rdo) -> None:
     other = image.clone()
     other[:, :, 64:80, 64:80] = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
-        scores = [network.decide(each, told(50)).falls for each in (image, other)]
+        scores = [network.decide(each, told(50)).decrement_scores for each in (image, other)]
     touched = (scores[0] != scores[1]).any(dim=1)[0].nonzero()
     assert touched.min() >= 4 - 2 and touched.max() <= 4 + 2 and len(touched) > 9
 

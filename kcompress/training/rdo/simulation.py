@@ -52,10 +52,10 @@ class Simulation(nn.Module):
     def drawn(self, batch: Batch) -> "Drawn":
         """Decide, by chance."""
         decisions = self.network.decide(batch.images, batch.conditions)
-        falls, falling = _drawn(decisions.falls)
-        rises, rising = _drawn(decisions.rises)
+        falls, falling = _drawn(decisions.decrement_scores)
+        rises, rising = _drawn(decisions.increment_scores)
         rises, rising = rises * (1 - falls), rising * (1 - falling)
-        return Drawn(decisions.coefficients.detach(), decisions.outwards, falls, falling, rises, rising)
+        return Drawn(decisions.coefficients.detach(), decisions.sign, falls, falling, rises, rising)
 
     def decoded(self, batch: Batch, levels: Tensor) -> Tensor:
         """What the codec shows of packed levels: (N, 3, H, W), 0..1."""
