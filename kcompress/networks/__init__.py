@@ -11,7 +11,7 @@ from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import Engine, resolve_device
 from kcompress.inference.models import engine
 from kcompress.networks.closed_loop import ClosedLoop, Shown
-from kcompress.networks.condition import Trained, coarseness, condition
+from kcompress.networks.condition import TrainingDomain, coarseness, condition
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.shrink import Shrink
 
@@ -165,11 +165,11 @@ def load(
     if not network.conditioned:
         return make()
     if network.bound:
-        return make(condition=partial(condition, trained=trained.qualities), remark=trained.beyond)
-    return make(condition=partial(coarseness, trained=trained), remark=trained.elsewhere)
+        return make(condition=partial(condition, trained=trained.qualities), warning=trained.range_warning)
+    return make(condition=partial(coarseness, trained=trained), warning=trained.codec_warning)
 
 
-def closed_loop(engine: Engine, trained: Trained, shown: Shown, strength: float = 1.0) -> ClosedLoop:
+def closed_loop(engine: Engine, trained: TrainingDomain, shown: Shown, strength: float = 1.0) -> ClosedLoop:
     """The feedback network around an encoder, after `Shrink`.
 
     Args:
@@ -181,17 +181,17 @@ def closed_loop(engine: Engine, trained: Trained, shown: Shown, strength: float 
     kind = NETWORKS["feedback"]
     return ClosedLoop(
         trained.name, engine, shown, Shrink(), passes=trained.passes, strength=strength, halo=kind.halo,
-        multiple=kind.multiple, condition=partial(coarseness, trained=trained), remark=trained.unlike,
+        multiple=kind.multiple, condition=partial(coarseness, trained=trained), warning=trained.chroma_warning,
     )  # fmt: skip
 
 
-def trained_for(weights: weight_files.Weights) -> Trained:
+def trained_for(weights: weight_files.Weights) -> TrainingDomain:
     """What a conditioned network was trained for."""
     recipe = json.loads(weights.metadata.get("recipe", "{}"))
     finest, coarsest = recipe.get("coarseness", (0, 1))
     qualities = recipe.get("lowest", 0), recipe.get("highest", 100)
     passes = recipe.get("passes", 1)
-    return Trained(weights.name, weights.metadata.get("codec", "any"), qualities, (finest, coarsest), passes)
+    return TrainingDomain(weights.name, weights.metadata.get("codec", "any"), qualities, (finest, coarsest), passes)
 
 
 def task_weights(task: str) -> Path:

@@ -34,7 +34,7 @@ class ClosedLoop:
         halo: pixels that the change can depend on.
         multiple: input sizes of the network are multiples of it.
         condition: what it wants beside the pictures.
-        remark: what is unusual about a setting.
+        warning: setting -> note on a setting that the network was not trained for, or None.
         whole_pixels: as `inference.tiling.tiled` takes it.
         tile_side: likewise.
     """
@@ -44,13 +44,13 @@ class ClosedLoop:
     def __init__(
         self, name: str, engine: Engine, shown: Shown, first: Preprocessor, *, passes: int, strength: float, halo: int,
         multiple: int, condition: Callable[[Setting], NDArray[np.float32]],
-        remark: Callable[[Setting], str | None] = lambda setting: None,
+        warning: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
     ) -> None:  # fmt: skip
         self.name = name
         self._engine, self._shown, self._first = engine, shown, first
         self._passes, self._strength = passes, strength
-        self._condition, self._remark = condition, remark
+        self._condition, self._warning = condition, warning
         self._tiled = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
 
     def __call__(self, image: Image, setting: Setting) -> Image:
@@ -68,6 +68,6 @@ class ClosedLoop:
             del shown  # before the next is made: large pictures are large
         if self._strength != 1:
             current = blended(image.pixels, current.astype(np.float32), self._strength)
-        remark = self._remark(setting)
+        warning = self._warning(setting)
         changed = image.with_pixels(current)
-        return changed if remark is None else replace(changed, notes=(*image.notes, remark))
+        return changed if warning is None else replace(changed, notes=(*image.notes, warning))

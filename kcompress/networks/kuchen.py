@@ -9,7 +9,7 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class _Down(nn.Module):
-    """One 3x3 convolution (stride 2 except at the first level), then one with twice the channels."""
+    """One 3x3 convolution (stride 2 except at the first level), then one that doubles the channels."""
 
     def __init__(self, inputs: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """One 2x2 up-convolution, a 3x3 convolution that halves the channels, the skip beside it, one more 3x3."""
+    """2x2 up-convolution, 3x3 convolution that halves the channels, skip concatenated, one more 3x3."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,6 +40,11 @@ class _Up(nn.Module):
 
 class Kuchen(nn.Module):
     """U-Net with three down- and three upsampling levels and one global residual.
+
+        x (N, 3, H, W) -> (w, H, W) -> (2w, H/2, W/2) -> (4w, H/4, W/4) -> (8w, H/8, W/8)      down
+                             v              v                 v              |
+                         (w, H, W) <- (2w, H/2, W/2) <- (4w, H/4, W/4) <-----+                 up, with skips
+                             -> 3x3 -> difference d (N, 3, H, W) -> y = x - d
 
     The paper gives no channel counts. ``width`` is the number of channels that leave the first,
     full-size level; it doubles with each of the three downsampling levels.

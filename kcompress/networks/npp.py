@@ -6,19 +6,23 @@ import torch
 from torch import Tensor, nn
 
 LEVELS = 3
-"""Downsamplings; input sizes are multiples of 2 ** LEVELS."""
+"""Number of downsamplings; input sizes are multiples of 2 ** LEVELS."""
 
 _HIDDEN = 32
-"""Of the two layers that turn a quality into scales; the paper gives no number."""
+"""Width of the hidden layer between coarseness and scales; the paper gives no number."""
 
 
 class Npp(nn.Module):
-    """Two branches side by side, added up: 1x1 convolutions for pixels, a U-Net for what they mean.
+    """Two parallel branches, added up: 1x1 convolutions for pixels, a U-Net for semantics.
 
-    Features are scaled channel by channel for the codec's quality (the quantisation adaptive layers, f' = f * s). The
-    paper gives no channel counts; figure 3's network has 9.42 M parameters; ``width`` 70 comes nearest to it (9.3 M).
-    Two things are stated nowhere and decided here: the picture itself is added to the branches, whose last layers start
-    as 0, so that training starts at the identity; and scales start as 1, so that adding them changes nothing.
+        picture x (N, 3, H, W) -> 1x1, 1x1 -> * s -> 1x1 ------------------------------------------> + -> y (N, 3, H, W)
+                               -> U-Net, levels (N, width << l, H >> l, W >> l), each * s -> 3x3 --> +
+                               ------------------------------------------------------------------> +
+
+    Quantisation adaptive layers scale features channel by channel, f' = f * s(coarseness). The paper gives no channel
+    counts; figure 3's network has 9.42 M parameters, and ``width`` 70 comes nearest to it (9.3 M). Two things that the
+    paper leaves open: the picture is added to the branches, whose last layers start as 0, so that training starts at
+    the identity; and scales start as 1.
 
     Shapes: picture (N, 3, H, W), RGB 0..1, H and W multiples of 8, and coarseness (N, 1), 0 finest .. 1 coarsest
     -> (N, 3, H, W), not clamped.
@@ -41,7 +45,7 @@ class Npp(nn.Module):
         self.adaptation = _Adaptation([width, *widths, *reversed(widths[:-1])])
 
     def forward(self, picture: Tensor, coarseness: Tensor | None) -> Tensor:
-        """The filtered picture; without a coarseness, without adaptive layers, as in the paper's second stage."""
+        """Filtered picture. Coarseness None leaves the adaptive layers out, as in the paper's second stage."""
         scales = iter(self.adaptation(coarseness))
         x = 2 * picture - 1
         shallow = x
@@ -60,7 +64,7 @@ class Npp(nn.Module):
 
 
 class _Adaptation(nn.Module):
-    """Coarseness (N, 1) -> a scale a channel for each of several layers, (N, C, 1, 1); 1 without a coarseness."""
+    """Coarseness (N, 1) -> scales (N, C, 1, 1) of each of several layers; 1 without a coarseness."""
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()

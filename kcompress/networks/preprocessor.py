@@ -1,4 +1,4 @@
-"""Preprocessors: a picture in, a picture out that the codec has an easier time with."""
+"""Preprocessors: they change a picture before the encoder so that it costs fewer bits at equal quality."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,25 +15,25 @@ from kcompress.setting import Setting
 
 
 class Preprocessor(Protocol):
-    """What ``networks.load`` gives."""
+    """Picture and setting -> picture; `networks.load` gives one."""
 
     @property
     def name(self) -> str:
-        """Of the network or of its weights."""
+        """Name of the network or of its weights."""
         ...
 
     @property
     def conditioned(self) -> bool:
-        """Whether the result depends on the setting; otherwise one result serves every quality."""
+        """Whether the result depends on the setting. Otherwise one result serves every quality."""
         ...
 
     def __call__(self, image: Image, setting: Setting) -> Image:
-        """Preprocess for one encode; alpha and metadata pass untouched."""
+        """Preprocess for one encode; alpha and metadata pass unchanged."""
         ...
 
 
 def blended(original: Pixels, changed: NDArray[np.float32], strength: float) -> Pixels:
-    """``original + strength * (changed - original)``, rounded to 0..255; ``changed`` in the same units."""
+    """``original + strength * (changed - original)``, (H, W, 3), rounded and clipped to 0..255."""
     if strength != 1:
         changed = original + np.float32(strength) * (changed - original)
     rounded: Pixels = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
@@ -41,17 +41,25 @@ def blended(original: Pixels, changed: NDArray[np.float32], strength: float) -> 
 
 
 class NetworkPreprocessor:
-    """A network, RGB 0..1 in and out, sizes in multiples of ``multiple``.
+    """Preprocessor that runs a network on pieces of a picture.
 
-    ``condition`` makes of the setting what the network wants beside the picture; without it, it wants nothing.
-    ``remark`` says what is unusual about a setting: that the network was not trained for it. ``threads`` is given for
-    one whose engine has a single thread: as many bands of a picture go through it at a time.
+    Args:
+        name: of the network or of its weights.
+        engine: the network, (1, 3, H, W) RGB 0..1 -> the same shape.
+        strength: factor of the change.
+        halo: reach of the receptive field, pixels.
+        multiple: input sizes of the network are multiples of it.
+        condition: setting -> second input of the network; None for a network that takes the picture alone.
+        warning: setting -> note on a setting that the network was not trained for, or None.
+        whole_pixels: as `inference.tiling.tiled` takes it.
+        tile_side: likewise.
+        threads: bands of a picture that run at a time, for an engine of one thread; None for tiles.
     """
 
     def __init__(
         self, name: str, engine: Engine, *, strength: float, halo: int, multiple: int,
         condition: Callable[[Setting], NDArray[np.float32]] | None = None,
-        remark: Callable[[Setting], str | None] = lambda setting: None,
+        warning: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE, threads: int | None = None,
     ) -> None:  # fmt: skip
         self.name = name
@@ -62,7 +70,7 @@ class NetworkPreprocessor:
         else:
             self._pieces = partial(banded, halo=halo, multiple=multiple, threads=threads)
         self._condition = condition
-        self._remark = remark
+        self._warning = warning
 
     @property
     def conditioned(self) -> bool:
@@ -71,9 +79,9 @@ class NetworkPreprocessor:
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         result = np.empty_like(image.pixels)
-        more = () if self._condition is None else (self._condition(setting),)
-        for tile, changed in self._pieces(lambda batch: self._engine(batch, *more), image.pixels):
+        conditions = () if self._condition is None else (self._condition(setting),)
+        for tile, changed in self._pieces(lambda batch: self._engine(batch, *conditions), image.pixels):
             result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
         changed_image = image.with_pixels(result)
-        remark = self._remark(setting)
-        return changed_image if remark is None else replace(changed_image, notes=(*image.notes, remark))
+        warning = self._warning(setting)
+        return changed_image if warning is None else replace(changed_image, notes=(*image.notes, warning))

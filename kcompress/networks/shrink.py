@@ -1,6 +1,6 @@
-"""Shrink: a soft threshold in the block DCT, by the codec's coarseness or quantiser step. Nothing is learned.
+"""Shrink: soft thresholding in the block DCT, by the codec's coarseness or quantiser step. Nothing is learned.
 
-What the quantiser would round away anyway, or code at high cost for little, leaves the picture before it.
+It removes coefficients that the quantiser would round away, or that cost many bits for little quality.
 """
 
 import numpy as np
@@ -12,19 +12,19 @@ from kcompress.networks.preprocessor import blended
 from kcompress.setting import Setting
 
 _OF_COARSENESS = {"jpeg": 9.0, "webp": 7.0}
-"""Height of the thresholds at coarseness 1, grey levels; they fall in proportion to it."""
+"""Height of the thresholds at coarseness 1, grey levels; proportional to coarseness."""
 
 _OF_STEP = 0.075
-"""Height before HEVC and BPG in quantiser steps above the finest; they double every 6 QP (ITU-T H.265, 8.6.3)."""
+"""Height before HEVC and BPG, in quantiser steps above the finest; steps double every 6 QP (ITU-T H.265, 8.6.3)."""
 
 BLOCK = {"jpeg": 8, "webp": 4, "hevc": 4, "bpg": 4}
-"""Side of the transform's blocks: those of the codec, or the smallest of them."""
+"""Side of the DCT's blocks, pixels: the codec's, or the smallest of them."""
 
 MASKING = {"jpeg": 0.3, "webp": 0.3, "hevc": 0.0, "bpg": 0.0}
-"""How far texture lowers the thresholds, and flat ground raises them, see ``blockdct.shrunk``."""
+"""Exponent by which texture lowers the thresholds and flat ground raises them, see `blockdct.shrunk`."""
 
 
-def limits(setting: Setting, side: int) -> NDArray[np.float32]:
+def _thresholds_of(setting: Setting, side: int) -> NDArray[np.float32]:
     """Thresholds (side, side) of the block DCT for a setting, grey levels.
 
     Heights and blocks were chosen on photographs of the training set by SSIMULACRA2, Butteraugli and PSNR at four
@@ -39,7 +39,10 @@ def limits(setting: Setting, side: int) -> NDArray[np.float32]:
 
 
 class Shrink:
-    """The preprocessor; needs no weights and no device."""
+    """The preprocessor; needs no weights and no device.
+
+    RGB (H, W, 3) -> YCbCr -> block DCT -> sign(c) max(|c| - t, 0) -> inverse DCT -> RGB (H, W, 3)
+    """
 
     name = "shrink"
     conditioned = True
@@ -49,7 +52,9 @@ class Shrink:
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         result, codec = np.empty_like(image.pixels), setting.codec
-        strips = strips_shrunk(image.pixels, limits(setting, BLOCK[codec]), grey=image.grey, masking=MASKING[codec])
+        strips = strips_shrunk(
+            image.pixels, _thresholds_of(setting, BLOCK[codec]), grey=image.grey, masking=MASKING[codec]
+        )
         for rows, changed in strips:
             result[rows] = blended(image.pixels[rows], changed, self._strength)
         return image.with_pixels(result)

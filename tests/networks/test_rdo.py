@@ -17,7 +17,7 @@ from kcompress.images import Image
 from kcompress.inference.batches import tensor
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks import load
-from kcompress.networks.condition import HEIGHT, LENGTH, condition
+from kcompress.networks.condition import INITIAL_THRESHOLD, LENGTH, condition
 from kcompress.networks.jpeg_rate import bits_saved
 from kcompress.networks.mcu import Transform
 from kcompress.networks.preprocessor import NetworkPreprocessor
@@ -55,7 +55,7 @@ def test_the_condition_is_the_setting() -> None:
     assert found.shape == (1, LENGTH) and found.dtype == np.float32
     assert setting.tables is not None
     assert tuple(found[0, :64]) == setting.tables[0] and tuple(found[0, 64:128]) == setting.tables[1]
-    assert np.allclose(found[0, 128:192].reshape(8, 8), thresholds(HEIGHT * 0.4))
+    assert np.allclose(found[0, 128:192].reshape(8, 8), thresholds(INITIAL_THRESHOLD * 0.4))
     assert (found[0, 193:256] < found[0, 129:192]).all() and found[0, 256] == np.float32(0.4)
     assert (condition(replace(setting, chroma="444"))[0, 192:256] < -1e3).all()
 

@@ -21,7 +21,7 @@ from kcompress.encoding import encode, round_trip
 from kcompress.images import Image
 from kcompress.inference.engine import TorchEngine
 from kcompress.networks import Preprocessor
-from kcompress.networks.condition import Trained
+from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.feedback import Feedback
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.setting import Setting
@@ -85,11 +85,11 @@ class Costs(nn.Module):
         return min(max(patch.judge(data).cost, -limit), limit)
 
 
-def trained(recipe: FeedbackRecipe) -> Trained:
+def trained(recipe: FeedbackRecipe) -> TrainingDomain:
     """What a network of this recipe knows."""
     scale = CODECS[recipe.codec].quality
     low, high = sorted((scale.coarseness(recipe.lowest), scale.coarseness(recipe.highest)))
-    return Trained(NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes)
+    return TrainingDomain(NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes)
 
 
 def closed_loop(network: Feedback, recipe: FeedbackRecipe) -> Preprocessor:

@@ -18,7 +18,7 @@ from kcompress.inference.engine import TorchEngine
 from kcompress.machine.folders import class_folders
 from kcompress.machine.tasks import Task
 from kcompress.networks import NETWORKS
-from kcompress.networks.condition import Trained, coarseness
+from kcompress.networks.condition import TrainingDomain, coarseness
 from kcompress.networks.npp import LEVELS, Npp
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.setting import Setting
@@ -122,11 +122,11 @@ class NppTraining(PhotoTraining):
         )
 
 
-def trained(recipe: NppRecipe) -> Trained:
+def trained(recipe: NppRecipe) -> TrainingDomain:
     """What a network of this recipe knows."""
     qualities = sorted((recipe.finest, recipe.coarsest) if recipe.adaptive_steps else (recipe.fixed, recipe.fixed))
     finest, coarsest = sorted(CODECS[recipe.codec].quality.coarseness(quality) for quality in qualities)
-    return Trained(NETWORK, recipe.codec, (qualities[0], qualities[1]), (finest, coarsest))
+    return TrainingDomain(NETWORK, recipe.codec, (qualities[0], qualities[1]), (finest, coarsest))
 
 
 def filtering(network: Npp, recipe: NppRecipe, device: str = "cpu") -> Filter:
