@@ -90,7 +90,7 @@ def test_only_the_train_command_knows_of_training() -> None:
         for path in MODULES
         if _room(_name(path)) != "training" and any(name.startswith("kcompress.training") for name in _imports(path))
     }
-    assert users == {"kcompress.cli.train", "kcompress.cli.trainings"}
+    assert users == {"kcompress.cli.train", "kcompress.cli.train_options", "kcompress.cli.train_tasks"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

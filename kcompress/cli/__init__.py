@@ -11,7 +11,7 @@ from kcompress.cli.decode import decode
 from kcompress.cli.doctor import doctor
 from kcompress.cli.encode import encode
 from kcompress.cli.label import label
-from kcompress.cli.train import train
+from kcompress.cli.train import TrainCommand, train
 
 app = typer.Typer(
     name="kcompress",
@@ -24,7 +24,7 @@ app.command()(encode)
 app.command()(decode)
 app.command()(compare)
 app.command()(label)
-app.command()(train)
+app.command(cls=TrainCommand)(train)
 app.command()(bench)
 app.command()(doctor)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -227,10 +226,7 @@ def _patches(patch: str | None, stride: int | None, whole: bool) -> "Patches | N
         return None
     if whole:
         raise UsageError(f"--whole and --patch {patch} exclude each other. Leave one out.")
-    sides = re.fullmatch(r"(\d{1,6})x(\d{1,6})", patch)
-    if sides is None:
-        raise UsageError(f"--patch {patch} is no size. Give width and height, such as 320x180.")
-    return Patches(int(sides[1]), int(sides[2]), Patches.stride if stride is None else stride)
+    return Patches(*options.size("--patch", patch), Patches.stride if stride is None else stride)
 
 
 @contextlib.contextmanager

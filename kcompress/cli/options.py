@@ -1,6 +1,7 @@
 """Options that several commands share: each spelled and explained once. Nothing heavy is imported here."""
 
 import os
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -115,6 +116,77 @@ def chosen(text: str, option: str, known: Iterable[str]) -> list[str]:
         which = ", ".join(unknown) or "nothing"
         raise UsageError(f"{option} {text}: {which} is not known. Allowed: {', '.join(known)}.")
     return names
+
+
+def one_of(option: str, text: str, known: Iterable[str]) -> str:
+    """One of these names.
+
+    Raises:
+        UsageError: another one.
+    """
+    if text not in known:
+        raise UsageError(f"{option} {text} is not known. Allowed: {', '.join(known)}.")
+    return text
+
+
+def size(option: str, text: str) -> tuple[int, int]:
+    """Width and height of ``320x180``, pixels.
+
+    Raises:
+        UsageError: another text, or a side of 0.
+    """
+    sides = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
+    if sides is None:
+        raise UsageError(f"{option} {text} is no size. Give width and height, such as 320x180.")
+    return int(sides[1]), int(sides[2])
+
+
+def shares(option: str, text: str, known: list[str]) -> dict[str, float]:
+    """Shares of scores, 1 in all, of NAME:WEIGHT with commas between; a weight that is left out is 1.
+
+    Raises:
+        UsageError: a score that is not known or named twice; a weight that is no number above 0.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition(":")
+        (name,) = chosen(name, option, known)
+        if name in weights:
+            raise UsageError(f"{option} {text} names {name} twice. Name each score once.")
+        if re.fullmatch(r"\d*\.?\d+", weight or "1") is None or not float(weight or 1):
+            raise UsageError(f"{option} {part.strip()}: {weight} is no weight. Give a number above 0.")
+        weights[name] = float(weight or 1)
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def qualities(option: str, text: str) -> tuple[int, int, int]:
+    """Finest, middle and coarsest quality of ``28:34:41``; one number stands for all three.
+
+    Raises:
+        UsageError: another text, or a middle one that is not in the middle.
+    """
+    found = re.fullmatch(r"(\d{1,3})(?::(\d{1,3}):(\d{1,3}))?", text)
+    if found is None:
+        raise UsageError(f"{option} {text} is not understood. Give one, or three such as 28:34:41.")
+    first = int(found[1])
+    if found[2] is None:
+        return first, first, first
+    middle, last = int(found[2]), int(found[3])
+    if not (first < middle < last or first > middle > last):
+        raise UsageError(f"{option} {text}: the second lies between the others. Give such as 28:34:41.")
+    return first, middle, last
+
+
+def one_or_two(option: str, text: str) -> tuple[float, float]:
+    """Two numbers of ``0.5:8``; one stands for both.
+
+    Raises:
+        UsageError: another text, or a number that is not above 0.
+    """
+    found = re.fullmatch(r"(\d*\.?\d+)(?::(\d*\.?\d+))?", text)
+    if found is None or not all(float(part) for part in found.groups() if part):
+        raise UsageError(f"{option} {text} is not understood. Give one number above 0, or two such as 0.5:8.")
+    return float(found[1]), float(found[2] or found[1])
 
 
 def metrics(text: str) -> tuple[str, ...]:

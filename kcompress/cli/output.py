@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
@@ -64,13 +65,26 @@ def progress(total: int, unit: str | None = None, *, always: bool = False) -> It
 
     With a unit it also shows how many of them are done in a minute. A single one has a bar only with ``always``.
     """
-    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn()]
     if unit is not None:
         columns.append(_PerMinute(unit))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     shown = (always or total > 1) and console.is_terminal
-    with Progress(*columns, *times, console=console, disable=not shown, transient=True) as bar:
+    with Progress(*columns, *times, console=console, disable=not shown, transient=True, expand=True) as bar:
         yield bar
+
+
+class NowAndThen:
+    """Lines that tell of progress where no bar is drawn, in a pipe or a file: at most one in 30 seconds."""
+
+    def __init__(self) -> None:
+        self._due = time.monotonic() + 30
+
+    def say(self, text: str) -> None:
+        """One line, if it is time for one."""
+        if not console.is_terminal and time.monotonic() >= self._due:
+            self._due = time.monotonic() + 30
+            say(text)
 
 
 class _PerMinute(ProgressColumn):

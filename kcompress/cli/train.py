@@ -1,14 +1,16 @@
 """``kcompress train``: a network from the labels of a data set, or from photographs."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from kcompress.cli import options, output
 from kcompress.cli.reporting import reported
-from kcompress.cli.trainings import TRAININGS, Asked
 from kcompress.errors import KcompressError, MissingProgramError, UsageError
 
 if TYPE_CHECKING:
@@ -17,8 +19,22 @@ if TYPE_CHECKING:
     from kcompress.training.photographs import PhotoTraining
 
 
+class TrainCommand(TyperCommand):
+    """The command, whose help takes defaults from the recipes; they are imported only when help is asked for."""
+
+    def get_help(self, ctx: Any) -> str:
+        from kcompress.cli.train_options import default_help
+
+        for option in self.params:
+            text = getattr(option, "help", None) or ""
+            if "[default: ...]" in text:
+                option.help = text.replace("[default: ...]", default_help(option.opts[0]))  # type: ignore[attr-defined]
+        return super().get_help(ctx)
+
+
 @reported
 def train(
+    context: typer.Context,
     source: Annotated[
         Path,
         typer.Argument(metavar="SOURCE", help="labels.csv of kcompress label, or its folder; else a folder of photos."),
@@ -26,8 +42,7 @@ def train(
     network: Annotated[
         str,
         typer.Option(
-            "--network",
-            "-n",
+            "--network", "-n",
             help="kuchen, from labels; from photos: rdo, for JPEG; feedback, for the others; npp, for a model. And "
             "what npp needs: minnen or simulator, proxies of a codec; classifier, a small model.",
         ),
@@ -38,39 +53,24 @@ def train(
     codec: Annotated[
         options.CodecName | None,
         typer.Option(
-            "--codec",
-            "-c",
+            "--codec", "-c",
             help="Codec that the labels must be for, that is watched or simulated, or that npp precedes (bpg).",
         ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Folder or URL of the originals, if they have moved since they were labelled.")
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Optimiser steps. [default: 20000; rdo 2000; minnen, classifier 3000; feedback 160; simulator "
-            "1200; npp 10000]",
-        ),
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. [default: ...]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
     batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Patches a step, of all processes. [default: 4; npp 8; feedback 16; classifier 32]"),
+        int | None, typer.Option(min=1, help="Patches a step, of all processes. [default: ...]")
     ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            "--lr",
-            help="Learning rate. [default: 1e-4; rdo 7e-4; feedback 0.05; simulator, minnen 2e-3; classifier 3e-3]",
-        ),
-    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate. [default: ...]")] = None,
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="Of the rate: constant, or cosine, which falls to nothing. [default: constant; npp as in its paper; "
-            "others cosine]"
+            help="kuchen: of the rate, constant, or cosine, which falls to nothing as it does for all others but npp, "
+            "which has its paper's. [default: ...]"
         ),
     ] = None,
     start: Annotated[
@@ -78,55 +78,44 @@ def train(
     ] = None,
     patch: Annotated[
         str | None,
-        typer.Option(
-            metavar="WxH",
-            help="Size of the patches. [default: 320x180; rdo 256x256; feedback 320x320; simulator, minnen 192x192; "
-            "classifier 160x160; npp the model's]",
-        ),
+        typer.Option(metavar="WxH", help="Size of the patches; npp's is the model's, if that has one. [default: ...]"),
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(min=1, help="Pixels from patch to patch, both ways. [default: 160]")
+        int | None, typer.Option(min=1, help="Pixels from patch to patch, both ways. [default: ...]")
+    ] = None,
+    patches: Annotated[
+        int | None,
+        typer.Option(min=1, help="From photos: patches that are encoded before the first step. [default: ...]"),
     ] = None,
     split: Annotated[
-        float | None,
-        typer.Option(help="Share of the pictures to train on; others validate. [default: 0.6; others 0.95]"),
+        float | None, typer.Option(help="Share of the pictures to train on; others validate. [default: ...]")
     ] = None,
     width: Annotated[
-        int | None,
-        typer.Option(
-            help="Channels; the cost grows with the square. [default: 8; rdo 112; simulator, minnen 48; classifier 24]"
-        ),
+        int | None, typer.Option(help="Channels; the cost grows with the square. [default: ...]")
     ] = None,
     quality_metric: Annotated[
         str | None,
         typer.Option(
             metavar="NAME[:WEIGHT],...",
-            help="What is held up. rdo: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif (ssimulacra2:5,butteraugli:3,"
-            "vif:2); feedback: any metric with a reference (ssimulacra2:2,vif,psnr).",
+            help="What is held up. rdo: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif; feedback: any metric with a "
+            "reference. [default: ...]",
         ),
     ] = None,
     mozjpeg: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="rdo: share of the pictures to learn from as mozjpeg codes them. [default: 0]"),
+        typer.Option(
+            min=0, max=1, help="rdo: share of the pictures to learn from as mozjpeg codes them. [default: ...]"
+        ),
     ] = None,
     validate: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Steps from validation to validation. [default: 1000; rdo, npp, classifier 500; feedback 40; others "
-            "250]",
-        ),
+        int | None, typer.Option(min=1, help="Steps from validation to validation. [default: ...]")
     ] = None,
     pictures: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Held-out pictures to validate with, at most. [default: 12; feedback 6; npp 64; classifier 400]"
-        ),
+        int | None, typer.Option(min=1, help="Held-out pictures to validate with, at most. [default: ...]")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first weights and of the order of the patches.")] = 0,
     task: Annotated[
-        str | None,
-        typer.Option(help="npp: classification or detection. [default: classification]"),
+        str | None, typer.Option(help="npp: classification or detection. [default: classification]")
     ] = None,
     model: options.Model = None,
     labels: options.Labels = False,
@@ -139,13 +128,13 @@ def train(
     ] = None,
     forward: Annotated[
         str | None,
-        typer.Option(help="npp: whose pictures and bits the loss sees, the codec's or the proxy's. [default: codec]"),
+        typer.Option(help="npp: whose pictures and bits the loss sees, the codec's or the proxy's. [default: ...]"),
     ] = None,
     fixed_steps: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="npp: steps at one quality, before the --steps at random ones with adaptive layers. [default: 12000]",
+            help="npp: steps at one quality, before the --steps at random ones with adaptive layers. [default: ...]",
         ),
     ] = None,
     qualities: Annotated[
@@ -160,12 +149,12 @@ def train(
         typer.Option(
             "--lambda",
             metavar="FINEST:COARSEST",
-            help="npp: bits per pixel that a unit of the task's loss is worth. [default: 0.5:8]",
+            help="npp: bits per pixel that a unit of the task's loss is worth. [default: ...]",
         ),
     ] = None,
     beta: Annotated[
         float | None,
-        typer.Option(min=0, help="npp: what a mean squared error of 1 costs, bits per pixel. [default: 0.5]"),
+        typer.Option(min=0, help="npp: what a mean squared error of 1 costs, bits per pixel. [default: ...]"),
     ] = None,
     effort: Annotated[
         int | None,
@@ -175,8 +164,7 @@ def train(
         ),
     ] = None,
     architecture: Annotated[
-        str | None,
-        typer.Option(help="classifier: residual or inverted. [default: residual]"),
+        str | None, typer.Option(help="classifier: residual or inverted. [default: ...]")
     ] = None,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
@@ -186,7 +174,7 @@ def train(
     about: Annotated[str, typer.Option(help="What the pictures are and their licence, for the card.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
     as_json: options.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train a network; write its weights, ONNX graph and card.
 
     kuchen learns the labels of a data set; its defaults are those of the Kuchen paper, sections 4.2 and 4.3: mean
@@ -201,23 +189,12 @@ def train(
     the real codec's, their gradients a proxy's: minnen or simulator, which learn from photographs what the encoder of
     --codec does and what it costs in bits. classifier learns pictures that lie in one folder a class.
     """
-    if network not in TRAININGS:
-        raise UsageError(f"--network {network} cannot be trained. Allowed: {', '.join(TRAININGS)}.")
     if steps is not None and epochs is not None:
         raise UsageError(f"--steps {steps} and --epochs {epochs} exclude each other. Leave one out.")
+    from kcompress.cli.train_tasks import Asked, build
+
     _needed()
-    asked = Asked(source, device, jobs or options.cores(), {
-        "--codec": codec.value if codec else None, "--dataset": dataset, "--steps": steps, "--epochs": epochs,
-        "--batch": batch, "--lr": lr, "--schedule": schedule, "--start": start, "--patch": patch, "--stride": stride,
-        "--split": split, "--width": width, "--quality-metric": quality_metric, "--mozjpeg": mozjpeg,
-        "--validate": validate, "--pictures": pictures, "--seed": seed, "--task": task, "--model": model,
-        "--labels": labels or None, "--proxy": proxy, "--forward": forward, "--fixed-steps": fixed_steps,
-        "--qualities": qualities, "--lambda": trade, "--beta": beta, "--effort": effort,
-        "--architecture": architecture, "--jobs": jobs,
-    })  # fmt: skip
-    prepare = TRAININGS[network]
-    asked.refuse_all_but(prepare.options, network)
-    training, name, main = prepare.build(asked)
+    training, name, main = build(Asked(network, source, device, jobs or options.cores(), _given(context)))
     stem = target or Path("weights") / name
     training.folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
     try:
@@ -239,24 +216,39 @@ def train(
         print(weights)
 
 
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Options that were given, by name (``--lr``)."""
+    found = {}
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            value = context.params[option.name or ""]
+            found[option.opts[0]] = value.value if isinstance(value, Enum) else value
+    return found
+
+
 def _follow(
-    training: "Training | PhotoTraining",
-    events: "Iterator[Prepared | Step | Validation]",
-    *,
-    shown: bool,
+    training: "Training | PhotoTraining", events: "Iterator[Prepared | Step | Validation]", *, shown: bool
 ) -> None:
-    """Draw a training: a bar with the loss, and a line a validation."""
+    """Show a training: a bar with the loss, or a line now and then where no bar can be, and a line a validation."""
     from kcompress.training.loop import Prepared, Step
 
-    with output.progress(training.recipe.steps if shown else 0, "step") as bar:
+    steps, line_now_and_then = training.recipe.steps, output.NowAndThen()
+    with output.progress(steps if shown else 0, "step") as bar:
         before = bar.add_task("measuring patches", total=None, visible=False)
-        task = bar.add_task("training", total=training.recipe.steps)
+        task = bar.add_task("training", total=steps)
         for event in events:
             if isinstance(event, Prepared):
                 bar.update(before, completed=event.done, total=event.total, visible=event.done < event.total)
+                line_now_and_then.say(f"measuring patches: {event.done} of {event.total}")
             elif isinstance(event, Step):
-                samples = f"{(bar.tasks[1].speed or 0) * training.recipe.batch:.1f} patches/s"
-                bar.update(task, completed=event.number, description=f"loss {event.loss:.2e}, {samples}")
+                bar.update(task, completed=event.number, description=f"loss {event.loss:.2e}")
+                if shown:
+                    pace = 60 * (bar.tasks[task].speed or 0)
+                    line_now_and_then.say(
+                        f"step {event.number} of {steps}: loss {event.loss:.2e}, {pace:.1f} steps/min, "
+                        f"{timedelta(seconds=bar.tasks[task].time_remaining or 0)} left"
+                    )
             elif shown:
                 figures = ", ".join(
                     f"{name.replace('_', ' ')} {value:+.2f}"

@@ -262,7 +262,7 @@ REFUSED = [
     (["album", "--label-stage", "raw"], 2, "--label-stage raw is not known. Allowed: filtered, decoded."),
     (["album", "--device", "toaster"], 2, "toaster"),
     (["album", "--patch", "48"], 2, "--patch 48 is no size. Give width and height, such as 320x180."),
-    (["album", "--patch", "0x32"], 2, "allowed are 1 pixel and more"),
+    (["album", "--patch", "0x32"], 2, "--patch 0x32 is no size. Give width and height, such as 320x180."),
     (["album", "--patch", "48x32", "--stride", "0"], 2, "allowed are 1 pixel and more"),
     (["album", "--patch", "48x4", "--metric", "ssimulacra2"], 2, "ssimulacra2 needs 8 pixels a side"),
     (["album", "--stride", "20"], 2, "--stride 20 is for patches"),

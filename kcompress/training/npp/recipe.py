@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from kcompress.codecs import CODECS
-
 RANGES = {"bpg": (28, 41), "hevc": (25, 38), "jpeg": (45, 20), "webp": (45, 20)}
 """Finest and coarsest quality by codec: the paper's for BPG; HEVC's QP codes three steps coarser than BPG's, and the
 qualities of the others are as far along their scales."""
@@ -100,6 +98,8 @@ class NppRecipe:
 
     def trade(self, quality: int) -> float:
         """Lambda of equation 1 at a quality: bits per pixel that a unit of the task's loss is worth."""
+        from kcompress.codecs import CODECS  # loads NumPy, which help does without
+
         coarseness = CODECS[self.codec].quality.coarseness
         low, high = coarseness(self.finest), coarseness(self.coarsest)
         along = (coarseness(quality) - low) / (high - low) if high > low else 0.5
