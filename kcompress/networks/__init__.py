@@ -36,7 +36,7 @@ __all__ = [
 
 NONE = "none"
 DEFAULTS = {"jpeg": "rdo", "webp": "feedback", "hevc": "feedback", "bpg": "feedback"}
-"""Taken by codec unless another is asked for: what measured best, see README's "Does it help?"."""
+"""Taken by codec unless another is asked for: what measured best, see weights/README.md."""
 
 
 @dataclass(frozen=True)

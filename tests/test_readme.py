@@ -1,0 +1,123 @@
+"""Documents say what is so: their commands parse, their links lead somewhere, their Python runs."""
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from kcompress import errors
+from kcompress.cli import app
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *(ROOT / name / "README.md" for name in ("weights", "tests/benchmarks", "kcompress"))]
+INTERRUPTED = {130, 143}
+
+
+def _name(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+def _blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def _commands(document: Path) -> Iterator[list[str]]:
+    """Words of every simple command, in blocks of sh and in backticks."""
+    inline = re.findall(r"`((?:kcompress|python -m kcompress\S*) [^`]+)`", document.read_text())
+    for line in [*"".join(_blocks(document, "sh")).splitlines(), *inline]:
+        words: list[str] = []
+        for word in [*shlex.split(line, comments=True), "&&"]:
+            if word in ("|", "&&"):
+                if words:
+                    yield words
+                words = []
+            else:
+                words.append(word)
+
+
+def _arguments(words: list[str], program: str) -> list[str] | None:
+    """What a program is given, without redirections; None where the command is of another."""
+    if Path(words[0]).name != program:
+        return None
+    end = next((place for place, word in enumerate(words) if word.startswith(">")), len(words))
+    return words[1:end]
+
+
+COMMANDS = [(document, words) for document in DOCUMENTS for words in _commands(document)]
+OURS = [
+    pytest.param(arguments, id=f"{_name(document)}: {' '.join(arguments)}")
+    for document, words in COMMANDS
+    if (arguments := _arguments(words, "kcompress"))
+]
+
+
+def test_commands_are_found() -> None:
+    found = {parameters.values[0][0] for parameters in OURS}
+    assert found >= {"encode", "decode", "compare", "bench", "label", "train"}
+
+
+@pytest.mark.parametrize("arguments", OURS)
+def test_every_command_parses(arguments: list[str]) -> None:
+    command = get_command(app)
+    while arguments and (inner := getattr(command, "commands", {}).get(arguments[0])) is not None:
+        command, arguments = inner, arguments[1:]
+    assert not hasattr(command, "commands"), arguments
+    command.make_context("kcompress", list(arguments))  # parses, checks and converts; it does not run
+
+
+def test_every_script_and_module_is_there() -> None:
+    found = [arguments for _, words in COMMANDS if (arguments := _arguments(words, "python"))]
+    found += [arguments for _, words in COMMANDS if (arguments := _arguments(words, "bash"))]
+    assert found
+    for arguments in found:
+        if arguments[0] == "-m":
+            assert importlib.util.find_spec(arguments[1]), arguments
+        else:
+            assert (ROOT / arguments[0]).is_file(), arguments
+
+
+def _anchors(document: Path) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.DOTALL | re.M), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()) if "://" not in link]
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = document if not path else (document.parent / path).resolve()
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 230
+
+
+def test_the_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = _blocks(ROOT / "README.md", "python")
+    monkeypatch.chdir(ROOT)
+    exec(compile(block, "README.md", "exec"), {})
+    size, bpp, _ = capsys.readouterr().out.split()
+    assert float(bpp) == pytest.approx(8 * int(size) / (640 * 400))
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    rows = re.search(r"## Exit codes\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert rows is not None
+    told = {int(code) for cells in re.findall(r"^\| ([\d, ]+) \|", rows[1], re.M) for code in cells.split(",")}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.KcompressError)}
+    assert told == {0, *INTERRUPTED, *codes}
+
+
+def test_every_weight_file_is_named() -> None:
+    told = (ROOT / "weights" / "README.md").read_text()
+    for card in (ROOT / "weights").glob("*.json"):
+        assert f"[`{card.stem}`]({card.name})" in told
