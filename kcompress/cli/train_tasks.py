@@ -148,7 +148,7 @@ def _npp(asked: Asked) -> Ready:
     from kcompress.machine.folders import class_folders
     from kcompress.machine.models import opened
     from kcompress.machine.tasks import task
-    from kcompress.proxies.choice import chosen_proxy
+    from kcompress.proxies.choice import load_proxy
     from kcompress.training.npp.recipe import RANGES
     from kcompress.training.npp.training import NppTraining
 
@@ -166,7 +166,7 @@ def _npp(asked: Asked) -> Ready:
             f"--model {given['--model']} takes {model.size[1]}x{model.size[0]} pixels; npp is trained on squares. "
             "Give it a square :size."
         )
-    proxy = chosen_proxy(given.get("--proxy", "simulator"), codec, device)
+    proxy = load_proxy(given.get("--proxy", "simulator"), codec, device)
     finest, coarsest = RANGES[codec]
     recipe: NppRecipe = asked.recipe(
         task=judge.name, model=f"{model.name} {model.digest}", labelled=labelled, codec=codec, finest=finest,

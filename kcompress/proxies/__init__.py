@@ -1,1 +1,1 @@
-"""Codecs in torch: what a real encoder and decoder compute, with gradients to train a network through."""
+"""Codec proxies: differentiable stand-ins for encoder and decoder, to train a network through."""

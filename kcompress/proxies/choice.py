@@ -1,4 +1,4 @@
-"""Which proxy stands in for a codec: its own, or that of a codec which compresses as it does."""
+"""Choice of the proxy that stands in for a codec: its own, or that of a codec which compresses alike."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +14,17 @@ from kcompress.proxies.simulator import Simulator
 KINDS: dict[str, type[nn.Module]] = {"minnen": Minnen, "simulator": Simulator}
 
 _BPG_IS_FINER = 3 / 51
-"""Of coarseness: BPG's quality codes three steps of QP finer than HEVC's."""
+"""Shift of coarseness: BPG's quality codes three steps of QP finer than HEVC's."""
 
 
 @dataclass(frozen=True)
-class ChosenProxy:
-    """A proxy, not to be trained any further: `training.proxies.learned.Simulator` says what it takes and gives.
+class FrozenProxy:
+    """Proxy with frozen weights; shapes as in `proxies.simulator.Simulator`.
 
     Attributes:
-        module: it.
-        about: its name and digest, for recipes.
-        shift: of the coarseness that it is told.
+        module: the network.
+        about: name and digest of its weights, for recipes.
+        shift: subtracted from the coarseness.
     """
 
     module: nn.Module
@@ -36,17 +36,17 @@ class ChosenProxy:
         return decoded, bpp
 
 
-def chosen_proxy(text: str, codec: str, device: str = "cpu") -> ChosenProxy:
-    """The proxy of a codec.
+def load_proxy(text: str, codec: str, device: str = "cpu") -> FrozenProxy:
+    """Proxy of a codec, frozen.
 
     Args:
-        text: ``minnen`` or ``simulator``, for weights that came along, or the path of weights of either.
+        text: ``minnen`` or ``simulator`` for shipped weights, or the path of weights of either.
         codec: name.
         device: ``cpu`` or ``cuda:N``.
 
     Raises:
-        UsageError: no such kind, or none came along for this codec, or the weights are for another.
-        WeightsError: weights that are missing, or do not fit.
+        UsageError: no such kind, none shipped for this codec, or weights for another codec.
+        WeightsError: the weights are missing or do not fit.
     """
     path = Path(text)
     if not path.suffix:
@@ -61,7 +61,7 @@ def chosen_proxy(text: str, codec: str, device: str = "cpu") -> ChosenProxy:
         raise UsageError(f"--proxy {text} is a proxy of {learned}, not of {codec}. Give another, or --codec {learned}.")
     module = torch_module(weights, KINDS[kind]).eval().requires_grad_(False).to(device)
     shift = _BPG_IS_FINER if codec != learned else 0.0
-    return ChosenProxy(module, f"{weights.name} {weights.digest()}", shift if codec == "bpg" else -shift)
+    return FrozenProxy(module, f"{weights.name} {weights.digest()}", shift if codec == "bpg" else -shift)
 
 
 def _serving(codec: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How a cost bends with JPEG's levels, so that steps of whole levels can be foretold from its derivatives."""
+"""Diagonal Hessian of a cost in JPEG's levels, which predicts the effect of whole steps from derivatives."""
 
 import torch
 from torch import Tensor
@@ -7,30 +7,30 @@ from torch.nn import functional as F
 _SMALL = 1e-12
 
 
-def curvature(slopes: Tensor, errors: Tensor) -> Tensor:
-    """The second derivative of a cost by each level, 0 or above, from the first ones.
+def diagonal_hessian(slopes: Tensor, errors: Tensor) -> Tensor:
+    """Estimate of the diagonal Hessian, 0 or above, from first derivatives: (N, 384, h, w).
 
-    As if every level added its own squared error, times a weight of its frequency and of its surroundings: the
-    derivative of that is the error times the curvature. What others add has no preferred sign and falls out of the sum.
+    Model: every level adds its own squared error, times a weight of its frequency and of its neighbourhood. The
+    derivative of that is error times curvature. Cross terms have no preferred sign and average out.
 
     Args:
-        slopes: derivatives of the cost, (N, 384, h, w).
-        errors: of the levels, in steps, likewise.
+        slopes: derivatives of the cost by level, (N, 384, h, w).
+        errors: quantisation errors of the levels, in steps, (N, 384, h, w).
     """
-    told, squares = slopes * errors, errors.square()
-    of_frequency = (_of_frequencies(told) / (_of_frequencies(squares) + _SMALL)).clamp(min=0)
-    expected = (of_frequency * squares).sum(1, keepdim=True)
-    here, usual = (_around(part) for part in (told.sum(1, keepdim=True), expected))
-    return of_frequency * (here / (usual + _SMALL)).clamp(0.2, 5)
+    products, squares = slopes * errors, errors.square()
+    by_frequency = (_frequency_sums(products) / (_frequency_sums(squares) + _SMALL)).clamp(min=0)
+    expected = (by_frequency * squares).sum(1, keepdim=True)
+    local, typical = (_around(part) for part in (products.sum(1, keepdim=True), expected))
+    return by_frequency * (local / (typical + _SMALL)).clamp(0.2, 5)
 
 
-def _of_frequencies(values: Tensor) -> Tensor:
-    """Sums over a picture, (N, 384, 1, 1)."""
+def _frequency_sums(values: Tensor) -> Tensor:
+    """Sums over the positions and blocks of each frequency, (N, 384, 1, 1)."""
     sums = values.sum((2, 3), keepdim=True)
     luma = sums[:, :256].reshape(-1, 64, 4, 1, 1).sum(2).repeat_interleave(4, dim=1)
     return torch.cat([luma, sums[:, 256:]], dim=1)
 
 
 def _around(values: Tensor) -> Tensor:
-    """(N, 1, h, w), means of 3x3."""
+    """Means of 3x3 positions, (N, 1, h, w)."""
     return F.avg_pool2d(F.pad(values, (1, 1, 1, 1), mode="replicate"), 3, 1)

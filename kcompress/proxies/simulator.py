@@ -1,14 +1,13 @@
-"""Codec simulators that are learned: one network shows what the decoder shows, another counts the bits.
+"""Learned codec simulators: one network predicts the reconstruction, another the rate.
 
-The third system's two networks ("AI-Based Preprocessing Technologies for JPEG Image Coding"), for any codec. Both see
-the picture as 8x8 blocks of DCT coefficients in units of a quantiser step, which is learned for every frequency as a
-function of the coarseness; so they stand on the grid of blocks, and start as what all these codecs have in common:
-small coefficients vanish, and bits grow with the logarithm of the others. Convolutions over neighbouring blocks
-learn the rest: prediction, larger and smaller transforms, filters in the loop. They are conditioned on the coarseness
-by feature-wise scales and shifts (FiLM: Perez et al., arXiv 1709.07871).
+The third system's two networks ("AI-Based Preprocessing Technologies for JPEG Image Coding"), for any codec. Both work
+on 8x8 DCT coefficients in units of quantiser steps, which are learned for every frequency as functions of coarseness.
+So they see the grid of blocks, and start as all these codecs are: small coefficients vanish, and bits grow with the
+logarithm of the others. Convolutions over neighbouring blocks learn the rest: prediction, other transforms, loop
+filters. Coarseness conditions them by feature-wise scales and shifts (FiLM: Perez et al., arXiv 1709.07871).
 
-Values are expectations, not a bit-exact decoder; for JPEG there is one in ``proxies.jpeg``. What they are good for is
-their gradients; ``proxies.real`` puts the encoder's own values on top.
+Values are expectations, not a bit-exact decoder (`proxies.jpeg` is one for JPEG). Their gradients are what they are
+good for; `proxies.straight_through` puts the encoder's own values on top.
 """
 
 import math
@@ -25,33 +24,35 @@ from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
 
 NETWORK = "simulator"
-"""What its weights are called."""
+"""Name of its weights."""
 
 SIDE = 8
-"""Of a block, pixels."""
+"""Side of a block, pixels."""
 
 _COEFFICIENTS = 3 * SIDE**2
 _COLOURS = torch.tensor(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=torch.float64
 )
-"""To Y, Cb and Cr (BT.601, full range)."""
+"""RGB to Y, Cb and Cr (BT.601, full range)."""
 
 
 class Simulator(nn.Module):
-    """A codec: pictures (N, 3, H, W), 0..1, and coarsenesses (N,), 0..1 -> decoded pictures, likewise, and bpp (N,).
+    """Codec simulator.
 
-    Sides may be any. Decoded pictures are neither rounded nor clamped. Bits per pixel are counted without headers and
-    containers, as `training.proxies.real.coded` counts them.
+        picture (N, 3, H, W), 0..1 -> DistortionNetwork -> reconstruction (N, 3, H, W), neither rounded nor clamped
+        coarseness (N,), 0..1      -> RateNetwork       -> bits per pixel (N,)
+
+    Sides may be any. Headers and containers do not count, as in `proxies.straight_through.encode_decode`.
 
     Args:
-        width: channels of the network of distortions; that of bits has three quarters of them.
-        depth: its blocks; that of bits has two fewer, at least one.
+        width: channels of the distortion network; the rate network has three quarters of them.
+        depth: its blocks; the rate network has two fewer, at least one.
     """
 
     def __init__(self, width: int = 48, depth: int = 4) -> None:
         super().__init__()
-        self.distortion = Distortion(width, depth)
-        self.rate = Rate(max(8, 3 * width // 4), max(1, depth - 2))
+        self.distortion = DistortionNetwork(width, depth)
+        self.rate = RateNetwork(max(8, 3 * width // 4), max(1, depth - 2))
 
     def forward(self, picture: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
         decoded: Tensor = self.distortion(picture, coarseness)
@@ -59,31 +60,33 @@ class Simulator(nn.Module):
         return decoded, bpp
 
 
-def shipped(codec: str) -> Simulator:
-    """The simulator of a codec that came along, not to be trained any further.
+def load_shipped_simulator(codec: str) -> Simulator:
+    """Shipped simulator of a codec, frozen.
 
     Raises:
-        WeightsError: none did for this codec.
+        WeightsError: none is shipped for this codec.
     """
-    return opened(weight_files.folder() / f"{NETWORK}-{codec}.safetensors")
+    return load_simulator(weight_files.folder() / f"{NETWORK}-{codec}.safetensors")
 
 
-def opened(path: Path) -> Simulator:
-    """A simulator from its file, not to be trained any further.
+def load_simulator(path: Path) -> Simulator:
+    """Simulator of a weights file, frozen.
 
     Raises:
-        WeightsError: missing, or other weights, or none that fit.
+        WeightsError: the file is missing, is for another network, or does not fit.
     """
     weights = weight_files.open_weights(path, NETWORK)
     simulator: Simulator = torch_module(weights, Simulator)
     return simulator.eval().requires_grad_(False)
 
 
-class Distortion(nn.Module):
-    """Pictures (N, 3, H, W), 0..1, and coarsenesses (N,) -> what the decoder is expected to show, likewise.
+class DistortionNetwork(nn.Module):
+    """Expected reconstruction.
 
-    A coefficient of u steps becomes u * sigmoid((|u| - t) / w) + a: a dead zone whose edge t follows from the
-    neighbourhood, as the shift a does, which starts as nothing.
+        picture (N, 3, H, W) -> DCT (N, 192, h, w) -> / steps(coarseness) -> u -> context -> dead zone t, shift a
+          -> u * sigmoid((|u| - t) / w) + a -> * steps -> inverse DCT of the change -> picture + change (N, 3, H, W)
+
+    h = ceil(H / 8), w = ceil(W / 8). The shift a starts as 0.
     """
 
     def __init__(self, width: int, depth: int) -> None:
@@ -95,22 +98,24 @@ class Distortion(nn.Module):
         self.sharpness = nn.Parameter(torch.full((_COEFFICIENTS, 1, 1), math.log(6)))
 
     def forward(self, picture: Tensor, coarseness: Tensor) -> Tensor:
-        coefficients = self.blocks.of(picture)
+        coefficients = self.blocks.analyse(picture)
         steps = self.steps(coarseness)
         units = coefficients / steps
         size = units.abs()
-        seen = torch.cat([units.sign() * size.log1p(), size.log1p()], dim=1)
-        edge, shift = self.context(seen, coarseness).chunk(2, dim=1)
+        features = torch.cat([units.sign() * size.log1p(), size.log1p()], dim=1)
+        edge, shift = self.context(features, coarseness).chunk(2, dim=1)
         kept = torch.sigmoid((size - self.edge - edge) * self.sharpness.exp())
         change = (units * (kept - 1) + shift) * steps
-        return picture + self.blocks.back(change, picture.shape[-2], picture.shape[-1])
+        return picture + self.blocks.synthesise(change, picture.shape[-2], picture.shape[-1])
 
 
-class Rate(nn.Module):
-    """Pictures (N, 3, H, W), 0..1, and coarsenesses (N,) -> bits per pixel (N,).
+class RateNetwork(nn.Module):
+    """Expected bits per pixel.
 
-    The bits are a sum over all blocks of weighted sizes of their coefficients, where the weights follow from the
-    neighbourhood: so a gradient is local, and a picture may have any size.
+        picture (N, 3, H, W) -> DCT (N, 192, h, w) -> DC prediction -> / steps(coarseness) -> context -> weights
+          -> weighted magnitudes -> bits a block (N, h, w) -> sum / (H W) -> (N,)
+
+    Weights follow from the neighbourhood of a block: gradients are local, and a picture may have any size.
     """
 
     def __init__(self, width: int, depth: int) -> None:
@@ -126,19 +131,19 @@ class Rate(nn.Module):
         return bits / (picture.shape[-2] * picture.shape[-1])
 
     def map(self, picture: Tensor, coarseness: Tensor) -> Tensor:
-        """Bits of every block, (N, ceil(H / 8), ceil(W / 8)), above 0."""
-        coefficients = _predicted(self.blocks.of(picture))
+        """Bits of every block, (N, h, w), above 0."""
+        coefficients = _dc_predicted(self.blocks.analyse(picture))
         units = coefficients / self.steps(coarseness)
         square = units.square()
-        seen = torch.cat([units.sign() * units.abs().log1p(), square.log1p() / 2], dim=1)
-        found = self.context(seen, coarseness)
+        features = torch.cat([units.sign() * units.abs().log1p(), square.log1p() / 2], dim=1)
+        found = self.context(features, coarseness)
         sizes = torch.cat([square.log1p() / 2, square.square() / (1 + square.square())], dim=1)
         weights = F.softplus(self.weight + found[:, 1:])
         return (weights * sizes).sum(1) + F.softplus(self.block + found[:, 0])
 
 
 class _Blocks(nn.Module):
-    """Pictures as blocks of DCT coefficients, and back."""
+    """Block DCT of YCbCr in 4:4:4, and its inverse."""
 
     forwards: Tensor
     backwards: Tensor
@@ -150,26 +155,26 @@ class _Blocks(nn.Module):
         self.register_buffer("forwards", matrix.float(), persistent=False)
         self.register_buffer("backwards", torch.linalg.inv(matrix).float(), persistent=False)
 
-    def of(self, picture: Tensor) -> Tensor:
-        """(N, 3, H, W), 0..1 -> (N, 192, ceil(H / 8), ceil(W / 8)), grey levels: Y, Cb, Cr by 8x8 in row order."""
+    def analyse(self, picture: Tensor) -> Tensor:
+        """Coefficients (N, 192, h, w), grey levels, Y, Cb, Cr by 8x8 in row order, of (N, 3, H, W), 0..1."""
         height, width = picture.shape[-2:]
         padded = F.pad(picture.float() - 0.5, (0, -width % SIDE, 0, -height % SIDE), mode="replicate")
         with _exact():
-            return _each(self.forwards, F.pixel_unshuffle(padded, SIDE))
+            return _pointwise(self.forwards, F.pixel_unshuffle(padded, SIDE))
 
-    def back(self, coefficients: Tensor, height: int, width: int) -> Tensor:
-        """A difference of coefficients as a difference of pictures."""
+    def synthesise(self, coefficients: Tensor, height: int, width: int) -> Tensor:
+        """Picture difference (N, 3, H, W) of a coefficient difference (N, 192, h, w)."""
         with _exact():
-            return F.pixel_shuffle(_each(self.backwards, coefficients.float()), SIDE)[..., :height, :width]
+            return F.pixel_shuffle(_pointwise(self.backwards, coefficients.float()), SIDE)[..., :height, :width]
 
 
-def _each(matrix: Tensor, values: Tensor) -> Tensor:
-    """The matrix times every column of channels."""
+def _pointwise(matrix: Tensor, values: Tensor) -> Tensor:
+    """1x1 convolution with a matrix."""
     return F.conv2d(values, matrix[:, :, None, None])
 
 
-def _predicted(coefficients: Tensor) -> Tensor:
-    """The mean of each block less that of the blocks above and on its left, as all codecs predict it somehow."""
+def _dc_predicted(coefficients: Tensor) -> Tensor:
+    """Coefficients with DC less the mean DC of the blocks above and on the left: all codecs predict it somehow."""
     mean = coefficients[:, :: SIDE**2]
     above = torch.cat([mean[:, :, :1], mean[:, :, :-1]], dim=2)
     left = torch.cat([mean[..., :1], mean[..., :-1]], dim=3)
@@ -178,9 +183,9 @@ def _predicted(coefficients: Tensor) -> Tensor:
 
 
 class _Steps(nn.Module):
-    """Coarsenesses (N,) -> quantiser steps (N, 192, 1, 1), grey levels: for each frequency a parabola of the logarithm.
+    """Quantiser steps (N, 192, 1, 1), grey levels, of coarseness (N,): log step is a parabola for each frequency.
 
-    They start where HEVC's are, 2 ** ((QP - 4) / 6); JPEG's and WebP's are not far.
+    They start as HEVC's, 2 ** ((QP - 4) / 6); JPEG's and WebP's are not far.
     """
 
     def __init__(self) -> None:
@@ -196,15 +201,15 @@ class _Steps(nn.Module):
 
 
 class _Context(nn.Module):
-    """Features of blocks (N, C, h, w) and coarsenesses (N,) -> what neighbourhoods say, (N, C', h, w); at first 0."""
+    """Residual context network with FiLM: features (N, C, h, w), coarseness (N,) -> (N, C', h, w); 0 at first."""
 
-    def __init__(self, seen: int, width: int, depth: int, told: int) -> None:
+    def __init__(self, in_channels: int, width: int, depth: int, out_channels: int) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(seen, width, 1)
+        self.enter = nn.Conv2d(in_channels, width, 1)
         self.modulation = nn.Sequential(nn.Linear(1, 32), nn.SiLU(), nn.Linear(32, 2 * width * depth))
         self.near = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
         self.mixed = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(depth))
-        self.leave = nn.Conv2d(width, told, 1)
+        self.leave = nn.Conv2d(width, out_channels, 1)
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
@@ -216,12 +221,12 @@ class _Context(nn.Module):
         for near, mixed, film in zip(self.near, self.mixed, films, strict=True):
             scale, shift = film.chunk(2, dim=1)
             state = state + mixed(F.gelu(near(state) * (1 + scale) + shift))
-        told: Tensor = self.leave(state).float()
-        return told
+        output: Tensor = self.leave(state).float()
+        return output
 
 
 @contextmanager
 def _exact() -> Iterator[None]:
-    """Without bfloat16, whose 8 bits are too few for coefficients."""
+    """Context without bfloat16, whose 8 bits are too few for coefficients."""
     with torch.autocast("cpu", enabled=False):
         yield

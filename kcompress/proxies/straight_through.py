@@ -1,17 +1,16 @@
-"""The real encoder in a training: its values, with the gradients of a simulation.
+"""Straight-through estimators: values of the real codec, gradients of a proxy.
 
-A simulation that gives the values too can be exploited: what looks like a gain there may be a loss with the real
-encoder. Values of the encoder and gradients of the simulation (a straight-through estimator: Bengio, Leonard and
-Courville, arXiv 1308.3432) leave nothing to exploit, and ask of a simulation only that it points the right way.
+A proxy that gives the values too can be exploited: a gain with it may be a loss with the real encoder. With the
+encoder's values and the proxy's gradients (Bengio, Leonard and Courville, arXiv 1308.3432) nothing can be exploited;
+the proxy only has to point the right way.
 
-It does so if it knows where levels change, as ``proxies.jpeg`` does. One that tells what to *expect*, as
-``proxies.learned`` does, answers a quantiser's error as if the picture could make up for it, and noise is what comes
-of that. Descending the pixels of four patches at WebP 75 for ln(rate) less the slope times SSIMULACRA2 changed the real
-cost by -11, -8 and -3 % after 5, 10 and 20 steps with the simulator's own values, and by +18, +24 and +21 % under the
-encoder's; for PSNR by +2 .. -1 % and +35 .. +72 %. So there: train by the simulator's values, in few steps, and choose
-by the encoder's. A network of thresholds before WebP (4x4 block DCT, started at the rule of ``networks.shrink``)
-unlearned the rule either way: -3 % of size and +1.9 % by SSIMULACRA2 under the encoder's values, where the rule
-stands at -11 and -4.
+It does if it knows where levels change, as `proxies.jpeg` does. A proxy of expectations, as `proxies.simulator`,
+answers quantisation error as if the picture could make up for it: the result is noise. Measured on the pixels of four
+patches at WebP 75, descending ln(rate) less the slope times SSIMULACRA2. After 5, 10 and 20 steps the real cost changed
+by -11, -8 and -3 % with the simulator's own values, by +18, +24 and +21 % with the encoder's; for PSNR by +2 .. -1 %
+and by +35 .. +72 %. So there: train by the simulator's values, in few steps, and choose by the encoder's. A network of
+thresholds before WebP (4x4 block DCT, initialised as `networks.shrink`) unlearned its start either way: -3 % of size
+and +1.9 % by SSIMULACRA2 with the encoder's values, where the start has -11 and -4.
 """
 
 import functools
@@ -33,36 +32,38 @@ from kcompress.setting import Setting
 ConditionT = TypeVar("ConditionT")
 
 
-def coded(pixels: Pixels, setting: Setting, backend: str = "auto") -> tuple[Pixels, float]:
-    """A picture (H, W, 3) through the real encoder and back: what is shown, and bits per pixel.
+def encode_decode(pixels: Pixels, setting: Setting, backend: str = "auto") -> tuple[Pixels, float]:
+    """Reconstruction (H, W, 3) of a picture by the real codec, and its bits per pixel.
 
-    The bits are those that the picture costs: the file's less those of a flat grey picture's file of the same size.
-    Headers and containers, which weigh much beside a patch and nothing beside a photograph, do not count.
+    A flat grey picture's file of the same size is subtracted: headers and containers weigh much beside a patch, and
+    nothing beside a photograph.
 
     Raises:
         ProgramError: no encoder is there, or it failed.
     """
     height, width = pixels.shape[:2]
     data = encode(Image(pixels), CODECS[setting.codec], setting, None, backend).data
-    bits = bits_per_pixel(len(data) - overhead(setting, width, height, backend), width, height)
+    bits = bits_per_pixel(len(data) - container_bytes(setting, width, height, backend), width, height)
     return decode(data).pixels, max(0.0, bits)
 
 
 @functools.lru_cache(maxsize=4096)
-def overhead(setting: Setting, width: int, height: int, backend: str = "auto") -> int:
-    """Bytes of the file of a flat grey picture."""
+def container_bytes(setting: Setting, width: int, height: int, backend: str = "auto") -> int:
+    """Size of a flat grey picture's file, bytes: headers and container."""
     flat = np.full((height, width, 3), 128, np.uint8)
     return len(encode(Image(flat), CODECS[setting.codec], setting, None, backend).data)
 
 
-class RealCodec(Generic[ConditionT]):
-    """Pictures through the real encoder, differentiable by a proxy.
+class StraightThroughCodec(Generic[ConditionT]):
+    """The real codec, with the gradients of a proxy.
+
+        pictures (N, 3, H, W) -> encoder -> decoder -> reconstruction (N, 3, H, W), bits per pixel (N,)   values
+                              -> proxy -> the same shapes                                                 gradients
 
     Args:
         codec: the codec.
-        proxy: pictures (N, 3, H, W), 0..1, and a condition -> decoded pictures, likewise, and bits per pixel (N,), with
-            gradients; of its values nothing remains.
-        jobs: encoders that run at once. [default: as many as there are cores]
+        proxy: pictures (N, 3, H, W), 0..1, and a condition -> reconstruction (N, 3, H, W) and bits per pixel (N,).
+        jobs: encoders that run at once. [default: one a core]
         backend: of the codec.
         effort: of the encoder, on the codec's own scale. [default: the codec's]
     """
@@ -75,7 +76,7 @@ class RealCodec(Generic[ConditionT]):
         self._effort = effort
 
     def __call__(self, pictures: Tensor, qualities: Sequence[int], condition: ConditionT) -> tuple[Tensor, Tensor]:
-        """Decoded pictures and bits per pixel: of the encoder, see `coded`; their gradients: of the proxy.
+        """Reconstruction (N, 3, H, W) and bits per pixel (N,) by `encode_decode`, with the proxy's gradients.
 
         Args:
             pictures: (N, 3, H, W), 0..1; rounded to 8 bits for the encoder.
@@ -90,12 +91,12 @@ class RealCodec(Generic[ConditionT]):
         settings = [self._codec.setting(quality, None, self._effort) for quality in qualities]
         whole = [np.ascontiguousarray(picture) for picture in pixels]
         with ThreadPoolExecutor(self._jobs) as pool:
-            found = pool.map(coded, whole, settings, [self._backend] * len(settings))
+            found = pool.map(encode_decode, whole, settings, [self._backend] * len(settings))
             shown, bits = zip(*found, strict=True)
         decoded, rate = self._proxy(pictures, condition)
-        return _through(tensor(shown), decoded), _through(torch.tensor(bits), rate)
+        return straight_through(tensor(shown), decoded), straight_through(torch.tensor(bits), rate)
 
 
-def _through(value: Tensor, path: Tensor) -> Tensor:
-    """The value, with the gradient of the path."""
-    return value.to(path) + (path - path.detach())
+def straight_through(value: Tensor, path: Tensor) -> Tensor:
+    """Straight-through estimator: the value, on the device and in the type of the path, with the path's gradient."""
+    return value.detach().to(path) + (path - path.detach())

@@ -27,8 +27,8 @@ from kcompress.inference.tiling import Tile, batch, tiles
 from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.condition import condition
 from kcompress.networks.rdo import MCU, Decisions, Rdo
-from kcompress.proxies.curvature import curvature
-from kcompress.proxies.jpeg import Jpeg, bits_per_pixel, steps, unpacked
+from kcompress.proxies.curvature import diagonal_hessian
+from kcompress.proxies.jpeg import DifferentiableJpeg, bits_per_pixel, quantiser_steps, unpack_levels
 from kcompress.rate_distortion.slope import two_point_slope
 from kcompress.setting import Setting
 
@@ -163,16 +163,16 @@ class _Descent:
         places = self._places.detach()
         drawn = torch.rand(places.shape, generator=self._random).add(places).floor()
         levels, path = self._with(drawn).requires_grad_(), self._with(self._places)
-        decoded = self._codec.decoded(unpacked(levels, self._size))
+        decoded = self._codec.reconstruct(unpack_levels(levels, self._size))
         cost = torch.zeros(1)
         for name, worth in self._worth.items():
             cost = cost - worth * SCORES[name](self._original, decoded)
         (slopes,) = torch.autograd.grad(cost.sum(), levels)
         levels = levels.detach()
-        bend = curvature(slopes, levels - self._coefficients)
+        bend = diagonal_hessian(slopes, levels - self._coefficients)
         self._bend = bend if number == 1 else torch.lerp(bend, self._bend, _MEMORY)
         slopes = slopes + self._bend * (self._with(places.floor() + 0.5) - levels)
-        whole, between = unpacked(levels, self._size), unpacked(path, self._size)
+        whole, between = unpack_levels(levels, self._size), unpack_levels(path, self._size)
         rate = bits_per_pixel(whole, between, progressive=self._codec.progressive).log()
         self._optimiser.zero_grad()
         torch.autograd.backward(rate.sum() + (slopes * path).sum(), inputs=[self._places])
@@ -189,7 +189,7 @@ class _Descent:
         return self._levels.masked_scatter(self._free, places)
 
 
-def _codec(setting: Setting, *finer: int) -> Jpeg:
+def _codec(setting: Setting, *finer: int) -> DifferentiableJpeg:
     """With tables of so many units of quality more, coded as the setting says.
 
     Raises:
@@ -199,8 +199,8 @@ def _codec(setting: Setting, *finer: int) -> Jpeg:
         raise UsageError(f"levels are those of JPEG alone; {setting.codec} has none.")
     at = max(1, scaling(setting.quality))
     share = [scaling(min(100, max(1, setting.quality + more))) / at for more in finer]
-    found = torch.cat([steps([setting.tables]) * each for each in share]).round().clamp(1, 255)
-    return Jpeg(found, progressive=setting.effort > 0)
+    found = torch.cat([quantiser_steps([setting.tables]) * each for each in share]).round().clamp(1, 255)
+    return DifferentiableJpeg(found, progressive=setting.effort > 0)
 
 
 @torch.no_grad()

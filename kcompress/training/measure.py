@@ -23,7 +23,7 @@ from kcompress.metrics import METRICS
 from kcompress.metrics.psnr import psnr
 from kcompress.pool import filter_named
 from kcompress.proxies.choice import KINDS as KINDS_OF_PROXY
-from kcompress.proxies.choice import chosen_proxy
+from kcompress.proxies.choice import load_proxy
 from kcompress.rate_distortion.bootstrap import mean_interval
 from kcompress.training.distortions import Distortion, compression, through
 from kcompress.training.publishing import described
@@ -170,7 +170,7 @@ def simulator(
     photos = DataSet(str(pictures))
     with tempfile.TemporaryDirectory() as folder:
         pairs = all_encoded(photos, photos.names(), 8, recipe, Path(folder), jobs)
-    figures = {kind: accuracy(chosen_proxy(kind, codec), pairs, codec)}
+    figures = {kind: accuracy(load_proxy(kind, codec), pairs, codec)}
     if codec == "jpeg":
         figures["exact"] = accuracy(exact_jpeg, pairs, codec)
     _note(f"{kind}-{codec}", {

@@ -8,7 +8,7 @@ from kcompress.networks.mcu import join_planes, split_planes
 
 
 def placed(block: int, row: int, column: int, value: float) -> torch.Tensor:
-    """One coefficient of one of six blocks, in 2x3 macroblocks."""
+    """One coefficient of one of six blocks, in 2x3 MCUs."""
     packed = torch.zeros(1, 384, 2, 3)
     index = 8 * row + column
     packed[0, 4 * index + block if block < 4 else 64 * block + index, 1, 2] = value

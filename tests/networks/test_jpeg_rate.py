@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from kcompress.networks.jpeg_rate import PROGRESSIVE, SEQUENTIAL, bits_saved
-from kcompress.proxies.jpeg import bits_per_pixel, unpacked
+from kcompress.proxies.jpeg import bits_per_pixel, unpack_levels
 
 PIXELS = 48 * 32
 AC = [channel for channel in range(4, 384) if channel not in (256, 320)]
 
 
 def levels() -> torch.Tensor:
-    """Of 3x2 macroblocks: many at low frequencies, few at high ones, and blocks with none or a single one."""
+    """Of 3x2 MCUs: many at low frequencies, few at high ones, and blocks with none or a single one."""
     torch.manual_seed(0)
     found = (torch.randn(1, 384, 3, 2) * torch.linspace(2.5, 0.4, 384)[None, :, None, None]).round()
     found[:, :, 1, 1] = 0
@@ -25,7 +25,9 @@ def test_it_is_the_difference_of_bits(model) -> None:
     found = bits_saved(before, model)
 
     def bits(packed: torch.Tensor) -> float:
-        return PIXELS * float(bits_per_pixel(unpacked(packed.double(), (48, 32)), progressive=model is PROGRESSIVE))
+        return PIXELS * float(
+            bits_per_pixel(unpack_levels(packed.double(), (48, 32)), progressive=model is PROGRESSIVE)
+        )
 
     places = [place for place in before.nonzero().tolist() if place[1] in AC]
     alone = [0, 40, 1, 1]

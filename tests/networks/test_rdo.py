@@ -22,7 +22,7 @@ from kcompress.networks.jpeg_rate import bits_saved
 from kcompress.networks.mcu import Transform
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.networks.rdo import MCU, Rdo
-from kcompress.proxies.jpeg import Jpeg, standard_steps
+from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps
 from kcompress.rate_distortion.cost import RateDistortionCost
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,8 +94,8 @@ def test_only_jpeg_has_tables() -> None:
 
 def test_coefficients_are_those_of_the_encoder(photo: Image) -> None:
     image = tensor([photo.pixels])
-    steps = standard_steps([50])
-    expected = Jpeg(steps).coefficients(image)
+    steps = standard_quantiser_steps([50])
+    expected = DifferentiableJpeg(steps).coefficients(image)
     found = Transform().coefficients(image) / Rdo(16, 1).unpack_condition(told(50))[0]
     luma = nn.functional.pixel_shuffle(found[:, :256], 2).reshape(8, 8, 20, 26).permute(2, 3, 0, 1)
     assert (luma - expected.luma[0, 0]).abs().max() < 0.2
@@ -156,8 +156,8 @@ def test_the_encoder_makes_the_levels_decided_on(network: Rdo, photo: Image, qua
         decisions = network.decide(image, told(quality))
         changed = network(image, told(quality))
     pixels = (changed[0].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().numpy()
-    steps = standard_steps([quality])
-    seen = Jpeg(steps).coefficients(tensor([pixels]))
+    steps = standard_quantiser_steps([quality])
+    seen = DifferentiableJpeg(steps).coefficients(tensor([pixels]))
     luma = torch.nn.functional.pixel_unshuffle(seen.luma[0, 0].permute(2, 3, 0, 1).reshape(1, 64, 20, 26), 2)
     packed = torch.cat([luma, seen.chroma[0].permute(0, 3, 4, 1, 2).reshape(1, 128, 10, 13)], dim=1)
     as_wanted = packed.round() == decisions.new_levels

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
-from kcompress.proxies.choice import chosen_proxy
-from kcompress.proxies.simulator import Simulator, shipped
+from kcompress.proxies.choice import load_proxy
+from kcompress.proxies.simulator import Simulator, load_shipped_simulator
 
 
 def saved(folder, codec):
@@ -23,7 +23,10 @@ def saved(folder, codec):
 
 def test_a_codecs_own_is_taken_as_it_is() -> None:
     pictures, coarseness = torch.rand(1, 3, 32, 32), torch.tensor([0.4])
-    found, expected = chosen_proxy("simulator", "webp")(pictures, coarseness), shipped("webp")(pictures, coarseness)
+    found, expected = (
+        load_proxy("simulator", "webp")(pictures, coarseness),
+        load_shipped_simulator("webp")(pictures, coarseness),
+    )
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
@@ -31,19 +34,19 @@ def test_hevc_serves_bpg_three_steps_away(tmp_path) -> None:
     """BPG at QP 34 codes as HEVC does at 31."""
     path = saved(tmp_path, "hevc")
     pictures = torch.rand(1, 3, 32, 32)
-    by_bpg = chosen_proxy(str(path), "bpg")(pictures, torch.tensor([34 / 51]))
-    by_hevc = chosen_proxy(str(path), "hevc")(pictures, torch.tensor([31 / 51]))
+    by_bpg = load_proxy(str(path), "bpg")(pictures, torch.tensor([34 / 51]))
+    by_hevc = load_proxy(str(path), "hevc")(pictures, torch.tensor([31 / 51]))
     assert torch.allclose(by_bpg[0], by_hevc[0], atol=1e-5) and torch.allclose(by_bpg[1], by_hevc[1], rtol=1e-4)
     other = saved(tmp_path, "bpg")
-    back = chosen_proxy(str(other), "hevc")(pictures, torch.tensor([31 / 51]))
+    back = load_proxy(str(other), "hevc")(pictures, torch.tensor([31 / 51]))
     assert torch.allclose(back[0], by_hevc[0], atol=1e-5) is False
-    own = chosen_proxy(str(other), "bpg")(pictures, torch.tensor([34 / 51]))
+    own = load_proxy(str(other), "bpg")(pictures, torch.tensor([34 / 51]))
     assert torch.allclose(back[0], own[0], atol=1e-5)
 
 
 def test_it_is_frozen_and_known_by_its_digest(tmp_path) -> None:
     path = saved(tmp_path, "jpeg")
-    found = chosen_proxy(str(path), "jpeg")
+    found = load_proxy(str(path), "jpeg")
     assert not any(parameter.requires_grad for parameter in found.module.parameters())
     assert found.about == f"jpeg {weight_files.open_weights(path).digest()}"
 
@@ -57,6 +60,6 @@ def test_what_cannot_stand_in_is_refused(text, codec, reason) -> None:
     if text.endswith(".safetensors"):
         text = str(weight_files.folder() / text)
     with pytest.raises(UsageError, match=reason):
-        chosen_proxy(text, codec)
+        load_proxy(text, codec)
     with pytest.raises(WeightsError):
-        chosen_proxy("gone.safetensors", codec)
+        load_proxy("gone.safetensors", codec)

@@ -18,13 +18,13 @@ from kcompress.images import Image, Pixels
 from kcompress.inference.batches import tensor
 from kcompress.proxies.jpeg import (
     TEMPERATURE,
-    Blocks,
-    Jpeg,
+    Coefficients,
+    DifferentiableJpeg,
     Rounding,
     bits_per_pixel,
-    softened,
-    standard_steps,
-    steps,
+    quantiser_steps,
+    soft_round,
+    standard_quantiser_steps,
 )
 from kcompress.setting import Chroma
 
@@ -43,7 +43,7 @@ def file(image: Image, quality: int, chroma: Chroma = "420", *, progressive: boo
 
 def proxied(pixels: Pixels, quality: int, chroma: Chroma = "420") -> Pixels:
     with torch.no_grad():
-        return back(Jpeg(standard_steps([quality]), chroma)(tensor([pixels]))[0])
+        return back(DifferentiableJpeg(standard_quantiser_steps([quality]), chroma)(tensor([pixels]))[0])
 
 
 def back(batch: Tensor) -> Pixels:
@@ -109,8 +109,8 @@ def test_grey_pictures_decode_as_by_pillow(balloons: Image) -> None:
     image = in_grey(balloons)
     for quality in (10, 50, 90):
         assert distance(proxied(image.pixels, quality), decode(file(image, quality)).pixels) <= 1
-    jpeg = Jpeg(standard_steps([50]))
-    assert not jpeg.quantised(jpeg.coefficients(tensor([image.pixels]))).chroma.any()
+    jpeg = DifferentiableJpeg(standard_quantiser_steps([50]))
+    assert not jpeg.quantise(jpeg.coefficients(tensor([image.pixels]))).chroma.any()
 
 
 def test_tables_may_be_given(balloons: Image) -> None:
@@ -118,30 +118,30 @@ def test_tables_may_be_given(balloons: Image) -> None:
     luma, chroma = (tuple(int(step) for step in random.integers(1, 90, 64)) for _ in range(2))
     output = io.BytesIO()
     Pil.fromarray(balloons.pixels).save(output, "JPEG", qtables=[luma, chroma], subsampling="4:2:0")
-    jpeg = Jpeg(steps([(luma, chroma)]))
+    jpeg = DifferentiableJpeg(quantiser_steps([(luma, chroma)]))
     ours = back(jpeg(tensor([balloons.pixels]))[0])
     assert distance(ours, decode(output.getvalue()).pixels) <= 1
     setting = JPEG.setting(37)
-    assert setting.tables is not None and torch.equal(steps([setting.tables]), standard_steps([37]))
+    assert setting.tables is not None and torch.equal(quantiser_steps([setting.tables]), standard_quantiser_steps([37]))
 
 
 def test_every_picture_of_a_batch_has_its_own_quality(lake: Image) -> None:
     crops = [lake.pixels[top : top + 41, 100:150] for top in (0, 100, 200)]
     qualities = torch.tensor([20, 60, 95])
-    pictures, bits = Jpeg(standard_steps(qualities))(tensor(crops))
+    pictures, bits = DifferentiableJpeg(standard_quantiser_steps(qualities))(tensor(crops))
     assert pictures.shape == (3, 3, 41, 50) and pictures.dtype == torch.float32 and bits.shape == (3,)
     for number, quality in enumerate(qualities.tolist()):
-        alone = Jpeg(standard_steps([quality]))
+        alone = DifferentiableJpeg(standard_quantiser_steps([quality]))
         picture, rate = alone(tensor(crops[number : number + 1]))
         assert torch.equal(picture[0], pictures[number]) and torch.allclose(rate[0], bits[number])
-    same = Jpeg(standard_steps([60]))(tensor(crops))[0]
+    same = DifferentiableJpeg(standard_quantiser_steps([60]))(tensor(crops))[0]
     assert torch.equal(same[1], pictures[1]) and not torch.equal(same[0], pictures[0])
 
 
 @pytest.mark.parametrize("chroma", CHROMAS)
 def test_coefficients_are_those_of_the_orthonormal_dct_in_steps(chroma: Chroma, photo: Tensor) -> None:
-    table = standard_steps([60])
-    blocks = Jpeg(table, chroma).coefficients(photo)
+    table = standard_quantiser_steps([60])
+    blocks = DifferentiableJpeg(table, chroma).coefficients(photo)
     side = 2 if chroma == "420" else 1
     assert blocks.luma.shape == (1, 1, 8, 12, 8, 8) and (blocks.height, blocks.width) == (64, 96)
     assert blocks.chroma.shape == (1, 2, 8 // side, 12 // side, 8, 8)
@@ -173,20 +173,22 @@ def in_rgb(ycc: Tensor) -> Tensor:
 def test_levels_are_the_nearest_with_halves_away_from_zero() -> None:
     values = torch.tensor([0.0, 0.49, 0.5, 1.5, 2.51, -0.49, -0.5, -1.5, -7.2]).reshape(1, 1, 1, 1, 1, 9)
     for rounding in ROUNDINGS:
-        levels = Jpeg(standard_steps([50]), rounding=rounding).quantised(Blocks(values, values, 8, 8))
+        levels = DifferentiableJpeg(standard_quantiser_steps([50]), rounding=rounding).quantise(
+            Coefficients(values, values, 8, 8)
+        )
         assert levels.luma.flatten().tolist() == [0, 0, 1, 2, 3, 0, -1, -2, -7]
 
 
 def test_pictures_between_grey_levels_are_rounded_to_them(photo: Tensor) -> None:
     whole = (photo * 255).round() / 255
     beside = whole + (torch.rand(photo.shape, generator=torch.Generator().manual_seed(1)) - 0.5) * 0.98 / 255
-    jpeg = Jpeg(standard_steps([90]))
+    jpeg = DifferentiableJpeg(standard_quantiser_steps([90]))
     assert torch.equal(jpeg(whole)[0], jpeg(beside)[0])
     assert torch.equal(jpeg(whole * 3 - 1)[0], jpeg((whole * 3 - 1).clamp(0, 1))[0])
 
 
 def test_values_are_exact_in_mixed_precision(photo: Tensor) -> None:
-    jpeg = Jpeg(standard_steps([70]))
+    jpeg = DifferentiableJpeg(standard_quantiser_steps([70]))
     with torch.autocast("cpu", torch.bfloat16):
         picture, bits = jpeg(photo)
     assert torch.equal(picture, jpeg(photo)[0]) and torch.allclose(bits, jpeg(photo)[1])
@@ -204,7 +206,7 @@ def test_straight_gradients_are_those_of_the_codec_without_rounding(chroma: Chro
         return in_rgb(torch.cat([ycc[:, :1], colours], dim=1))
 
     image = photo.clone().requires_grad_()
-    picture = Jpeg(standard_steps([80]), chroma, "straight")(image)[0]
+    picture = DifferentiableJpeg(standard_quantiser_steps([80]), chroma, "straight")(image)[0]
     assert picture.min() > 0 and picture.max() < 1, "nothing is clipped"
     (found,) = torch.autograd.grad((picture.sin() * weights).sum(), image)
     outer = picture.detach().cos() * weights
@@ -214,25 +216,25 @@ def test_straight_gradients_are_those_of_the_codec_without_rounding(chroma: Chro
 
 def test_soft_gradients_are_large_only_where_levels_change() -> None:
     place = torch.linspace(-2, 2, 4001, dtype=torch.float64).requires_grad_()
-    (slope,) = torch.autograd.grad(softened(place).sum(), place)
+    (slope,) = torch.autograd.grad(soft_round(place).sum(), place)
     far = (place - place.round()).abs().detach()
     assert slope[far > 0.49].min() > 2.3
     assert slope[far < 0.2].max() < 0.5 and slope[far < 0.04].max() < 0.1 and slope.min() > 0
     assert slope.max().item() == pytest.approx(1 / (4 * TEMPERATURE * np.tanh(1 / (4 * TEMPERATURE))), rel=1e-3)
     assert slope.mean().item() == pytest.approx(1, rel=1e-3), "a step per step"
     whole = torch.arange(-3.0, 4)
-    assert torch.allclose(softened(whole), whole, atol=1e-6)
+    assert torch.allclose(soft_round(whole), whole, atol=1e-6)
 
 
 def test_the_rounding_changes_gradients_and_no_values(photo: Tensor) -> None:
     image = photo.clone().requires_grad_()
-    straight, soft = (Jpeg(standard_steps([50]), rounding=rounding) for rounding in ROUNDINGS)
+    straight, soft = (DifferentiableJpeg(standard_quantiser_steps([50]), rounding=rounding) for rounding in ROUNDINGS)
     coefficients = straight.coefficients(image)
     for one, other in zip(straight(image), soft(image), strict=True):
         assert torch.equal(one, other)
-    (found,) = torch.autograd.grad(straight.quantised(coefficients).luma.sum(), coefficients.luma, retain_graph=True)
+    (found,) = torch.autograd.grad(straight.quantise(coefficients).luma.sum(), coefficients.luma, retain_graph=True)
     assert torch.equal(found, torch.ones_like(found))
-    (found,) = torch.autograd.grad(soft.quantised(coefficients).luma.sum(), coefficients.luma)
+    (found,) = torch.autograd.grad(soft.quantise(coefficients).luma.sum(), coefficients.luma)
     far = (coefficients.luma - coefficients.luma.round()).abs()
     assert found[far > 0.45].min() > 10 * found[far < 0.1].max()
 
@@ -240,7 +242,7 @@ def test_the_rounding_changes_gradients_and_no_values(photo: Tensor) -> None:
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("chroma", CHROMAS)
 def test_gradients_are_finite(chroma: Chroma, rounding: Rounding, photo: Tensor) -> None:
-    jpeg = Jpeg(standard_steps([3, 50, 98]), chroma, rounding)
+    jpeg = DifferentiableJpeg(standard_quantiser_steps([3, 50, 98]), chroma, rounding)
     flat = torch.full_like(photo, 0.5)
     batch = torch.cat([photo, flat, noise_batch(photo)])[:, :, :51, :67].requires_grad_()
     for which in range(2):
@@ -262,7 +264,7 @@ def test_bits_are_nearly_those_of_real_files(
     crop = Image(np.ascontiguousarray(lake.pixels[:200, :300]))
     for image, quality in product((crop, balloons, in_colours(balloons)), (10, 25, 40, 60, 75, 85, 95)):
         with torch.no_grad():
-            jpeg = Jpeg(standard_steps([quality]), chroma, progressive=progressive)
+            jpeg = DifferentiableJpeg(standard_quantiser_steps([quality]), chroma, progressive=progressive)
             ours.append(float(jpeg.rate(jpeg.coefficients(tensor([image.pixels])))))
         real.append(scan_bits(file(image, quality, chroma, progressive=progressive)) / (image.width * image.height))
         ratios.append(ours[-1] / real[-1])
@@ -276,12 +278,12 @@ def in_colours(image: Image) -> Image:
     return Image(np.ascontiguousarray(image.pixels[:, ::-1, [2, 0, 1]]))
 
 
-def one_block(levels: dict[int, float], zeros: int = 0) -> Blocks:
+def one_block(levels: dict[int, float], zeros: int = 0) -> Coefficients:
     """Luma levels by their index in row order, 8x8 pixels; chroma is zero, after more such blocks of luma."""
     luma = torch.zeros(1, 1, 1, 1 + zeros, 64)
     for index, level in levels.items():
         luma[..., -1, index] = level
-    return Blocks(luma.reshape(1, 1, 1, -1, 8, 8), torch.zeros(1, 2, 1, 1, 8, 8), 8, 8)
+    return Coefficients(luma.reshape(1, 1, 1, -1, 8, 8), torch.zeros(1, 2, 1, 1, 8, 8), 8, 8)
 
 
 def cost(levels: dict[int, float], *, progressive: bool = False) -> float:
@@ -329,10 +331,10 @@ def test_the_gradient_is_the_change_if_that_level_alone_changes(index: int, coef
     below = np.sign(coefficient) * np.floor(abs(coefficient))
     change = cost(others | {index: below + np.sign(coefficient)}) - cost(others | {index: below})
     for rounding in ROUNDINGS:
-        rate = Jpeg(standard_steps([50]), rounding=rounding).rate(coefficients)
+        rate = DifferentiableJpeg(standard_quantiser_steps([50]), rounding=rounding).rate(coefficients)
         (found,) = torch.autograd.grad(rate * 64, coefficients.luma)
         place = torch.tensor(coefficient, dtype=torch.float64).requires_grad_()
-        (slope,) = torch.autograd.grad(softened(place), place) if rounding == "soft" else (1,)
+        (slope,) = torch.autograd.grad(soft_round(place), place) if rounding == "soft" else (1,)
         assert found.flatten()[index].item() == pytest.approx(np.sign(coefficient) * change * float(slope), rel=1e-4)
 
 
@@ -341,7 +343,7 @@ def test_decisions_about_levels_get_the_bits_they_save() -> None:
     fall = torch.tensor(0.3, requires_grad=True)
     drawn, expected = one_block({1: 1, 16: 1}), one_block({1: 2, 16: 1})
     first = one_block({1: 1}).luma
-    bits = bits_per_pixel(drawn, Blocks(expected.luma - fall * first, expected.chroma, 8, 8)) * 64
+    bits = bits_per_pixel(drawn, Coefficients(expected.luma - fall * first, expected.chroma, 8, 8)) * 64
     assert bits.item() == pytest.approx(3 * 2.45 + cost({1: 1, 16: 1}), rel=1e-5)
     (found,) = torch.autograd.grad(bits, fall)
     assert found.item() == pytest.approx(cost({1: 1, 16: 1}) - cost({1: 2, 16: 1}), rel=1e-4)

@@ -14,8 +14,14 @@ from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.batches import tensor
 from kcompress.networks.shrink import Shrink
-from kcompress.proxies.simulator import Distortion, Rate, Simulator, opened, shipped
-from kcompress.proxies.straight_through import coded
+from kcompress.proxies.simulator import (
+    DistortionNetwork,
+    RateNetwork,
+    Simulator,
+    load_shipped_simulator,
+    load_simulator,
+)
+from kcompress.proxies.straight_through import encode_decode
 from kcompress.training.simulator.accuracy import decibels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,7 +76,7 @@ def test_what_is_flat_stays_flat(simulator: Simulator) -> None:
 
 def test_the_bits_of_a_picture_are_those_of_its_blocks(lake: Image) -> None:
     torch.manual_seed(0)
-    rate = Rate(16, 1)
+    rate = RateNetwork(16, 1)
     torch.nn.init.normal_(rate.context.leave.weight, std=0.05)
     picture = tensor([np.ascontiguousarray(lake.pixels[:64, :80])])
     coarseness = torch.tensor([0.4])
@@ -85,7 +91,7 @@ def test_the_bits_of_a_picture_are_those_of_its_blocks(lake: Image) -> None:
 
 def test_a_distortion_is_local(lake: Image) -> None:
     torch.manual_seed(0)
-    distortion = Distortion(16, 1)
+    distortion = DistortionNetwork(16, 1)
     torch.nn.init.normal_(distortion.context.leave.weight, std=0.05)
     picture = tensor([np.ascontiguousarray(lake.pixels[:64, :64])])
     changed = picture.clone()
@@ -99,22 +105,22 @@ def test_weights_for_something_else(tmp_path: Path) -> None:
     metadata = {"format": weight_files.FORMAT, "network": "kuchen", "arguments": json.dumps({"width": 2})}
     save_file({"x": torch.zeros(1)}, path, metadata)
     with pytest.raises(WeightsError, match="are kuchen weights; simulator was asked for"):
-        opened(path)
+        load_simulator(path)
     with pytest.raises(WeightsError, match=r"simulator-gif\.safetensors do not exist"):
-        shipped("gif")
+        load_shipped_simulator("gif")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_those_that_ship_know_their_codec(name: str, lake: Image, balloons: Image) -> None:
     """On pictures they never saw: closer to the decoder than the picture is, and aware of what preprocessing saves."""
-    simulator, codec = shipped(name), CODECS[name]
+    simulator, codec = load_shipped_simulator(name), CODECS[name]
     assert not any(parameter.requires_grad for parameter in simulator.parameters())
     scale = codec.quality
     setting = codec.setting(round(scale.finest + 0.5 * (scale.coarsest - scale.finest)))
     for image in (lake, balloons):
         patch = np.ascontiguousarray(image.pixels[10:202, 50:242])
         shrunk = Shrink(1)(Image(patch), setting).pixels
-        real = [coded(pixels, setting) for pixels in (patch, shrunk)]
+        real = [encode_decode(pixels, setting) for pixels in (patch, shrunk)]
         decoded, bpp = simulator(tensor([patch, shrunk]), torch.tensor([setting.coarseness] * 2))
         shown = tensor([pixels for pixels, _ in real])
         assert (decibels(decoded, shown) > decibels(tensor([patch, shrunk]), shown) + 0.5).all()

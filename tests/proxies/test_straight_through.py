@@ -10,7 +10,7 @@ from kcompress.encoding import encode
 from kcompress.errors import UsageError
 from kcompress.images import Image, bits_per_pixel
 from kcompress.inference.batches import tensor
-from kcompress.proxies.straight_through import RealCodec, coded, overhead
+from kcompress.proxies.straight_through import StraightThroughCodec, container_bytes, encode_decode
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BACKENDS = {"jpeg": "pillow", "webp": "pillow", "hevc": "ffmpeg"}
@@ -28,7 +28,7 @@ def test_values_are_the_encoders_and_gradients_the_proxys(name: str, lake: Image
     strength = torch.tensor(0.7)
     pictures = tensor(patches) + 0.3 / 255  # not whole grey levels: the encoder rounds
     pictures.requires_grad_()
-    decoded, bpp = RealCodec(codec, proxy, 2, BACKENDS[name])(pictures, qualities, strength)
+    decoded, bpp = StraightThroughCodec(codec, proxy, 2, BACKENDS[name])(pictures, qualities, strength)
     for number, (patch, quality) in enumerate(zip(patches, qualities, strict=True)):
         setting = codec.setting(quality)
         data, empty = (
@@ -48,11 +48,11 @@ def test_values_are_the_encoders_and_gradients_the_proxys(name: str, lake: Image
 def test_headers_do_not_count(lake: Image) -> None:
     setting = CODECS["hevc"].setting(40)
     flat = np.full((64, 64, 3), 128, np.uint8)
-    assert coded(flat, setting, "ffmpeg")[1] == 0
-    assert overhead(setting, 64, 64, "ffmpeg") > 300  # the boxes of the file
-    assert coded(np.ascontiguousarray(lake.pixels[:64, :64]), setting, "ffmpeg")[1] > 0
+    assert encode_decode(flat, setting, "ffmpeg")[1] == 0
+    assert container_bytes(setting, 64, 64, "ffmpeg") > 300  # the boxes of the file
+    assert encode_decode(np.ascontiguousarray(lake.pixels[:64, :64]), setting, "ffmpeg")[1] > 0
 
 
 def test_a_quality_that_the_codec_does_not_have() -> None:
     with pytest.raises(UsageError, match="--quality 60 is not on the scale of hevc"):
-        RealCodec(CODECS["hevc"], proxy, 1)(torch.rand(1, 3, 16, 16), [60], torch.tensor(1.0))
+        StraightThroughCodec(CODECS["hevc"], proxy, 1)(torch.rand(1, 3, 16, 16), [60], torch.tensor(1.0))

@@ -9,7 +9,7 @@ from kcompress.inference.models import torch_module
 from kcompress.inference.weights import open_weights
 from kcompress.networks import shipped_weights, trained_for
 from kcompress.networks.rdo import Rdo
-from kcompress.proxies.jpeg import Jpeg, standard_steps
+from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps
 from kcompress.search import levels
 from kcompress.search.levels import Levels
 from kcompress.search.refinement import WEIGHTS
@@ -26,8 +26,8 @@ def refined(pixels, steps=(4, 8), threads=1):
 
 def coded(pixels):
     """Levels that the encoder makes of pixels: luma's and chroma's."""
-    codec = Jpeg(standard_steps([SETTING.quality]))
-    blocks = codec.quantised(codec.coefficients(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255))
+    codec = DifferentiableJpeg(standard_quantiser_steps([SETTING.quality]))
+    blocks = codec.quantise(codec.coefficients(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255))
     return torch.cat([blocks.luma.flatten(), blocks.chroma.flatten()])
 
 

@@ -18,10 +18,10 @@ from kcompress.errors import InputError, UsageError, WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.batches import tensor
-from kcompress.proxies.minnen import Entropy, Minnen, opened, quantiser_step, shipped
+from kcompress.proxies.minnen import Entropy, Minnen, load_minnen, load_shipped_minnen, quantiser_step
 from kcompress.proxies.minnen.gdn import GDN, bounded
 from kcompress.proxies.minnen.klt import stages
-from kcompress.proxies.minnen.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantised
+from kcompress.proxies.minnen.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantise
 from kcompress.training.loop import Step, Validation
 from kcompress.training.minnen.recipe import MinnenRecipe
 from kcompress.training.minnen.training import Costs, MinnenTraining, Task, distortion_weight
@@ -165,11 +165,11 @@ def test_what_is_expected_of_a_latent_follows_from_those_before_it(proxy: Minnen
 
 def test_quantisers() -> None:
     values = torch.linspace(-3, 3, 601, requires_grad=True)
-    rounded = quantised(values, noisy=False)
+    rounded = quantise(values, noisy=False)
     assert torch.equal(rounded, values.round())
     rounded.sum().backward()
     assert values.grad is not None and torch.equal(values.grad, torch.ones(601))
-    error = (quantised(values, noisy=True) - values).detach()
+    error = (quantise(values, noisy=True) - values).detach()
     assert error.abs().max() <= 0.5 and error.std().item() == pytest.approx(12**-0.5, rel=0.1)
 
 
@@ -376,14 +376,14 @@ def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path) -> None:
     assert card["network"] == "minnen" and card["data"] == "4 photographs, crops of a lake"
     assert sorted(path.name for path in tmp_path.glob("small*")) == ["small.json", "small.safetensors"]
     assert json.loads((tmp_path / "small.json").read_text()) == card
-    proxy = opened(tmp_path / "small.safetensors")
+    proxy = load_minnen(tmp_path / "small.safetensors")
     assert not proxy.training and not any(parameter.requires_grad for parameter in proxy.parameters())
     kept = load_file(training.folder / "best.safetensors")
     assert all(torch.equal(values, kept[name]) for name, values in proxy.state_dict().items())
     with pytest.raises(WeightsError, match="are minnen weights; simulator was asked for"):
         weight_files.open_weights(tmp_path / "small.safetensors", "simulator")
     with pytest.raises(WeightsError, match=r"minnen-gif\.safetensors do not exist"):
-        shipped("gif")
+        load_shipped_minnen("gif")
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_those_that_ship_know_what_qualities_cost(name: str, lake: Image) -> Non
     scale = codec.quality
     lowest, highest = RANGES[name]
     coarseness = sorted(scale.coarseness(quality) for quality in (lowest, (lowest + highest) // 2, highest))
-    decoded, bpp = shipped(name)(seen.repeat(3, 1, 1, 1), torch.tensor(coarseness))
+    decoded, bpp = load_shipped_minnen(name)(seen.repeat(3, 1, 1, 1), torch.tensor(coarseness))
     quality = decibels(decoded, seen)
     assert (quality[:-1] > quality[1:]).all() and quality[-1] > 15
     assert (bpp[:-1] > 1.3 * bpp[1:]).all()

@@ -24,7 +24,7 @@ from kcompress.machine.tasks import task
 from kcompress.networks import load
 from kcompress.networks.npp import Npp
 from kcompress.proxies.simulator import Simulator
-from kcompress.proxies.straight_through import coded
+from kcompress.proxies.straight_through import encode_decode
 from kcompress.training.loop import Step, Validation
 from kcompress.training.minnen.recipe import MinnenRecipe
 from kcompress.training.minnen.training import MinnenTraining
@@ -84,7 +84,7 @@ def test_equation_1(lake, judge, proxy) -> None:
     filtered = (seen.pictures + 0.02).clamp(0, 1)
     for number, quality in enumerate(seen.qualities):
         pixels = np.rint(filtered[number].numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
-        shown, bits = coded(np.ascontiguousarray(pixels), CODECS["jpeg"].setting(quality))
+        shown, bits = encode_decode(np.ascontiguousarray(pixels), CODECS["jpeg"].setting(quality))
         decoded = torch.from_numpy(shown.transpose(2, 0, 1)[None] / np.float32(255))
         loss = float(judge.loss(decoded, judge.labelled([number])))
         expected = bits + TINY.trade(quality) * loss + 0.5 * 0.02**2

@@ -22,8 +22,8 @@ from kcompress.metrics.differentiable import SCORES
 from kcompress.networks import load
 from kcompress.networks.condition import condition
 from kcompress.networks.rdo import Rdo
-from kcompress.proxies.curvature import curvature
-from kcompress.proxies.jpeg import Jpeg, standard_steps, unpacked
+from kcompress.proxies.curvature import diagonal_hessian
+from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps, unpack_levels
 from kcompress.training.loop import Prepared, Step, Validation
 from kcompress.training.rdo.bank import RATE, Bank, Batch, batches, measured, of_one_picture
 from kcompress.training.rdo.recipe import RdoRecipe
@@ -124,9 +124,9 @@ def test_a_batch_follows_from_its_number(bank: Bank) -> None:
 
 def test_levels_are_packed_as_the_codec_has_them(lake: Image) -> None:
     image = tensor([np.ascontiguousarray(lake.pixels[:96, :112])])
-    steps = standard_steps([70])
-    exact = Jpeg(steps).coefficients(image)
-    found = unpacked(Rdo(16, 1).transform.coefficients(image), (96, 112))
+    steps = standard_quantiser_steps([70])
+    exact = DifferentiableJpeg(steps).coefficients(image)
+    found = unpack_levels(Rdo(16, 1).transform.coefficients(image), (96, 112))
     # The encoder rounds its planes.
     assert (found.luma - exact.luma * steps[0, 0]).abs().mean() < 0.3
     assert (found.chroma - exact.chroma * steps[0, 1]).abs().mean() < 0.3
@@ -188,14 +188,14 @@ def test_the_change_of_cost_is_that_of_whole_steps(bank: Bank) -> None:
 def test_the_curvature_of_squares_is_their_weight(bank: Bank) -> None:
     drawn, weights = squares(next(batches(bank, TINY)), Simulation(Rdo(16, 1), {}))
     errors = drawn.levels - drawn.coefficients
-    assert torch.allclose(curvature(2 * weights * errors, errors), (2 * weights).expand_as(errors), rtol=1e-3)
+    assert torch.allclose(diagonal_hessian(2 * weights * errors, errors), (2 * weights).expand_as(errors), rtol=1e-3)
     place = torch.ones_like(errors[:, :1])
     place[..., :3] = 2.0  # one half of the picture counts twice
-    found = curvature(2 * place * weights * errors, errors)
+    found = diagonal_hessian(2 * place * weights * errors, errors)
     assert 1.6 < float(found[..., 1].mean() / found[..., 4].mean()) < 2.1
-    assert curvature(-errors, errors).max() == 0  # no cost bends downwards
+    assert diagonal_hessian(-errors, errors).max() == 0  # no cost bends downwards
     noise = torch.randn(errors.shape, generator=torch.Generator().manual_seed(0))
-    noisy = curvature(2 * weights * errors + 0.03 * noise, errors)
+    noisy = diagonal_hessian(2 * weights * errors + 0.03 * noise, errors)
     assert 0.9 < float(noisy[:, 256:].mean() / (2 * weights)[:, 256:].mean()) < 1.1
 
 

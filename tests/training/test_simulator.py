@@ -18,7 +18,7 @@ from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.networks import load
 from kcompress.proxies import straight_through as real
-from kcompress.proxies.simulator import Simulator, opened
+from kcompress.proxies.simulator import Simulator, load_simulator
 from kcompress.training.loop import Prepared, Step, Validation
 from kcompress.training.simulator.accuracy import FIGURES, accuracy, exact_jpeg
 from kcompress.training.simulator.pairs import PLACE, Pairs, all_encoded, batch, batches, encoded, preprocessed
@@ -59,7 +59,7 @@ def test_pairs_are_what_the_encoder_made(pairs: Pairs) -> None:
     for number in (0, 7):
         setting = CODECS["jpeg"].setting(int(pairs.qualities[number]))
         for version in range(2):
-            shown, bits = real.coded(pairs.pictures[number, version].numpy(), setting)
+            shown, bits = real.encode_decode(pairs.pictures[number, version].numpy(), setting)
             assert np.array_equal(shown, pairs.decoded[number, version]) and bits == pytest.approx(
                 pairs.bpp[number, version].item()
             )
@@ -84,7 +84,7 @@ def test_an_interruption_costs_no_picture_that_was_done(
     again = finished(photos, TINY, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert torch.equal(again.pictures, pairs.pictures) and torch.equal(again.bpp, pairs.bpp)
-    monkeypatch.setattr("kcompress.training.simulator.pairs.coded", None)  # nothing is encoded any more
+    monkeypatch.setattr("kcompress.training.simulator.pairs.encode_decode", None)  # nothing is encoded any more
     assert torch.equal(finished(photos, TINY, tmp_path).decoded, pairs.decoded)
 
 
@@ -98,8 +98,8 @@ def test_preprocessing_has_all_kinds(lake: Image) -> None:
     patch = np.ascontiguousarray(lake.pixels[100:228, 100:228])
     random = np.random.default_rng(0)
     setting = CODECS["webp"].setting(60)
-    plain = real.coded(patch, setting, "pillow")[1]
-    sizes = [real.coded(preprocessed(patch, 0.4, random), setting, "pillow")[1] / plain for _ in range(40)]
+    plain = real.encode_decode(patch, setting, "pillow")[1]
+    sizes = [real.encode_decode(preprocessed(patch, 0.4, random), setting, "pillow")[1] / plain for _ in range(40)]
     assert sum(size < 0.97 for size in sizes) > 10 and sum(size > 1.02 for size in sizes) > 4
 
 
@@ -191,7 +191,7 @@ def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "small.json").read_text()) == card
     weights = weight_files.open_weights(tmp_path / "small.safetensors", "simulator")
     assert json.loads(weights.metadata["recipe"])["codec"] == "jpeg"
-    simulator = opened(weights.path)
+    simulator = load_simulator(weights.path)
     kept = load_file(training.folder / "best.safetensors")
     assert all(torch.equal(values, kept[name]) for name, values in simulator.state_dict().items())
     with pytest.raises(WeightsError, match="are simulator weights; kuchen was asked for"):

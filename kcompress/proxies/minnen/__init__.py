@@ -2,20 +2,18 @@
 
 "Joint Autoregressive and Hierarchical Priors for Learned Image Compression" (Minnen, Balle, Toderici 2018).
 "Preprocessing Enhanced Image Compression for Machine Vision" (NPP, section 3.3) takes it for the traditional codec
-where gradients are wanted. It compresses by itself, by a transform, a quantiser and a model of probabilities, and is
-then tuned to show what the real decoder shows: see ``training.minnen``. It serves in trainings alone, so it counts
-bits and writes none.
+where gradients are wanted. It is a codec of its own (transform, quantiser, entropy model), then tuned to reconstruct
+what the real decoder does: see `training.minnen`. It serves in trainings alone, so it counts bits and writes none.
 
 What differs from the paper:
 
-- One network serves all qualities. NPP has a proxy for every QP, and its third stage, which draws QPs at random, needs
-  them all; here the latents are multiplied before the quantiser and after it by gains for every channel that are
-  functions of the coarseness ("Asymmetric Gained Deep Image Compression with Continuous Rate Adaptation", Cui et al.
-  2021).
-- It is small, for it trains and serves on a CPU, and starts as a transform that is known to be good, not at random.
-- Hyper-latents follow from the sizes of latents beside the latents themselves, as those of Balle et al. (2018) do.
-- Latents are rounded about the part of their mean that hyper-latents give, as the part that depends on latents before
-  them is known to a decoder only one after the other. All of the mean enters the probabilities.
+- One network serves all qualities; NPP has a proxy for every QP. Latents are multiplied before and after the quantiser
+  by gains of each channel, functions of coarseness ("Asymmetric Gained Deep Image Compression with Continuous Rate
+  Adaptation", Cui et al. 2021).
+- It is small, to train and serve on a CPU, and starts as the Karhunen-Loeve transform, not at random.
+- Hyper-latents see magnitudes of latents beside the latents themselves, as in Balle et al. (2018).
+- Latents are rounded about the part of their mean that hyper-latents give: a decoder knows the other part, by context,
+  only one latent after the other. All of the mean enters the probabilities.
 """
 
 import math
@@ -32,32 +30,33 @@ from kcompress.proxies.minnen.klt import stages
 from kcompress.proxies.minnen.transforms import transforms
 
 NETWORK = "minnen"
-"""What its weights are called."""
+"""Name of its weights."""
 
 SIDE = 64
-"""Pixels of a picture for one hyper-latent: sides are padded to multiples of it."""
+"""Side of a hyper-latent in the picture, pixels: sides are padded to multiples of it."""
 
 _FINEST, _SLOPE = math.log(255 / 3**0.5) + 4 / 6 * math.log(2), -51 / 6 * math.log(2)
-"""Logarithm of the gains, which are one over HEVC's quantiser step at the start: at coarseness 0, and from there to 1.
+"""Initial log gain at coarseness 0, and its change up to coarseness 1: gains start as 1 / HEVC's quantiser step.
 
-Grey is sqrt(3) times as long in the orthonormal transform of three colours as it is in levels.
+Grey is sqrt(3) times as long in the orthonormal transform of three colours as in levels.
 """
 
 
 class Minnen(nn.Module):
-    """A codec: pictures (N, 3, H, W), 0..1, and coarsenesses (N,), 0..1 -> decoded pictures, likewise, and bpp (N,).
+    """The proxy codec.
 
-    Sides may be any. Decoded pictures are neither rounded nor clamped. All bits are those of the true pixels.
+        picture x (N, 3, H, W) -> g_a -> y (N, latent, H/16, W/16) -> * gain -> round -> y_hat -> / gain -> g_s -> x_hat
+                                  y -> h_a -> z (N, width, H/64, W/64) -> round -> z_hat -> h_s -> mean, scale of y_hat
+                                  bits of y_hat (Gaussian) + bits of z_hat (factorised prior) -> / (H W) -> bpp (N,)
 
-    Latents are rounded, and gradients pass as if they were not: so they reach the picture. In training mode bits are
-    counted with uniform noise, from torch's own generator, in the place of rounding ("Channel-wise Autoregressive
-    Entropy Models", Minnen and Singh 2020, section 3.3: noise for the rate, rounding for the distortion).
+    The second input is coarseness (N,), 0..1. Sides may be any; x_hat is neither rounded nor clamped.
+
+    Rounding is straight-through. In training mode bits are counted with uniform noise, from torch's own generator, in
+    place of rounding ("Channel-wise Autoregressive Entropy Models", Minnen and Singh 2020, section 3.3).
 
     Args:
-        width: channels at a quarter of the sides; there are half as many at the half, which cost the most, and a third
-            more at an eighth.
-        latent: channels of the latents, at a sixteenth of the sides: of 768 numbers for 16x16 pixels so many are kept,
-            which bounds what fine qualities can show.
+        width: channels at a quarter of the sides; half as many at the half, a third more at an eighth.
+        latent: channels of y, out of 768 numbers for 16x16 pixels; bounds the quality at fine settings.
     """
 
     def __init__(self, width: int = 48, latent: int = 192) -> None:
@@ -75,24 +74,24 @@ class Minnen(nn.Module):
         padded = F.pad(picture.float() - 0.5, (0, -width % SIDE, 0, -height % SIDE), mode="replicate")
         latents = self.analysis(padded).float()
         rounded, bits = self.entropy(latents, self.gain(coarseness), coarseness)
-        shown = self.synthesis(rounded * self.inverse_gain(coarseness)).float() + 0.5
-        return shown[..., :height, :width], bits / (height * width)
+        decoded = self.synthesis(rounded * self.inverse_gain(coarseness)).float() + 0.5
+        return decoded[..., :height, :width], bits / (height * width)
 
 
-def shipped(codec: str) -> Minnen:
-    """The proxy of a codec that came along, not to be trained any further.
+def load_shipped_minnen(codec: str) -> Minnen:
+    """Shipped proxy of a codec, frozen.
 
     Raises:
-        WeightsError: none did for this codec.
+        WeightsError: none is shipped for this codec.
     """
-    return opened(weight_files.folder() / f"{NETWORK}-{codec}.safetensors")
+    return load_minnen(weight_files.folder() / f"{NETWORK}-{codec}.safetensors")
 
 
-def opened(path: Path) -> Minnen:
-    """A proxy from its file, in evaluation mode, not to be trained any further.
+def load_minnen(path: Path) -> Minnen:
+    """Proxy of a weights file, in evaluation mode, frozen.
 
     Raises:
-        WeightsError: missing, or other weights, or none that fit.
+        WeightsError: the file is missing, is for another network, or does not fit.
     """
     weights = weight_files.open_weights(path, NETWORK)
     proxy: Minnen = torch_module(weights, Minnen)
@@ -100,6 +99,6 @@ def opened(path: Path) -> Minnen:
 
 
 def quantiser_step(coarseness: Tensor) -> Tensor:
-    """HEVC's step, 2 ** ((QP - 4) / 6) grey levels, of coarsenesses (N,): QP is 51 times that."""
+    """HEVC's quantiser step, 2 ** ((QP - 4) / 6) grey levels, of coarseness (N,) = QP / 51: (N,)."""
     step: Tensor = torch.exp2((51 * coarseness - 4) / 6)
     return step

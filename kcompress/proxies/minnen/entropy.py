@@ -1,4 +1,4 @@
-"""The entropy model of a learned codec: hyper-latents, a context of latents before, and a Gaussian for each latent.
+"""Entropy model of a learned codec: hyper-latents, autoregressive context, and a Gaussian for each latent.
 
 "Joint Autoregressive and Hierarchical Priors for Learned Image Compression" (Minnen, Balle, Toderici 2018), figure 1.
 """
@@ -8,23 +8,25 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kcompress.proxies.minnen.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantised
+from kcompress.proxies.minnen.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantise
 
 _KERNEL = 5
 _FINEST_HYPER_GAIN, _HYPER_SLOPE = math.log(4), -2.0
-"""Logarithms for hyper-latents at the start: much is left of them at fine qualities, and little at coarse ones."""
+"""Initial log gain of hyper-latents at coarseness 0, and its change up to 1: fine qualities keep more of them."""
 
 
 class Entropy(nn.Module):
-    """Latents (N, M, h, w), gains (N, M, 1, 1) and coarsenesses (N,) -> rounded latents, in steps, and bits (N,).
+    """Rounded latents, in quantiser steps, and their bits.
 
-    Each latent is a Gaussian whose mean and scale follow from hyper-latents, at a quarter of the sides, and from the
-    latents before it in the order of rows. h and w are multiples of 4.
+        latents y (N, M, h, w) -> h_a -> z (N, width, h/4, w/4) -> * gain -> round -> z_hat -> h_s -> centre, hyper
+        y * gain - centre -> round -> y_hat (N, M, h, w); masked context of y_hat, hyper -> mean, scale -> bits (N,)
+
+    Also takes gains (N, M, 1, 1) and coarseness (N,). h and w are multiples of 4.
 
     Args:
         width: channels inside, and of the hyper-latents.
         latent: M.
-        deviations: (M,), standard deviations that latents are expected to have at the start.
+        deviations: (M,), initial standard deviations of the latents.
     """
 
     def __init__(self, width: int, latent: int, deviations: Tensor) -> None:
@@ -51,47 +53,47 @@ class Entropy(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, latents: Tensor, gain: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
-        # Networks see latents in units of their spread, which quality does not change; quantiser and bits, in steps.
+        # Networks see latents in units of their spread, which quality does not change; quantiser and bits in steps.
         spread = self.spread.exp()
         steps = gain * spread
-        seen = latents / spread
-        hyper = self.hyper_analysis(torch.cat([seen, (8 * seen.abs()).log1p()], dim=1)).float()
+        units = latents / spread
+        hyper = self.hyper_analysis(torch.cat([units, (8 * units.abs()).log1p()], dim=1)).float()
         hyper_step = 1 / self.hyper_gain(coarseness)
-        hyper = quantised(hyper / hyper_step, noisy=self.training) * hyper_step
+        hyper = quantise(hyper / hyper_step, noisy=self.training) * hyper_step
         with torch.autocast(latents.device.type, enabled=False):
             hyper_bits = self.hyper_prior(hyper, hyper_step)
-        centre, told = self.hyper_synthesis(hyper).float().chunk(2, dim=1)
+        centre, features = self.hyper_synthesis(hyper).float().chunk(2, dim=1)
         middle = centre * steps
         residual = latents * gain - middle
-        rounded = quantised(residual, noisy=False) + middle
-        chosen = quantised(residual, noisy=True) + middle if self.training else rounded
-        # Where a step is more than the spread, all that could be seen is the quantiser's noise: not in large numbers.
-        mean, scale = self.gaussians(chosen / (1 + steps.square()).sqrt(), told, coarseness)
+        rounded = quantise(residual, noisy=False) + middle
+        chosen = quantise(residual, noisy=True) + middle if self.training else rounded
+        # Where a step exceeds the spread, latents are the quantiser's noise, and must not be large numbers.
+        mean, scale = self.gaussians(chosen / (1 + steps.square()).sqrt(), features, coarseness)
         with torch.autocast(latents.device.type, enabled=False):
             bits = gaussian_bits(chosen - middle - mean * steps, scale * steps)
         return rounded, bits.flatten(1).sum(1) + hyper_bits.flatten(1).sum(1)
 
-    def gaussians(self, chosen: Tensor, told: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
-        """What a decoder expects of latents: means, beside what hyper-latents gave, and scales, in units of spread.
+    def gaussians(self, latents: Tensor, hyper: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
+        """Means, beside the hyper-latents' part, and scales of latents, (N, M, h, w) each, in units of spread.
 
         Args:
-            chosen: latents (N, M, h, w), about 1 in size, of which each is expected from those before it.
-            told: by hyper-latents, (N, M, h, w).
+            latents: (N, M, h, w), about 1 in size; each is predicted from those before it.
+            hyper: features of the hyper-latents, (N, M, h, w).
             coarseness: (N,).
         """
-        level = (2 * coarseness.float() - 1)[:, None, None, None].expand(-1, 1, *chosen.shape[2:])
-        seen = torch.cat([told, self.context(chosen).float(), level], dim=1)
-        mean, logarithm = self.parameters_of(seen).float().chunk(2, dim=1)
+        level = (2 * coarseness.float() - 1)[:, None, None, None].expand(-1, 1, *latents.shape[2:])
+        features = torch.cat([hyper, self.context(latents).float(), level], dim=1)
+        mean, logarithm = self.parameters_of(features).float().chunk(2, dim=1)
         return mean, logarithm.clamp(-10, 5).exp()
 
 
 class Gain(nn.Module):
-    """Coarsenesses (N,) -> gains (N, C, 1, 1): for every channel a parabola of the logarithm.
+    """Gains (N, C, 1, 1) of coarseness (N,): log gain is a parabola for each channel.
 
     Args:
         channels: C.
-        finest: logarithm at coarseness 0, at the start.
-        slope: from there to coarseness 1.
+        finest: initial log gain at coarseness 0.
+        slope: initial change of the log gain up to coarseness 1.
     """
 
     def __init__(self, channels: int, finest: float, slope: float) -> None:
@@ -105,17 +107,17 @@ class Gain(nn.Module):
         return logarithms.clamp(-9, 9).exp()[:, :, None, None]
 
 
-def _down(seen: int, told: int) -> nn.Conv2d:
-    return nn.Conv2d(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2)
+def _down(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, _KERNEL, stride=2, padding=_KERNEL // 2)
 
 
-def _up(seen: int, told: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2, output_padding=1)
+def _up(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(in_channels, out_channels, _KERNEL, stride=2, padding=_KERNEL // 2, output_padding=1)
 
 
 @torch.no_grad()
 def _keep_size(network: nn.Module) -> None:
-    """Random weights that neither shrink nor grow what passes ("Delving Deep into Rectifiers", He et al. 2015)."""
+    """Initialise weights so that variance is kept ("Delving Deep into Rectifiers", He et al. 2015)."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             taps = layer.in_channels * math.prod(layer.kernel_size)

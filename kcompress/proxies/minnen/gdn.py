@@ -1,4 +1,4 @@
-"""Generalised divisive normalisation: the nonlinearity of learned codecs.
+"""Generalised divisive normalisation (GDN): the nonlinearity of learned codecs.
 
 "Density Modeling of Images Using a Generalized Normalization Transformation" (Balle, Laparra, Simoncelli 2016), with
 the exponents that "End-to-end Optimized Image Compression" (Balle, Laparra, Simoncelli 2017, section 3) chose for
@@ -18,13 +18,12 @@ _PEDESTAL = 2.0**-18
 class GDN(nn.Module):
     """y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j ** 2) over the channels of (N, C, H, W), float32 in and out.
 
-    beta and gamma are squares of what is learned, which is held above a small number: so they stay positive, and near
-    0 their steps grow small ("Efficient Nonlinear Transforms for Lossy Image Compression", Balle 2018, section 2).
-    It starts as nearly the identity.
+    beta and gamma are squares of bounded parameters: they stay positive, and change slowly near 0 ("Efficient Nonlinear
+    Transforms for Lossy Image Compression", Balle 2018, section 2). It starts as nearly the identity.
 
     Args:
         channels: C.
-        inverse: multiply by the square root instead, as the synthesis does; it undoes the other only approximately.
+        inverse: multiply by the square root instead (IGDN of the synthesis), an approximate inverse.
     """
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:
@@ -35,12 +34,12 @@ class GDN(nn.Module):
 
     @property
     def beta(self) -> Tensor:
-        """(C,), above 0."""
+        """Offset (C,), above 0."""
         return bounded(self.root_beta, _SMALLEST_BETA**0.5).square()
 
     @property
     def gamma(self) -> Tensor:
-        """(C, C), above 0: row i tells how every channel j weakens channel i."""
+        """Weights (C, C), above 0: row i weakens channel i by every channel j."""
         return bounded(self.root_gamma, _PEDESTAL).square()
 
     def forward(self, values: Tensor) -> Tensor:
@@ -51,7 +50,7 @@ class GDN(nn.Module):
 
 
 def bounded(values: Tensor, least: float) -> Tensor:
-    """max(values, least), where a gradient that would raise a value below the bound still passes."""
+    """max(values, least); a gradient that would raise a value below the bound still passes."""
     bound: Tensor = _Bounded.apply(values, least)  # type: ignore[no-untyped-call]
     return bound
 

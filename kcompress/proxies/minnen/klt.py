@@ -1,9 +1,8 @@
-"""Where the transforms of a learned codec start: the Karhunen-Loeve transform of a model of photographs.
+"""Initial transforms of a learned codec: the Karhunen-Loeve transform (KLT) of a model of photographs.
 
-From random weights it takes days to learn what has been known for long: neighbouring pixels are alike, so most of the
-energy is in few smooth patterns. Here the model of that (a first-order Markov field, as behind the DCT: Jain,
-"Fundamentals of Digital Image Processing", section 5.6) is turned into weights, stage by stage, each of which takes
-2x2 vectors to one that is shorter.
+From random weights it takes days to learn that neighbouring pixels are alike. The model of that is a first-order Markov
+field, as behind the DCT (Jain, "Fundamentals of Digital Image Processing", section 5.6). Stage by stage it becomes
+weights that take 2x2 vectors to a shorter one.
 """
 
 from collections.abc import Sequence
@@ -14,19 +13,19 @@ import torch
 from torch import Tensor
 
 _CORRELATION = 0.95
-"""Of neighbouring pixels; that of others is its power with their distance."""
+"""Correlation of neighbouring pixels; at distance d it is this to the power d."""
 
 _DEVIATION = 0.25
-"""Standard deviation of grey, of a range of 0..1."""
+"""Standard deviation of grey, range 0..1."""
 
 _COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 _ENERGIES = 3 * _DEVIATION**2 * np.array([1, 0.08, 0.03])
-"""Of brightness and of two differences of colours."""
+"""Energies of brightness and of two colour differences."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Of the transform.
+    """One stage of the transform.
 
     Attributes:
         basis: (K, C, 2, 2), orthonormal: K numbers for 2x2 vectors of C.
@@ -38,7 +37,7 @@ class Stage:
 
 
 def stages(widths: Sequence[int]) -> list[Stage]:
-    """The transform of RGB pictures, 0..1, in stages of at most these widths; all a stage can need if that is less."""
+    """KLT of RGB pictures, 0..1, in stages of at most these widths."""
     side = 2 ** len(widths)
     place = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), axis=-1).reshape(-1, 2)
     distance = np.linalg.norm(place[:, None] - place[None], axis=-1).reshape(side, side, side, side)

@@ -1,7 +1,6 @@
-"""What quantised latents cost: bits under a probability that is learned.
+"""Priors of quantised latents: their bits under learned probabilities.
 
-Probabilities are kept as logarithms throughout. A value far out in a tail then still has its gradient, where a
-probability that is bounded from below has none.
+Probabilities are logarithms throughout: so a value far out in a tail still has a gradient.
 """
 
 import math
@@ -14,33 +13,33 @@ from torch.nn import functional as F
 from kcompress.proxies.minnen.gdn import bounded
 
 SMALLEST_SCALE = 0.11
-"""Of a Gaussian, in quantiser steps: less is no longer cheaper ("Joint Autoregressive ...", Minnen et al. 2018)."""
+"""Smallest scale of a Gaussian, in quantiser steps ("Joint Autoregressive ...", Minnen et al. 2018)."""
 
 _MANY = 32.0
-"""Bits; a Gaussian's tail is cheaper from there on, as an escape code would make it, and its gradient is bounded."""
+"""Bits from which a Gaussian's tail grows logarithmically, like an escape code: its gradient is bounded."""
 
 _FAR = 1e4
-"""Standard deviations; squares of more are too large for float32 further on."""
+"""Clamp of distances, in standard deviations: squares of more are too large for float32."""
 
 FILTERS = (1, 3, 3, 3, 1)
-"""Widths of the network of a factorised prior: K = 4, r = 3."""
+"""Widths of a factorised prior's network: K = 4, r = 3."""
 
 
-def quantised(values: Tensor, *, noisy: bool) -> Tensor:
-    """Whole numbers, with the gradient of the values themselves; or with uniform noise of width 1 in their place."""
+def quantise(values: Tensor, *, noisy: bool) -> Tensor:
+    """Straight-through rounding; or uniform noise of width 1 in its place."""
     if noisy:
         return values + torch.rand_like(values) - 0.5
     return values + (values.round() - values).detach()
 
 
 def gaussian_bits(values: Tensor, scale: Tensor) -> Tensor:
-    """Bits of every value under a Gaussian around 0 that is convolved with a uniform distribution of width 1.
+    """Bits of values under a Gaussian around 0, convolved with a uniform distribution of width 1: same shape.
 
     ("Variational Image Compression with a Scale Hyperprior", Balle et al. 2018, equation 11.)
 
     Args:
         values: any shape, in quantiser steps.
-        scale: standard deviations, likewise; those below ``SMALLEST_SCALE`` count as that.
+        scale: standard deviations, same shape and unit, at least ``SMALLEST_SCALE``.
     """
     scale = bounded(scale, SMALLEST_SCALE)
     size = values.abs()  # the lower tail, where differences of cumulative probabilities are exact
@@ -51,14 +50,14 @@ def gaussian_bits(values: Tensor, scale: Tensor) -> Tensor:
 
 
 class FactorisedPrior(nn.Module):
-    """A distribution of its own for every channel, of any shape: bits of (N, C, H, W).
+    """Learned distribution of each channel: values (N, C, H, W) -> bits (N, C, H, W).
 
-    The cumulative distribution is a small network that can only rise (Balle et al. 2018, appendix 6.1). Bits are those
-    of an interval as wide as the quantiser's step, (N, C, 1, 1) or a number, around each value.
+    The cumulative distribution is a small monotone network (Balle et al. 2018, appendix 6.1). Bits are those of an
+    interval of one quantiser step, (N, C, 1, 1) or a number, around each value.
 
     Args:
         channels: C.
-        spread: of the distributions at the start.
+        spread: initial width of the distributions.
     """
 
     def __init__(self, channels: int, spread: float = 1.0) -> None:
@@ -79,7 +78,7 @@ class FactorisedPrior(nn.Module):
         return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + _log_share(upper - lower)) / math.log(2)
 
     def cumulative(self, values: Tensor) -> Tensor:
-        """Probability (N, C, H, W) of what lies below these values."""
+        """Cumulative distribution at the values, (N, C, H, W)."""
         return self._logits(values).sigmoid()
 
     def _logits(self, values: Tensor) -> Tensor:
@@ -98,20 +97,20 @@ def _log_share(difference: Tensor) -> Tensor:
 
 
 class MaskedConv(nn.Conv2d):
-    """A convolution that sees only what a decoder has by then: the rows above, and in its own row what is on the left.
+    """Causal convolution: it sees the rows above, and the left part of its own row.
 
     ("Pixel Recurrent Neural Networks", van den Oord et al. 2016: mask A.) The size is kept.
 
     Args:
-        seen: channels.
-        told: channels.
+        in_channels: C of (N, C, H, W).
+        out_channels: C of the output.
         side: of the kernel, odd.
     """
 
     mask: Tensor
 
-    def __init__(self, seen: int, told: int, side: int = 5) -> None:
-        super().__init__(seen, told, side, padding=side // 2)
+    def __init__(self, in_channels: int, out_channels: int, side: int = 5) -> None:
+        super().__init__(in_channels, out_channels, side, padding=side // 2)
         before = torch.arange(side * side).reshape(side, side) < side * side // 2
         self.register_buffer("mask", before.float(), persistent=False)
 

@@ -1,4 +1,4 @@
-"""The transforms of a learned codec: pictures to latents at a sixteenth of the sides, and back.
+"""Analysis and synthesis transforms of a learned codec: pictures to latents at a sixteenth of the sides, and back.
 
 "Joint Autoregressive and Hierarchical Priors for Learned Image Compression" (Minnen, Balle, Toderici 2018), table 1:
 four convolutions of 5x5 by 2 with GDN between them, and their transposes with the inverse.
@@ -18,12 +18,12 @@ _PACE = 1 / 16
 
 
 def transforms(widths: Sequence[int], bases: Sequence[Tensor]) -> tuple[nn.Sequential, nn.Sequential]:
-    """Analysis, (N, 3, H, W) -> (N, M, H / 2 ** S, W / 2 ** S), and synthesis, the other way.
+    """Analysis g_a, (N, 3, H, W) -> (N, M, H / 2 ** S, W / 2 ** S), and synthesis g_s, its inverse.
 
     Args:
         widths: channels after each of the S stages; the last is M.
-        bases: what the stages start as, as of `klt.stages`. Channels that are left are random at the start, and the
-            synthesis ignores them.
+        bases: initial weights of the stages by `klt.stages`. Further channels start at random, and the synthesis
+            ignores them.
     """
     downs = [_Down(before, after) for before, after in pairwise([3, *widths])]
     ups = [_Up(after, before) for before, after in pairwise([3, *widths])]
@@ -38,24 +38,24 @@ def transforms(widths: Sequence[int], bases: Sequence[Tensor]) -> tuple[nn.Seque
 
 
 class _Down(nn.Conv2d):
-    """By 2; the weights are ``_PACE`` times what is learned, so an optimiser of Adam's kind changes them slowly.
+    """Strided convolution whose weights are ``_PACE`` times its parameters: Adam changes them slowly.
 
-    ("Progressive Growing of GANs", Karras et al. 2018, section 4.1.) For the transforms are good at the start, and the
-    entropy model is not.
+    ("Progressive Growing of GANs", Karras et al. 2018, section 4.1.) The transforms are good at the start, the entropy
+    model is not.
     """
 
-    def __init__(self, seen: int, told: int) -> None:
-        super().__init__(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2)
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, _KERNEL, stride=2, padding=_KERNEL // 2)
 
     def forward(self, values: Tensor) -> Tensor:
         return F.conv2d(values, _PACE * self.weight, self.bias, 2, _KERNEL // 2)
 
 
 class _Up(nn.ConvTranspose2d):
-    """Likewise."""
+    """Transposed convolution, likewise."""
 
-    def __init__(self, seen: int, told: int) -> None:
-        super().__init__(seen, told, _KERNEL, stride=2, padding=_KERNEL // 2, output_padding=1)
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, _KERNEL, stride=2, padding=_KERNEL // 2, output_padding=1)
 
     def forward(self, values: Tensor, output_size: list[int] | None = None) -> Tensor:
         return F.conv_transpose2d(values, _PACE * self.weight, self.bias, 2, _KERNEL // 2, 1)
@@ -63,12 +63,12 @@ class _Up(nn.ConvTranspose2d):
 
 @torch.no_grad()
 def _start(down: _Down, up: _Up, basis: Tensor) -> None:
-    told, seen = basis.shape[:2]
+    out_channels, in_channels = basis.shape[:2]
     middle = slice(_KERNEL // 2, _KERNEL // 2 + 2)
     down.weight /= _PACE
-    down.weight[:told] = 0
+    down.weight[:out_channels] = 0
     up.weight[:] = 0
     for layer in (down, up):
-        layer.weight[:told, :seen, middle, middle] = basis / _PACE
+        layer.weight[:out_channels, :in_channels, middle, middle] = basis / _PACE
         assert layer.bias is not None
         layer.bias[:] = 0

@@ -12,7 +12,7 @@ from kcompress.codecs import CODECS
 from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.machine.tasks import Task
-from kcompress.proxies.straight_through import coded
+from kcompress.proxies.straight_through import encode_decode
 from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, pareto_front
 from kcompress.setting import Setting
 
@@ -91,7 +91,7 @@ class Judge:
     @torch.no_grad()
     def _point(self, pictures: Sequence[Pixels], setting: Setting) -> _Point:
         with ThreadPoolExecutor(self._jobs) as pool:
-            shown, bits = zip(*pool.map(lambda pixels: coded(pixels, setting), pictures), strict=True)
+            shown, bits = zip(*pool.map(lambda pixels: encode_decode(pixels, setting), pictures), strict=True)
         losses: list[float] = []
         scores: list[float] = []
         for part, truth in self._truth:

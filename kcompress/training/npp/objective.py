@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from kcompress.codecs import CODECS
 from kcompress.machine.tasks import Task
 from kcompress.networks.npp import Npp
-from kcompress.proxies.straight_through import RealCodec
+from kcompress.proxies.straight_through import StraightThroughCodec
 from kcompress.training.npp.recipe import NppRecipe
 
 Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -53,7 +53,7 @@ class Objective(nn.Module):
         # In a tuple, a frozen model is no part of this module: it is neither trained, averaged nor written down.
         self._frozen = (task, proxy)
         self._recipe = recipe
-        self._codec = RealCodec(CODECS[recipe.codec], proxy, jobs, effort=recipe.effort)
+        self._codec = StraightThroughCodec(CODECS[recipe.codec], proxy, jobs, effort=recipe.effort)
 
     def forward(self, batch: Batch) -> Tensor:
         task, proxy = self._frozen

@@ -18,7 +18,7 @@ from kcompress.images import read_canonical
 from kcompress.inference.batches import tensor
 from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.condition import condition
-from kcompress.proxies.jpeg import Jpeg, steps
+from kcompress.proxies.jpeg import DifferentiableJpeg, quantiser_steps
 from kcompress.rate_distortion.slope import two_point_slope
 from kcompress.setting import Setting
 from kcompress.training.data import prefetched
@@ -208,5 +208,5 @@ def _setting(quality: int, searched: bool) -> Setting:
 def _plain(original: Tensor, setting: Setting, scores: Sequence[str]) -> dict[str, Tensor]:
     """Scores and rate, (N,) each, of what a codec that rounds makes of pictures with a setting's tables."""
     assert setting.tables is not None
-    decoded, rates = Jpeg(steps([setting.tables]), progressive=True)(original)
+    decoded, rates = DifferentiableJpeg(quantiser_steps([setting.tables]), progressive=True)(original)
     return {RATE: rates} | {name: SCORES[name](original, decoded) for name in scores}

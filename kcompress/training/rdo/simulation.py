@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.rdo import Rdo
-from kcompress.proxies.curvature import curvature
-from kcompress.proxies.jpeg import Jpeg, bits_per_pixel, unpacked
+from kcompress.proxies.curvature import diagonal_hessian
+from kcompress.proxies.jpeg import DifferentiableJpeg, bits_per_pixel, unpack_levels
+from kcompress.proxies.straight_through import straight_through
 from kcompress.training.rdo.bank import RATE, Batch
 
 _SHARPNESS = 20.0
@@ -46,7 +47,7 @@ class Simulation(nn.Module):
             cost = cost - share * batch.slopes[name] * gained
         if self._objective:
             (slopes,) = torch.autograd.grad(cost.sum(), levels)
-            cost = _through(cost, drawn.change_of_cost(slopes))
+            cost = straight_through(cost, drawn.change_of_cost(slopes))
         return cost + (self.rate(batch, drawn) - batch.plain[RATE]) / batch.rates
 
     def drawn(self, batch: Batch) -> "Drawn":
@@ -59,12 +60,13 @@ class Simulation(nn.Module):
 
     def decoded(self, batch: Batch, levels: Tensor) -> Tensor:
         """What the codec shows of packed levels: (N, 3, H, W), 0..1."""
-        return Jpeg(batch.conditions[:, :128].view(-1, 2, 8, 8)).decoded(unpacked(levels, batch.images.shape[-2:]))
+        codec = DifferentiableJpeg(batch.conditions[:, :128].view(-1, 2, 8, 8))
+        return codec.reconstruct(unpack_levels(levels, batch.images.shape[-2:]))
 
     def rate(self, batch: Batch, drawn: "Drawn") -> Tensor:
         """Bits per pixel (N,)."""
         size = batch.images.shape[-2:]
-        return bits_per_pixel(unpacked(drawn.levels, size), unpacked(drawn.path, size), progressive=True)
+        return bits_per_pixel(unpack_levels(drawn.levels, size), unpack_levels(drawn.path, size), progressive=True)
 
 
 @dataclass(frozen=True)
@@ -106,17 +108,12 @@ class Drawn:
         A decision changes the cost by the derivative in the middle of the step, not at the end that was drawn, which
         lies half a step's curvature off: with the sign of the draw, and several times what there is to learn.
         """
-        bend = curvature(slopes, self.levels - self.coefficients)
+        bend = diagonal_hessian(slopes, self.levels - self.coefficients)
         before, levels = self.coefficients.round(), self.levels
         sign = self.outwards
         falling = -sign * (slopes + bend * (before - sign / 2 - levels)) * self.falling
         rising = sign * (slopes + bend * (before + sign / 2 - levels)) * self.rising
         return (falling + rising).flatten(1).sum(1)
-
-
-def _through(value: Tensor, path: Tensor) -> Tensor:
-    """The value, with the gradient of the path."""
-    return value.detach() + (path - path.detach())
 
 
 def _drawn(scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kcompress.codecs import CODECS
-from kcompress.proxies.jpeg import Jpeg, standard_steps
+from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps
 from kcompress.training.simulator.pairs import Batch, Pairs, batch
 
 FLOOR = 0.01
@@ -71,7 +71,7 @@ def exact_jpeg(pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
     """The proxy of ``proxies.jpeg`` in the form of a simulator."""
     scale = CODECS["jpeg"].quality
     qualities = [round(scale.finest + float(value) * (scale.coarsest - scale.finest)) for value in coarseness]
-    return Jpeg(standard_steps(qualities), progressive=True)(pictures)
+    return DifferentiableJpeg(standard_quantiser_steps(qualities), progressive=True)(pictures)
 
 
 def _all(pairs: Pairs, codec: str) -> Iterator[Batch]:

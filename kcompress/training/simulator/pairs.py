@@ -23,7 +23,7 @@ from kcompress.dataset import DataSet, digest
 from kcompress.errors import InputError
 from kcompress.images import Pixels, read_canonical
 from kcompress.inference.batches import tensor
-from kcompress.proxies.straight_through import coded
+from kcompress.proxies.straight_through import encode_decode
 from kcompress.training.data import prefetched
 from kcompress.training.distortions import Random, blur, noise, sharpening
 from kcompress.training.loop import Prepared
@@ -59,7 +59,7 @@ class Pairs:
     Attributes:
         pictures: (N, V, side, side, 3) uint8, in V versions of which the first is the patch itself.
         decoded: likewise.
-        bpp: (N, V), as `training.proxies.real.coded` counts them.
+        bpp: (N, V), as `proxies.straight_through.encode_decode` counts them.
         qualities: (N,), on the codec's scale.
     """
 
@@ -176,7 +176,7 @@ def _of_picture(dataset: DataSet, name: str, each: int, recipe: Cut, folder: Pat
         for version in range(recipe.versions):
             made = preprocessed(patch, setting.coarseness, random) if version else patch
             pictures[number, version] = made
-            decoded[number, version], bpp[number, version] = coded(made, setting)
+            decoded[number, version], bpp[number, version] = encode_decode(made, setting)
     kept = {"pictures": pictures, "decoded": decoded, "bpp": bpp, "qualities": qualities.astype(np.int64)}
     storage.write(str(path), serialised({part: torch.from_numpy(values) for part, values in kept.items()}))
     return name, path
