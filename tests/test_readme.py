@@ -1,9 +1,11 @@
 """Documents say what is so: their commands parse, their links lead somewhere, their Python runs."""
 
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,11 @@ from typer.main import get_command
 
 from kcompress import errors
 from kcompress.cli import app
+from kcompress.codecs import CODECS
+from kcompress.labels import Row
+from kcompress.metrics import METRICS
+from kcompress.networks import DEFAULTS, NETWORKS
+from kcompress.pool.filters import FILTERS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *(ROOT / name / "README.md" for name in ("weights", "tests/benchmarks", "kcompress"))]
@@ -117,7 +124,62 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     assert told == {0, *INTERRUPTED, *codes}
 
 
-def test_every_weight_file_is_named() -> None:
-    told = (ROOT / "weights" / "README.md").read_text()
-    for card in (ROOT / "weights").glob("*.json"):
-        assert f"[`{card.stem}`]({card.name})" in told
+def _table(document: str, header: str) -> list[list[str]]:
+    """Cells of the table whose first column is called so, row by row."""
+    text = (ROOT / document).read_text()
+    found = re.search(rf"^\| {re.escape(header)} \|.*\n\|[ \-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert found is not None, header
+    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in found[1].splitlines()]
+
+
+def _names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_the_codecs_have_the_scales_that_are_told() -> None:
+    rows = {name: cells for name, *cells in _table("README.md", "codec")}
+    assert list(rows) == list(CODECS)
+    for name, (files, quality, default, effort) in rows.items():
+        codec = CODECS[name]
+        low, high = sorted((codec.quality.finest, codec.quality.coarsest))
+        better = "higher" if codec.quality.finest == high else "lower"
+        assert f"{low}..{high}, {better} is better" in quality and int(default) == codec.quality.default
+        low, high = sorted((codec.effort.finest, codec.effort.coarsest))
+        assert str(low) in effort and str(high) in effort and f"({codec.effort.default})" in effort
+        assert set(_names(files)) == {codec.suffixes[0], *codec.raw_suffixes}
+
+
+def test_every_network_is_told_and_for_which_codecs_it_is_the_default() -> None:
+    rows = {_names(name)[0]: cells for name, *cells in _table("README.md", "`--network`")}
+    assert set(rows) == {*NETWORKS, "auto"}
+    for name, (_, codecs, _) in rows.items():
+        defaults = {codec for codec in CODECS if codec.lower() in codecs.lower() and "default" in codecs}
+        assert defaults == {codec for codec, network in DEFAULTS.items() if network == name}
+
+
+def test_every_metric_is_told() -> None:
+    rows = _table("tests/benchmarks/README.md", "metric")
+    told = {name: (better, int(side)) for cell, _, better, side in rows for name in _names(cell)}
+    assert set(told) == set(METRICS)
+    for name, (better, side) in told.items():
+        assert better.startswith(METRICS[name].direction) and side == METRICS[name].smallest_side
+
+
+def test_every_filter_is_told() -> None:
+    rows = {_names(name)[0]: _names(numbers) for name, _, numbers in _table("kcompress/README.md", "filter")}
+    assert rows == {name: [number for number, *_ in kind.numbers] for name, kind in FILTERS.items()}
+
+
+def test_every_column_of_labels_is_told() -> None:
+    told = [name for cell, _ in _table("kcompress/README.md", "column of `labels.csv`") for name in _names(cell)]
+    assert [*told, "scores"] == [field.name for field in fields(Row)]
+
+
+def test_every_weight_file_is_told_with_its_size() -> None:
+    cards = {path.stem: json.loads(path.read_text()) for path in (ROOT / "weights").glob("*.json")}
+    told: dict[str, str] = {}
+    for names, _, parameters, _ in _table("weights/README.md", "weights"):
+        linked = re.findall(r"\[`([\w-]+)`\]\(\1\.json\)", names)
+        counts = parameters.removesuffix(" each").split("; ")
+        told |= dict(zip(linked, counts if len(counts) == len(linked) else counts * len(linked), strict=True))
+    assert told == {name: f"{card['parameters']:,}" for name, card in cards.items()}
