@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompress.codecs.containers.bits import BitReader, BitWriter
+from kcompress.bitstream.bits import LARGEST, BitReader, BitWriter
 
 NUMBERS = st.integers(0, 32).flatmap(lambda count: st.tuples(st.integers(0, (1 << count) - 1), st.just(count)))
 MANY = settings(deadline=None, max_examples=100, derandomize=True)
@@ -19,7 +19,7 @@ def test_unsigned_numbers_round_trip(fields: list[tuple[int, int]]) -> None:
 
 
 @MANY
-@given(st.lists(st.integers(0, 1 << 40)))
+@given(st.lists(st.integers(0, LARGEST)))
 def test_exp_golomb_codes_round_trip(values: list[int]) -> None:
     writer = BitWriter()
     for value in values:

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import GOLDEN, smooth
 
+from kcompress.bitstream import annexb
+from kcompress.bitstream.bits import BitReader, BitWriter
+from kcompress.bitstream.sps import CodingTools, parse_sps
 from kcompress.codecs import x265
-from kcompress.codecs.containers import annexb
-from kcompress.codecs.containers.bits import BitReader
 from kcompress.codecs.containers.bpg import (
     EXIF,
     ICC,
@@ -47,9 +49,9 @@ def slices(stream: bytes | None) -> list[bytes]:
     return [u for u in annexb.units(stream) if annexb.is_slice(u) or annexb.kind(u) == annexb.PPS]
 
 
-def tools(stream: bytes | None) -> annexb.CodingTools:
+def tools(stream: bytes | None) -> CodingTools:
     assert stream is not None
-    return annexb.parse_sps(next(u for u in annexb.units(stream) if annexb.kind(u) == annexb.SPS)).coding_tools
+    return parse_sps(next(u for u in annexb.units(stream) if annexb.kind(u) == annexb.SPS)).coding_tools
 
 
 @pytest.mark.parametrize(
@@ -184,3 +186,53 @@ def test_flipped_bytes_end_well(file: Path, changes: list[tuple[int, int]], end:
     except InputError:
         return
     assert annexb.units(bpg.picture)
+
+
+@settings(deadline=None, max_examples=400, derandomize=True)
+@given(
+    st.sampled_from(GOLDEN_FILES),
+    st.lists(st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=6)), min_size=1, max_size=3),
+)
+def test_changed_headers_end_well_and_soon(file: Path, changes: list[tuple[int, bytes]]) -> None:
+    data = bytearray(file.read_bytes())
+    for place, content in changes:
+        data[place : place + len(content)] = content
+    start = time.perf_counter()
+    try:
+        bpg = demux(bytes(data))
+        parse_sps(annexb.first_picture(annexb.units(bpg.picture)).sps)
+    except (InputError, ValueError, EOFError):
+        pass
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("power", [28, 32, 70, 2000])
+@pytest.mark.parametrize("field", range(5))
+def test_sizes_of_blocks_are_bounded_before_anything_is_computed(plain: Bpg, power: int, field: int) -> None:
+    data = mux(plain)
+    w = BitWriter()
+    for number in range(5):
+        w.ue((1 << power) - 1 if number == field else 0)
+    header = w.u(0, 3).bytes()
+    body = _ue7(len(header)) + header + b"\x44\1\xc0"
+    with pytest.raises(InputError, match=r"longer than 32 bits|where [34] is the most"):
+        demux(data[:8] + _ue7(len(body)) + body)
+
+
+def test_parameter_sets_of_ones_own_do_not_count(plain: Bpg) -> None:
+    """BPG has none: its header tells the size."""
+    foreign = x265.encode(x265.FfmpegX265(), from_rgb(smooth(256, 256), "420", BOX), 30, 1, exact_qp=False)
+    data = mux(plain)
+    sps = next(unit for unit in annexb.units(foreign) if annexb.kind(unit) == annexb.SPS)
+    start = 8 + len(_ue7(len(data)))
+    header = 1 + data[start]
+    body = data[start:][:header] + sps + b"\0\0\1" + data[start:][header:]
+    changed = demux(data[:8] + _ue7(len(body)) + body)
+    assert parse_sps(annexb.first_picture(annexb.units(changed.picture)).sps).width == 56
+
+
+def test_metadata_that_reach_beyond_their_end_are_refused(full: Bpg) -> None:
+    data = mux(replace(full, extensions=((XMP, b"<x/>"),)))
+    place = data.index(b"\3\4<x/>")
+    with pytest.raises(InputError, match="metadata"):
+        demux(data[: place + 1] + b"\5" + data[place + 2 :])

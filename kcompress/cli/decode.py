@@ -46,7 +46,7 @@ def decode(
         raise planned.refusal
 
     def decoded() -> bytes:
-        image = expand(files.read(source), output.name(source), metadata.value, frame)
+        image = expand(files.read(source), output.name(source), metadata.value, frame, strict=True)
         for note in image.notes:
             output.say(f"note: {note}", style="yellow")
         if image.alpha is not None and suffix in (".ppm", ".bmp"):

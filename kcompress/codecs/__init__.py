@@ -15,10 +15,14 @@ __all__ = ["CODECS", "Backend", "Codec", "Scale", "decode"]
 CODECS: dict[str, Codec] = {codec.name: codec for codec in (JPEG, WEBP, HEVC, BPG)}
 
 
-def decode(data: bytes, name: str = "the picture", metadata: Metadata = "all", frame: int | None = None) -> Image:
+def decode(
+    data: bytes, name: str = "the picture", metadata: Metadata = "all", frame: int | None = None, *,
+    strict: bool = False,
+) -> Image:  # fmt: skip
     """Decode what any codec writes, and BPG and HEIC files of other tools, by the path that did not encode it.
 
-    JPEG and WebP are read by Pillow, HEIC by libheif, HEVC streams by ffmpeg's decoder.
+    JPEG and WebP are read by Pillow, HEIC by libheif, HEVC streams by ffmpeg's decoder. ``strict`` is for files from
+    outside: it finds HEVC that ends too early, which decoders do not tell, by decoding it twice.
 
     Raises:
         InputError: corrupt, truncated, or no known format.
@@ -28,7 +32,7 @@ def decode(data: bytes, name: str = "the picture", metadata: Metadata = "all", f
     if frame and (is_bpg or is_stream):
         raise UsageError(f"--frame {frame}: only the first picture of {name} can be decoded. Leave --frame out.")
     if is_bpg:
-        return apply_metadata_policy(bpg.decode(data, name), metadata, name)
+        return apply_metadata_policy(bpg.decode(data, name, strict=strict), metadata, name)
     if is_stream:
-        return hevc.decode_raw(data, name)
+        return hevc.decode_raw(data, name, strict=strict)
     return read(data, name=name, metadata=metadata, frame=frame)

@@ -57,18 +57,18 @@ class BpgBackend(X265Backend):
         return x265.encode(self._encoder, planes, setting.quality, setting.effort, exact_qp=False)
 
 
-def decode(data: bytes, name: str) -> Image:
+def decode(data: bytes, name: str, *, strict: bool = False) -> Image:
     """The (first) picture of a BPG file, as libbpg's bpgdec gives it.
 
     Raises:
         InputError: it is broken or cut short.
     """
     bpg = container.demux(data, name)
-    planes = x265.cut(x265.decode(bpg.picture, name), bpg.width, bpg.height)
+    planes = x265.cut(x265.decode(bpg.picture, name, strict=strict), bpg.width, bpg.height)
     planes = replace(planes, matrix=bpg.matrix, full_range=bpg.full_range, siting=bpg.siting)
     pixels, alpha = to_rgb(planes), None
     if bpg.extra is not None:
-        extra = x265.cut(x265.decode(bpg.extra, name), bpg.width, bpg.height)
+        extra = x265.cut(x265.decode(bpg.extra, name, strict=strict), bpg.width, bpg.height)
         plane = to_rgb(replace(extra, full_range=True))[:, :, 0]
         if bpg.extra_kind == "white":
             pixels = ((pixels.astype(np.uint32) * plane[:, :, None] + 128) >> 8).astype(np.uint8)

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from kcompress.bitstream import annexb
+from kcompress.bitstream.sps import cropped, parse_sps
 from kcompress.codecs import x265
 from kcompress.codecs.codec import Codec, Scale
-from kcompress.codecs.containers import annexb, heif
+from kcompress.codecs.containers import heif
 from kcompress.codecs.x265 import STREAM_ENCODERS, X265Backend
-from kcompress.errors import InputError
 from kcompress.images import Image
 from kcompress.planes import BOX, from_rgb, grey_planes, to_rgb
 from kcompress.setting import Setting
@@ -34,24 +35,21 @@ class HevcBackend(X265Backend):
     def _stream(stream: bytes, image: Image) -> bytes:
         """The same stream, cropped to the picture as far as chroma samples allow."""
         units = [
-            annexb.cropped(unit, image.width, image.height) if annexb.kind(unit) == annexb.SPS else unit
+            cropped(unit, image.width, image.height) if annexb.kind(unit) == annexb.SPS else unit
             for unit in annexb.units(stream)
         ]
         return annexb.stream(units)
 
 
-def decode_raw(data: bytes, name: str) -> Image:
+def decode_raw(data: bytes, name: str, *, strict: bool = False) -> Image:
     """The first picture of a bare HEVC stream.
 
     Raises:
         InputError: it cannot be decoded.
     """
-    planes = x265.decode(data, name)
-    sps = annexb.parse_sps(next(unit for unit in annexb.units(data) if annexb.kind(unit) == annexb.SPS))
-    pixels = np.ascontiguousarray(to_rgb(planes)[sps.shown])
-    if not pixels.size:
-        raise InputError(f"{name} is corrupt HEVC: its window is empty. Get a whole copy.")
-    return Image(pixels, grey=planes.sampling == "400")
+    planes = x265.decode(data, name, strict=strict)
+    shown = parse_sps(annexb.first_picture(annexb.units(data)).sps).shown
+    return Image(np.ascontiguousarray(to_rgb(planes)[shown]), grey=planes.sampling == "400")
 
 
 HEVC = Codec(

@@ -4,7 +4,8 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from kcompress.codecs.containers import annexb
+from kcompress.bitstream import annexb
+from kcompress.bitstream.sps import Sps, parse_sps, uncropped
 from kcompress.errors import InputError, ProgramError, ProgramTimeoutError
 from kcompress.images import Image, check_size
 from kcompress.planes import Matrix, Planes, Samples, Sampling, shifts
@@ -126,16 +127,17 @@ def encode(encoder: StreamEncoder, planes: Planes, qp: int, preset: int, *, exac
         "colormatrix": "smpte170m",
         "chromaloc": "1",
         "min-cu-size": str(block),
+        "hash": "1",  # written behind the picture: where it is, the picture is whole; it is not kept
     }
     if exact_qp:
         parameters["ipratio"] = "1"
     if smallest < 64:  # x265 wants at least one coding tree unit in each direction
         unit = "32" if smallest >= 32 else "16"
         parameters |= {"ctu": unit, "max-tu-size": unit}
-    stream = encoder.run(padded, preset, parameters)
-    if not _holds(stream, padded):
+    units = annexb.units(encoder.run(padded, preset, parameters))
+    if not _holds(units, padded):
         raise ProgramError(f"{encoder.name} ended well but wrote no complete picture. Try another --backend.")
-    return stream
+    return annexb.stream([unit for unit in units if annexb.kind(unit) != annexb.SUFFIX_SEI])
 
 
 def _block(width: int, height: int) -> int:
@@ -146,44 +148,73 @@ def _block(width: int, height: int) -> int:
     return 16 if shorter <= 8 else 8
 
 
-def _holds(stream: bytes, planes: Planes) -> bool:
-    """Whether a stream has a picture of the planes' size."""
-    units = annexb.units(stream)
-    if not annexb.is_picture(units):
-        return False
+def _holds(units: list[bytes], planes: Planes) -> bool:
+    """Whether there is a whole picture of the planes' size."""
     try:
-        sps = annexb.parse_sps(next(unit for unit in units if annexb.kind(unit) == annexb.SPS))
-    except (EOFError, ValueError):
+        sps = parse_sps(annexb.first_picture(units).sps)
+        if (sps.height, sps.width) != planes.luma.shape:
+            return False
+        if annexb.kind(units[-1]) != annexb.SUFFIX_SEI:
+            decode(annexb.stream(units), strict=True)
+    except (EOFError, ValueError, InputError):
         return False
-    return (sps.height, sps.width) == planes.luma.shape
+    return True
 
 
-def decode(stream: bytes, name: str = "the picture") -> Planes:
+def decode(stream: bytes, name: str = "the picture", *, strict: bool = False) -> Planes:
     """The first picture of an HEVC byte stream, as coded, not cropped.
+
+    Args:
+        stream: the units; what is not of the first picture is left alone.
+        name: how messages call it.
+        strict: refuse slices that end too early or do not cover the picture; takes twice as long.
 
     Raises:
         InputError: it cannot be decoded.
     """
-    units = annexb.units(stream)
-    sets = [unit for unit in units if annexb.kind(unit) == annexb.SPS]
     broken = f"{name} is corrupt or truncated HEVC. Get a whole copy."
-    if not sets:
+    units = annexb.units(stream)
+    if not annexb.is_picture(units):
         raise InputError(broken)
     try:
-        sps = annexb.parse_sps(sets[0])
+        picture = annexb.first_picture(units)
+        sps = parse_sps(picture.sps)
         # A window would make ffmpeg crop; the true size is known better outside.
-        whole = [_without_window(unit) if annexb.kind(unit) == annexb.SPS else unit for unit in units]
+        sets = [*picture.vps, uncropped(picture.sps), picture.pps]
     except (EOFError, ValueError) as error:
         raise InputError(f"{name} is HEVC that cannot be read here: {error}. Decode it with ffmpeg.") from error
     check_size(sps.width, sps.height, name)
+    tails = _TAILS if strict else (b"",)
+    copies = [[*sets, *(unit + tail for unit in picture.slices), *picture.hashes] for tail in tails]
+    frames = _ffmpeg(copies, broken)
+    size = len(frames) // len(copies)
+    if strict and memoryview(frames)[:size] != memoryview(frames)[size:]:
+        raise InputError(broken)
+    planes = _planes(frames[:size], sps, broken)
+    if strict and _has_gap(planes):
+        raise InputError(broken)
+    return planes
+
+
+_TAILS = (b"\x55" * 64, b"\xaa" * 64)
+"""Put behind a slice: a decoder that gets so far has missed the end, and shows something else for each."""
+
+
+def _ffmpeg(pictures: list[list[bytes]], broken: str) -> bytes:
+    """Samples of pictures, one behind the other."""
     strict = ["-v", "error", "-xerror", "-err_detect", "explode+crccheck"]
-    arguments = [*strict, "-f", "hevc", "-i", "pipe:0", "-frames:v", "1", "-f", "rawvideo", "pipe:1"]
+    arguments = [*strict, "-f", "hevc", "-i", "pipe:0", "-frames:v", str(len(pictures)), "-f", "rawvideo", "pipe:1"]
+    units = [unit for picture in pictures for unit in (*picture, annexb.END_OF_SEQUENCE)]
     try:
-        raw = ffmpeg().run(arguments, annexb.stream(whole))
+        return ffmpeg().run(arguments, annexb.stream(units))
     except ProgramTimeoutError:
         raise
     except ProgramError as error:
         raise InputError(broken) from error
+
+
+def _planes(raw: bytes, sps: Sps, broken: str) -> Planes:
+    """Planes of ffmpeg's samples."""
     sampling = _SAMPLINGS[sps.chroma_format]
     shapes = [(sps.height, sps.width)]
     if sampling != "400":
@@ -201,9 +232,22 @@ def decode(stream: bytes, name: str = "the picture") -> Planes:
     return Planes(planes[0], tuple(planes[1:]), sampling, matrix, sps.full_range, sps.bits_luma)
 
 
-def _without_window(unit: bytes) -> bytes:
-    sps = annexb.parse_sps(unit)
-    return annexb.cropped(unit, sps.width, sps.height)
+def _has_gap(planes: Planes) -> bool:
+    """Whether no slice covers a block of 16x16: it is then 0 in all planes, which is no colour outside the RGB matrix.
+
+    Nothing is known of grey planes, where 0 is black.
+    """
+    if planes.sampling == "400" or planes.matrix == "rgb":
+        return False
+    vertical, horizontal = shifts(planes.sampling)
+    rows, columns = (side // 16 for side in planes.luma.shape)
+    covered = np.zeros((rows, columns), bool)
+    for plane, high, wide in (
+        (planes.luma, 16, 16),
+        *((each, 16 >> vertical, 16 >> horizontal) for each in planes.chroma),
+    ):
+        covered |= plane[: rows * high, : columns * wide].reshape(rows, high, columns, wide).any(axis=(1, 3))
+    return not covered.all()
 
 
 def cut(planes: Planes, width: int, height: int) -> Planes:

@@ -61,7 +61,7 @@ def test_x265(run, fake, photo, folder):
         "--input - --input-res 336x224 --input-csp i420 --input-depth 8 --output-depth 8 --fps 25 --frames 1 "
         "--preset 2 --tune ssim --log-level error --no-progress --qp 30 --keyint 1 --no-info --no-wpp --rect --amp "
         "--range full --colorprim bt709 --transfer iec61966-2-1 --colormatrix smpte170m --chromaloc 1 "
-        "--min-cu-size 8 --ipratio 1 --output -"
+        "--min-cu-size 8 --hash 1 --ipratio 1 --output -"
     )
     run("encode", "photo.png", "--codec", "bpg", "--network", "none")
     assert "--no-info" in x265.calls[1]["argv"] and "--ipratio" not in x265.calls[1]["argv"]

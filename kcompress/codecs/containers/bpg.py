@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from kcompress.codecs.containers import annexb
-from kcompress.codecs.containers.annexb import CodingTools
-from kcompress.codecs.containers.bits import BitReader, BitWriter
+from kcompress.bitstream import annexb
+from kcompress.bitstream.bits import BitReader, BitWriter
+from kcompress.bitstream.sps import CodingTools, parse_sps, read_extension, read_pcm
 from kcompress.errors import InputError, ProgramError, UnsupportedError
 from kcompress.planes import Matrix, Sampling, Siting
 
@@ -129,8 +129,9 @@ def _demux(data: bytes, name: str) -> Bpg:
     r = BitReader(body)
     tools = [_read_tools(r) for _ in range(1 + has_extra)]
     units = annexb.units(b"\0\0\1" + body[r.position // 8 :])
-    picture = [unit for unit in units if annexb.layer(unit) == 0]
-    extra = [annexb.with_layer(unit, 0) for unit in units if annexb.layer(unit) == 1]
+    kept = [unit for unit in units if annexb.is_slice(unit) or annexb.kind(unit) in (annexb.PPS, annexb.SUFFIX_SEI)]
+    picture = [unit for unit in kept if annexb.layer(unit) == 0]
+    extra = [annexb.with_layer(unit, 0) for unit in kept if annexb.layer(unit) == 1]
     for found in (picture, extra) if has_extra else (picture,):
         if not any(annexb.is_slice(unit) for unit in found):
             raise ValueError("it holds no picture data")
@@ -145,7 +146,7 @@ def _shortened(stream: bytes, bpg: Bpg) -> tuple[bytes, list[bytes]]:
     units = annexb.units(stream)
     if not annexb.is_picture(units):
         raise ProgramError("the HEVC encoder wrote no complete picture. Try another --backend.")
-    sps = annexb.parse_sps(next(unit for unit in units if annexb.kind(unit) == annexb.SPS))
+    sps = parse_sps(next(unit for unit in units if annexb.kind(unit) == annexb.SPS))
     tools = sps.coding_tools
     expected = tuple(-(-side // tools.min_cb) * tools.min_cb for side in (bpg.width, bpg.height))
     if (sps.width, sps.height) != expected or sps.crop[0] or sps.crop[2]:
@@ -181,19 +182,13 @@ def _read_tools(r: BitReader) -> CodingTools:
     """hevc_header."""
     length = _read_ue7(r)
     end = r.position + 8 * length
-    min_cb, diff_cb, min_tb, diff_tb, depth = (r.ue() for _ in range(5))
-    sao = r.u(1)
-    pcm = (r.u(4), r.u(4), r.ue(), r.ue(), r.u(1)) if r.u(1) else None
-    strong = r.u(1)
-    extension = None
-    if r.u(1):
-        has_range = r.u(1)
-        r.u(7)
-        extension = tuple(r.u(1) for _ in range(9)) if has_range else None
+    blocks = [r.ue(limit) for limit in (3, 3, 3, 3, 4)]
+    sao, pcm, strong = r.u(1), read_pcm(r), r.u(1)
+    tools = CodingTools(blocks[0], blocks[1], blocks[2], blocks[3], blocks[4], sao, pcm, strong, read_extension(r))
     if r.position > end:
         raise ValueError("its HEVC header is longer than it says")
     r.position = end
-    return CodingTools(min_cb, diff_cb, min_tb, diff_tb, depth, sao, pcm, strong, extension)
+    return tools
 
 
 def _parameter_sets(tools: CodingTools, bpg: Bpg, sampling: Sampling) -> list[bytes]:
@@ -226,6 +221,8 @@ def _extensions(r: BitReader) -> tuple[tuple[int, bytes], ...]:
     while r.position // 8 < end:
         tag, size = _read_ue7(r), _read_ue7(r)
         start = r.position // 8
+        if start + size > end:
+            raise ValueError("its metadata are cut short")
         found.append((tag, r.data[start : start + size]))
         r.position = 8 * (start + size)
     r.position = 8 * end

@@ -3,7 +3,8 @@
 import struct
 from dataclasses import dataclass
 
-from kcompress.codecs.containers import annexb
+from kcompress.bitstream import annexb
+from kcompress.bitstream.sps import Sps, parse_sps
 from kcompress.errors import ProgramError
 
 ALPHA_URN = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"
@@ -55,7 +56,7 @@ def mux(heif: Heif) -> bytes:
     if heif.xmp is not None:
         items.append(_Item(b"mime", heif.xmp, ()))
         references.append((b"cdsc", len(items)))
-    sps = annexb.parse_sps(_unit(annexb.units(heif.picture), annexb.SPS))
+    sps = parse_sps(_unit(annexb.units(heif.picture), annexb.SPS))
     # Main and Main Still Picture (profiles 1..3) are `heic`; range extensions (grey, 4:4:4) are `heix`.
     brand = b"heic" if sps.profile_tier_level[0] & 31 <= 3 else b"heix"
     ftyp = _box(b"ftyp", brand + bytes(4) + b"mif1" + b"miaf" + brand)
@@ -79,7 +80,7 @@ def _coded(stream: bytes, heif: Heif, further: list[bytes]) -> tuple[bytes, tupl
     units = annexb.units(stream)
     if not annexb.is_picture(units):
         raise ProgramError("the HEVC encoder wrote no complete picture. Try another --backend.")
-    sps = annexb.parse_sps(_unit(units, annexb.SPS))
+    sps = parse_sps(_unit(units, annexb.SPS))
     rows, columns = sps.shown
     width, height = columns.stop - columns.start, rows.stop - rows.start
     planes = 1 if sps.chroma_format == 0 else 3
@@ -96,7 +97,7 @@ def _coded(stream: bytes, heif: Heif, further: list[bytes]) -> tuple[bytes, tupl
     return data, tuple(properties)
 
 
-def _configuration(units: list[bytes], sps: annexb.Sps) -> bytes:
+def _configuration(units: list[bytes], sps: Sps) -> bytes:
     """HEVCDecoderConfigurationRecord (ISO/IEC 14496-15, 8.3.3.1) with 4-byte lengths."""
     chroma_format = sps.chroma_format
     head = (

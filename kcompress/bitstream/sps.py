@@ -1,12 +1,14 @@
-"""HEVC byte streams: NAL units and the sequence parameter set (H.265, annex B and section 7.3)."""
+"""HEVC's sequence parameter set (H.265, section 7.3.2.2): read, and its window written anew."""
 
-import re
 from dataclasses import dataclass
 
-from kcompress.codecs.containers.bits import BitReader, BitWriter
+from kcompress.bitstream.annexb import escape, unescape
+from kcompress.bitstream.bits import LARGEST, BitReader, BitWriter
 
-VPS, SPS, PPS = 32, 33, 34
-START = b"\0\0\0\1"
+MAX_BYTES = 65535
+"""Of a parameter set: what HEIF's lengths can tell."""
+
+MAX_SIDE = (1 << 30) - 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,11 @@ class Sps:
 
 @dataclass(frozen=True)
 class CodingTools:
-    """The part of the parameter set that BPG keeps; logarithms base 2, as far as H.265 writes them."""
+    """The part of the parameter set that BPG keeps; logarithms base 2, as far as H.265 writes them.
+
+    Raises:
+        ValueError: sizes of blocks that H.265 does not have.
+    """
 
     min_cb_minus3: int
     diff_max_min_cb: int
@@ -68,65 +74,48 @@ class CodingTools:
     strong_intra_smoothing: int
     range_extension: tuple[int, ...] | None
 
+    def __post_init__(self) -> None:
+        largest_cb = 3 + self.min_cb_minus3 + self.diff_max_min_cb
+        min_tb, largest_tb = 2 + self.min_tb_minus2, min(largest_cb, 5)
+        if not (
+            4 <= largest_cb <= 6
+            and min_tb < 3 + self.min_cb_minus3
+            and min_tb + self.diff_max_min_tb <= largest_tb
+            and self.depth_intra <= largest_cb - min_tb
+            and (self.pcm is None or 3 + self.pcm[2] + self.pcm[3] <= largest_tb)
+        ):
+            raise ValueError("its sizes of blocks are none of HEVC's")
+
     @property
     def min_cb(self) -> int:
         """Smallest coding block, in pixels: coded sizes are multiples of it."""
         return 8 << self.min_cb_minus3
 
 
-def units(stream: bytes) -> list[bytes]:
-    """NAL units of a byte stream, without start codes and trailing zeros."""
-    return [part.rstrip(b"\0") for part in stream.split(b"\0\0\1")[1:] if part.rstrip(b"\0")]
+def read_pcm(r: BitReader) -> tuple[int, int, int, int, int] | None:
+    """Depths, smallest size, range of sizes and filter flag of samples that are not coded; None without."""
+    return (r.u(4), r.u(4), r.ue(2), r.ue(2), r.u(1)) if r.u(1) else None
 
 
-def stream(parts: list[bytes]) -> bytes:
-    """A byte stream of NAL units."""
-    return b"".join(START + part for part in parts)
-
-
-def kind(unit: bytes) -> int:
-    """nal_unit_type."""
-    return (unit[0] >> 1) & 63
-
-
-def layer(unit: bytes) -> int:
-    """nuh_layer_id."""
-    return (unit[0] & 1) << 5 | unit[1] >> 3
-
-
-def with_layer(unit: bytes, number: int) -> bytes:
-    """The same unit with another nuh_layer_id (0..63)."""
-    return bytes([unit[0] & 0xFE | number >> 5, unit[1] & 7 | (number & 31) << 3]) + unit[2:]
-
-
-def is_slice(unit: bytes) -> bool:
-    """Whether it holds picture data."""
-    return kind(unit) < 32
-
-
-def is_picture(parts: list[bytes]) -> bool:
-    """Whether these units can be decoded alone: both parameter sets and a slice of an IRAP picture."""
-    kinds = {kind(unit) for unit in parts}
-    return {SPS, PPS} <= kinds and any(16 <= number <= 23 for number in kinds)
-
-
-def unescape(unit: bytes) -> bytes:
-    """Without the emulation prevention bytes."""
-    return unit.replace(b"\0\0\3", b"\0\0")
-
-
-def escape(unit: bytes) -> bytes:
-    """With an emulation prevention byte wherever a start code would appear."""
-    return re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\0\0\3", unit)
+def read_extension(r: BitReader) -> tuple[int, ...] | None:
+    """Flags of the range extension; None without."""
+    if not r.u(1):
+        return None
+    has_range = r.u(1)
+    r.u(7)
+    return tuple(r.u(1) for _ in range(9)) if has_range else None
 
 
 def parse_sps(unit: bytes) -> Sps:
     """Read a sequence parameter set (H.265, 7.3.2.2) of a stream without temporal layers.
 
     Raises:
-        ValueError: it uses what no still picture needs (sub-layers, separate planes, scaling lists).
+        ValueError: it uses what no still picture needs (sub-layers, separate planes, scaling lists), or says what
+            H.265 does not allow.
         EOFError: it is cut short.
     """
+    if len(unit) > MAX_BYTES:
+        raise ValueError(f"a parameter set has {len(unit)} bytes")
     data = unescape(unit)
     r = BitReader(data)
     r.u(16 + 4)
@@ -134,61 +123,61 @@ def parse_sps(unit: bytes) -> Sps:
         raise ValueError("the stream has temporal sub-layers")
     r.u(1)
     r.u(96)
-    r.ue()
-    chroma_format = r.ue()
+    r.ue(15)
+    chroma_format = r.ue(3)
     if chroma_format == 3 and r.u(1):
         raise ValueError("the stream codes its colour planes separately")
-    width, height = r.ue(), r.ue()
+    width, height = r.ue(MAX_SIDE), r.ue(MAX_SIDE)
     crop_bit = r.position
     crop = (r.ue(), r.ue(), r.ue(), r.ue()) if r.u(1) else (0, 0, 0, 0)
     crop_end = r.position
-    bits_luma, bits_chroma = 8 + r.ue(), 8 + r.ue()
-    log2_poc = r.ue() + 4
+    bits_luma, bits_chroma = 8 + r.ue(8), 8 + r.ue(8)
+    log2_poc = r.ue(12) + 4
     r.u(1)
-    for _ in range(3):
-        r.ue()
-    blocks = [r.ue() for _ in range(4)]
-    r.ue()  # transform depth of inter blocks, which a still picture has not
-    depth_intra = r.ue()
+    for highest in (15, 15, LARGEST):
+        r.ue(highest)
+    blocks = [r.ue(3) for _ in range(4)]
+    r.ue(4)  # transform depth of inter blocks, which a still picture has not
+    depth_intra = r.ue(4)
     if r.u(1):
         raise ValueError("the stream has scaling lists")
     r.u(1)
     sao = r.u(1)
-    pcm = (r.u(4), r.u(4), r.ue(), r.ue(), r.u(1)) if r.u(1) else None
+    pcm = read_pcm(r)
     _skip_reference_sets(r)
     if r.u(1):
-        for _ in range(r.ue()):
+        for _ in range(r.ue(32)):
             r.u(log2_poc + 1)
     r.u(1)
     strong = r.u(1)
     full_range, matrix = _vui(r) if r.u(1) else (False, 2)
-    extension = None
-    if r.u(1):
-        has_range = r.u(1)
-        r.u(7)
-        extension = tuple(r.u(1) for _ in range(9)) if has_range else None
-    tools = CodingTools(blocks[0], blocks[1], blocks[2], blocks[3], depth_intra, sao, pcm, strong, extension)
-    return Sps(
+    tools = CodingTools(blocks[0], blocks[1], blocks[2], blocks[3], depth_intra, sao, pcm, strong, read_extension(r))
+    sps = Sps(
         data[3:15], chroma_format, width, height, crop, bits_luma, bits_chroma, crop_bit, crop_end, tools,
         full_range, matrix,
     )  # fmt: skip
+    if not width or not height or width % tools.min_cb or height % tools.min_cb:
+        raise ValueError(f"the coded size is {width}x{height}")
+    if any(side.start >= side.stop for side in sps.shown):
+        raise ValueError("its window is empty")
+    return sps
 
 
 def _skip_reference_sets(r: BitReader) -> None:
     """Short-term reference picture sets (7.3.7): not used by a still picture, but in the way."""
     delta_counts: list[int] = []
-    for index in range(r.ue()):
+    for index in range(r.ue(64)):
         if index and r.u(1):
             r.u(1)
-            r.ue()
+            r.ue(32767)
             used = 0
             for _ in range(delta_counts[index - 1] + 1):
                 used += 1 if r.u(1) else r.u(1)
             delta_counts.append(used)
         else:
-            negative, positive = r.ue(), r.ue()
+            negative, positive = r.ue(16), r.ue(16)
             for _ in range(negative + positive):
-                r.ue()
+                r.ue(32767)
                 r.u(1)
             delta_counts.append(negative + positive)
 
@@ -207,8 +196,8 @@ def _vui(r: BitReader) -> tuple[bool, int]:
             r.u(16)
             matrix = r.u(8)
     if r.u(1):
-        r.ue()
-        r.ue()
+        r.ue(5)
+        r.ue(5)
     r.u(3)
     if r.u(1):
         for _ in range(4):
@@ -221,8 +210,8 @@ def _vui(r: BitReader) -> tuple[bool, int]:
             raise ValueError("the stream carries buffering parameters (HRD)")
     if r.u(1):
         r.u(3)
-        for _ in range(5):
-            r.ue()
+        for highest in (4095, 16, 16, 15, 15):
+            r.ue(highest)
     return full_range, matrix
 
 
@@ -243,3 +232,9 @@ def cropped(unit: bytes, width: int, height: int) -> bytes:
     end = 8 * len(source.data) - ((rest & -rest).bit_length() - 1)
     w.u(source.u(end - sps.crop_end), end - sps.crop_end)
     return escape(w.bytes())
+
+
+def uncropped(unit: bytes) -> bytes:
+    """The parameter set without a window."""
+    sps = parse_sps(unit)
+    return cropped(unit, sps.width, sps.height)

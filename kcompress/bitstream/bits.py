@@ -1,4 +1,7 @@
-"""Bit strings as HEVC and BPG write them: big-endian bits, Exp-Golomb codes."""
+"""Bit strings as HEVC, AV1 and BPG write them: big-endian bits, Exp-Golomb codes."""
+
+LARGEST = (1 << 32) - 2
+"""Of Exp-Golomb codes, as H.265 has them."""
 
 
 class BitReader:
@@ -22,12 +25,21 @@ class BitReader:
         self.position = end
         return value & ((1 << count) - 1)
 
-    def ue(self) -> int:
-        """Unsigned Exp-Golomb code (H.265, section 9.2)."""
+    def ue(self, highest: int = LARGEST) -> int:
+        """Unsigned Exp-Golomb code (H.265, section 9.2).
+
+        Raises:
+            ValueError: more than ``highest``, which the format allows at this place.
+        """
         zeros = 0
         while not self.u(1):
             zeros += 1
-        return (1 << zeros) - 1 + self.u(zeros)
+            if zeros > 31:
+                raise ValueError("a number is longer than 32 bits")
+        value = (1 << zeros) - 1 + self.u(zeros)
+        if value > highest:
+            raise ValueError(f"a number is {value}, where {highest} is the most")
+        return value
 
 
 class BitWriter:
