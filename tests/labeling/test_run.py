@@ -1,5 +1,6 @@
 """The whole run: what lies in the folder, what is resumed, and that no kill spoils it."""
 
+import gc
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -14,7 +15,8 @@ from kcompress import labels, storage
 from kcompress.csv_rows import Journal
 from kcompress.errors import InputError, OutputError, ProgramError, UsageError
 from kcompress.images import Image, Pixels
-from kcompress.labeling import picture, run
+from kcompress.labeling import picture
+from kcompress.labeling.picture import Labelled
 from kcompress.labeling.plan import Patches, Plan
 from kcompress.labels import file
 from kcompress.pool.detail import detail
@@ -69,16 +71,15 @@ def test_the_columns(photos: Path, output: Path) -> None:
     )
 
 
-def test_a_label_that_is_written_is_let_go(photos: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_that_is_written_is_let_go(photos: Path, output: Path) -> None:
     """Ten thousand photographs do not fit into memory."""
-    ordered = run._ordered
+    held: list[int] = []
 
-    def looked_at(names: list[str], done: dict[str, picture.Labelled]) -> run.Outcome:
-        assert [each.pictures for each in done.values()] == [(), (), ()]
-        return ordered(names, done)
+    def look() -> None:
+        held.append(sum(type(each) is Labelled and bool(each.pictures) for each in gc.get_objects()))
 
-    monkeypatch.setattr(run, "_ordered", looked_at)
-    assert labelled(plan(photos), output).computed == 12
+    assert labelled(plan(photos), output, progress=look).computed == 12
+    assert held == [1, 1, 1]
 
 
 def test_what_cannot_be_read_is_listed_in_order_and_the_rest_is_labelled(photos: Path, output: Path) -> None:
@@ -296,16 +297,15 @@ def test_another_kind_of_label_is_refused(
 
 
 def test_other_weights_are_refused_even_after_a_run_without_them(
-    photos: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, output: Path, shipped: Callable[[Path], None], tiny_weights: Path
 ) -> None:
-    same = run._same
-    with monkeypatch.context() as patched:
-        patched.setattr(run, "_same", lambda plan: {**same(plan), "weights of ar": "old"})
-        labelled(plan(photos), output)
+    labelled(plan(photos), output)
+    kept = json.loads((output / labels.PLAN).read_text())
+    (output / labels.PLAN).write_text(json.dumps({**kept, "same": {**kept["same"], "weights of ar": "old"}}))
     labelled(plan(photos), output, resume=True)
-    monkeypatch.setattr(run, "_same", lambda plan: {**same(plan), "weights of ar": "new"})
-    with pytest.raises(UsageError, match="weights of ar was old before and is new now"):
-        labelled(plan(photos), output, resume=True)
+    shipped(tiny_weights)
+    with pytest.raises(UsageError, match=r"weights of ar was old before and is [0-9a-f]{16} now"):
+        labelled(plan(photos, pool=("ar",)), output, resume=True)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"same": 3}'])

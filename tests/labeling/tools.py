@@ -24,12 +24,14 @@ def plan(place: Path | str, **changes: Any) -> Plan:
     return Plan(DataSet(str(place)), **(usual | changes))
 
 
-def labelled(plan: Plan, output: Path, *, resume: bool = False, jobs: int = 1) -> Outcome:
+def labelled(
+    plan: Plan, output: Path, *, resume: bool = False, jobs: int = 1, progress: Callable[[], None] = lambda: None
+) -> Outcome:
     """The whole run, as the command does it."""
     names = plan.dataset.names()
     before = rows_before(plan, output, resume=resume)
     with workers(jobs) as executor:
-        return run(plan, names, output, before, executor, ahead=jobs, progress=lambda: None)
+        return run(plan, names, output, before, executor, ahead=jobs, progress=progress)
 
 
 def table(output: Path) -> list[dict[str, str]]:

@@ -81,9 +81,11 @@ def test_a_flat_picture_stays(lake):
     np.testing.assert_array_equal(refined(flat, (2,)).pixels(2), flat)
 
 
-def test_the_network_is_told_no_more_than_it_was_trained_for(lake):
+def test_the_network_is_told_no_more_than_it_was_trained_for(lake, monkeypatch):
     weights, setting = open_weights(shipped_weights("rdo", "jpeg"), "rdo"), CODECS["jpeg"].setting(8)
-    pixels, network = lake.pixels[:48, :48], torch_module(weights, Rdo)
-    found = Levels(pixels, pixels, setting, network, trained_for(weights).qualities, WEIGHTS)
-    assert float(found._condition[0, -2]) == pytest.approx(0.7)
-    assert float(Levels(pixels, pixels, setting, network, (0, 100), WEIGHTS)._condition[0, -2]) == pytest.approx(0.92)
+    pixels, network, told = lake.pixels[:48, :48], torch_module(weights, Rdo), []
+    decide = network.decide
+    monkeypatch.setattr(network, "decide", lambda shown, condition: told.append(condition) or decide(shown, condition))
+    for trained in (trained_for(weights).qualities, (0, 100)):
+        list(Levels(pixels, pixels, setting, network, trained, WEIGHTS).descend((1,)))
+    assert [float(condition[0, -2]) for condition in told] == pytest.approx([0.7, 0.92])
