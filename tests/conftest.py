@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from pictures import in_grey, load, smooth
 
 from kcompress.images import Image
 from kcompress.inference import models
 from kcompress.inference import weights as weight_files
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks gain nothing from two
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for folders of tests, more would need much memory; none for files, which are sooner done without."""
+    folders = any(Path(argument.partition("::")[0]).is_dir() for argument in config.args)
+    return min(2, os.cpu_count() or 1) if folders else 0
 
 
 @pytest.fixture(scope="session")
@@ -80,11 +90,17 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of random weights under the names ar and vqscore."""
+    """A folder of random weights under the names ar and vqscore; the processes of a run share it."""
     from tiny_weights import write_all  # imports torch
 
-    folder = tmp_path_factory.mktemp("tiny-weights")
-    write_all(folder)
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = shared / "tiny-weights"
+    with FileLock(shared / "tiny-weights.lock"):
+        if not (folder / "complete").exists():
+            folder.mkdir()
+            write_all(folder)
+            (folder / "complete").touch()
     return folder
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import pytest
 import torch
+from waiting import alive, wait_until
 
 from kcompress.errors import ProgramError
 from kcompress.workers import completed, workers
@@ -103,7 +104,7 @@ def test_an_early_end_ends_the_workers(ending: type[BaseException]) -> None:
     assert workers_now
     with pytest.raises(ending):
         results.throw(ending)
-    wait_until_ended(*workers_now)
+    wait_until(lambda: not any(map(alive, workers_now)))
 
 
 def test_a_killed_worker_is_told() -> None:
@@ -131,19 +132,4 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
         parent.kill()
-    wait_until_ended(worker)
-
-
-def wait_until_ended(*processes: int) -> None:
-    end = time.monotonic() + 60
-    while any(map(alive, processes)):
-        assert time.monotonic() < end, "a worker goes on"
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_until(lambda: not alive(worker))

@@ -8,12 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pil
+from waiting import wait_until
 
 LAKE = Path(__file__).parents[1] / "images" / "lake.png"
 ONE_LINE = ["--codec", "jpeg,webp", "--network", "none,shrink", "--filter", "detail", "--quality", "30,50,70,90"]
@@ -134,9 +134,7 @@ def test_interrupted_while_running(photos: Path, tmp_path: Path, number: signal.
         [sys.executable, "-m", "kcompress", "bench", *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     path = tmp_path / "report" / "points.csv"
-    deadline = time.monotonic() + 100
-    while (not path.exists() or path.read_bytes().count(b"\n") < 2) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= 2)
     os.kill(process.pid, number)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode in (-number, 128 + number, 0)

@@ -2,11 +2,11 @@
 
 import io
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from waiting import alive, cpu_seconds, wait_until
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "bpg"
 
@@ -15,13 +15,6 @@ def jpeg() -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (96, 64), "red").save(stream, "JPEG")
     return stream.getvalue()
-
-
-def wait_until(true) -> None:
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +43,8 @@ def test_a_refinement_is_broken_off(start, fake, small, album, folder, pictures,
     cjpeg = fake("cjpeg", answer=jpeg())
     process = start("encode", *pictures, "-o", "out/", "--refine", "1000000", "--jobs", str(jobs))
     wait_until(lambda: len(cjpeg.calls) >= 4)  # the file, and three by which it is judged
-    time.sleep(0.5)
+    begun = cpu_seconds(process.pid)
+    wait_until(lambda: cpu_seconds(process.pid) > begun + 0.3)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -69,11 +63,3 @@ def test_scratch_folders_go_too(start, fake, album, folder, environment):
     assert process.returncode == 130
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
     assert not (folder / "out").exists()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -5,12 +5,12 @@ import os
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image as Pil
+from waiting import wait_until
 
 from kcompress.dataset import DataSet
 from kcompress.labeling import plot
@@ -400,10 +400,7 @@ def large(folder, lake):
 def test_broken_off_and_resumed(start, label, large, folder, number):
     process = start("label", "album", *BASE, *THREE, "--jobs", "2")
     path = folder / "labels" / "labels.csv"
-    end = time.monotonic() + 120
-    while not path.exists() or path.read_bytes().count(b"\n") < 8:
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= 8)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
@@ -435,10 +432,7 @@ def test_a_cluster_gives_the_same_labels(launch, label, album, folder, tmp_path,
         there = launch("label", "album", *BASE, "--cluster", cluster.scheduler_address, expect=1)
         again = label("--cluster", cluster.scheduler_address, "--resume", expect=1)
         cluster.scale(0)
-        cluster.sync(cluster._correct_state)
-        end = time.monotonic() + 30
-        while cluster.scheduler.workers and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_until(lambda: not cluster.scheduler.workers)
         nobody = label("--cluster", cluster.scheduler_address, "-o", "none", expect=2)
     assert state(folder) == state(folder, "here")
     assert there.stderr == here.stderr.replace("here/", "labels/")
@@ -454,10 +448,7 @@ def test_a_cluster_that_goes_away_is_told(start, large, folder):
     ) as cluster:
         process = start("label", "album", *BASE, *THREE, "--cluster", cluster.scheduler_address)
         path = folder / "labels" / "labels.csv"
-        end = time.monotonic() + 120
-        while not path.exists() or path.read_bytes().count(b"\n") < 8:
-            assert process.poll() is None and time.monotonic() < end
-            time.sleep(0.01)
+        wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= 8)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 6
     assert len(stderr.decode().splitlines()) == 1 and b"failed: " in stderr and b"--resume" in stderr

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from pictures import psnr
 from PIL import Image as Pil
+from waiting import wait_until
 
 from kcompress.errors import MissingProgramError, OutputError, ProgramError, ProgramTimeoutError
 from kcompress.images import Image, Pixels, read
@@ -265,9 +266,7 @@ def test_a_worker_that_is_killed_leaves_its_place(
     fake(f"echo $$ >{tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60")
     with alone() as worker:
         go(worker)
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until((tmp_path / "pid").exists)
         worker.kill()
     try:
         fake()
