@@ -14,8 +14,7 @@ from kcompress.images import Image
 from kcompress.inference import models
 from kcompress.inference import weights as weight_files
 
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks gain nothing from two
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing from two
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -1,7 +1,6 @@
 """Random weights for the networks that filter and judge: they need no training to be run."""
 
 import json
-import warnings
 from pathlib import Path
 
 import torch
@@ -44,11 +43,9 @@ def write_all(folder: Path) -> None:
     """Both, as they would ship."""
     described = {"ar": {"width": 4}, "vqscore": {"tokens": 16, "heads": 2, "layers": 1}}
     modules = {"ar": (artifact_removal(), 8), "vqscore": (vqscore_network(), MULTIPLE)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's exporter, about itself
-        for name, (module, multiple) in modules.items():
-            metadata = {"network": name, "arguments": json.dumps(described[name]), "codec": "any"}
-            weight_files.write(folder / name, module, metadata, {"summary": f"random {name}"}, multiple)
+    for name, (module, multiple) in modules.items():
+        metadata = {"network": name, "arguments": json.dumps(described[name]), "codec": "any"}
+        weight_files.write(folder / name, module, metadata, {"summary": f"random {name}"}, multiple)
 
 
 def write_npp(path: Path, width: int) -> Path:

@@ -1,6 +1,7 @@
 """Torch modules as ONNX graphs; needs ``kcompress[train]``."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -80,7 +81,9 @@ def _exported(
     module: nn.Module, examples: tuple[Tensor, ...], shapes: tuple[Any, ...], outputs: int = 1
 ) -> onnx.ModelProto:
     names = ["output", *(f"output_{number}" for number in range(1, outputs))]
-    with _quiet("torch.onnx"):  # of torchvision, which nothing here needs
+    with _quiet("torch.onnx"), warnings.catch_warnings():  # of torchvision, which nothing here needs
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)  # torch's own code
+        warnings.filterwarnings("ignore", "# The axis name: .* shares the same shape constraints", UserWarning)
         program = torch.onnx.export(
             module.eval(), examples, dynamo=True, dynamic_shapes=shapes, output_names=names, optimize=True,
             verbose=False,

@@ -93,8 +93,8 @@ def _torchscript(target: str, spec: str, device: str) -> Opened:
     path = _there(target, spec)
     kind = "TorchScript (of a state dict alone no model can be made: write one with torch.export.save)"
     with _loading(path, kind), warnings.catch_warnings():
-        # Deprecated since torch 2.13; there are many such files.
-        warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
+        # Deprecated since torch 2.13, with another category from version to version; there are many such files.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.")
         module: torch.jit.ScriptModule = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
     arguments = list(module.forward.schema.arguments)[1:]  # type: ignore[attr-defined]
     needed = [each for each in arguments if not each.has_default_value()]

@@ -86,6 +86,7 @@ def run(folder: Path, environment: dict[str, str], capfdbinary: pytest.CaptureFi
             mock.patch.dict(os.environ, environment | variables, clear=True),
             mock.patch.object(tempfile, "tempdir", environment["TMPDIR"]),
             mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+            mock.patch.object(sys, "argv", ["kcompress", *map(os.fsdecode, arguments)]),
             mock.patch.object(signal, "signal"),
             mock.patch.object(
                 output, "console", Console(stderr=True, highlight=False, emoji=False)

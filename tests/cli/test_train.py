@@ -67,7 +67,6 @@ def log(folder, place="out/small-checkpoints"):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_from_labels_to_a_picture(run, labels, folder):
     ended = run("train", "labels", *BASE, "--about", "a lake, CC0")
     assert ended.stdout == b"out/small.safetensors\n"

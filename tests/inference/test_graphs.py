@@ -45,8 +45,7 @@ def toy() -> Toy:
 
 @pytest.fixture(scope="module")
 def model(toy: Toy) -> onnx.ModelProto:
-    with pytest.warns():  # of torch's exporter, about itself
-        return graph(toy, SIDE, [torch.rand(1, 2)])
+    return graph(toy, SIDE, [torch.rand(1, 2)])
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 7), (6, 1), (5, 9)])

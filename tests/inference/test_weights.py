@@ -22,8 +22,7 @@ def stem(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     stem = tmp_path_factory.mktemp("weights") / "small"
     metadata = {"network": "kuchen", "arguments": json.dumps({"width": 2}), "codec": "any"}
-    with pytest.warns():  # of torch's exporter, about itself
-        weight_files.write(stem, Kuchen(2), metadata, {"summary": "a test"})
+    weight_files.write(stem, Kuchen(2), metadata, {"summary": "a test"})
     return stem
 
 

@@ -88,7 +88,7 @@ def exported(
 def scripted(module: nn.Module, path: Path, *examples: Tensor) -> Path:
     """A TorchScript file."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.")  # deprecated
         torch.jit.save(torch.jit.trace(module.eval(), examples or torch.rand(1, 3, SIDE, SIDE)), path)
     return path
 

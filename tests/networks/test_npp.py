@@ -140,7 +140,6 @@ def test_eyes_are_not_served() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_the_graph_says_what_torch_says(tmp_path, lake) -> None:
     torch.manual_seed(1)
     module = Npp(4)

@@ -245,7 +245,6 @@ def test_a_diverging_loss_stops(photo: Pixels, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_from_photographs_to_the_filter(
     lake: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: Callable[[Path], None]
 ) -> None:

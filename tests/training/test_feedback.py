@@ -106,7 +106,6 @@ def test_it_goes_on_where_it_stopped_whatever_the_jobs(photos: DataSet, tmp_path
     assert not torch.equal(one["gains"], Feedback().gains)
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_what_ships(photos: DataSet, tmp_path: Path, lake: Image) -> None:
     training = FeedbackTraining(photos, TINY, tmp_path / "checkpoints")
     states(training)

@@ -56,7 +56,6 @@ def test_without_a_validation_there_is_nothing_to_export(labels: Path, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_from_labels_to_weights(labels: Path, tmp_path: Path) -> None:
     run = training(labels, tmp_path / "checkpoints")
     found = states(run)

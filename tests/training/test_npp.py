@@ -215,7 +215,6 @@ def test_pictures_that_are_too_small_are_refused(photos, judge, proxy, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_from_pictures_to_weights(photos, judge, proxy, tmp_path, lake) -> None:
     run = training(photos, judge, proxy, tmp_path / "checkpoints")
     list(run.run())

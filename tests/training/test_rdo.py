@@ -239,7 +239,6 @@ def test_nothing_to_validate_with(photos: DataSet, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path, lake: Image) -> None:
     training = RdoTraining(photos, TINY, tmp_path / "checkpoints")
     with pytest.raises(InputError, match="holds no checkpoint yet"):

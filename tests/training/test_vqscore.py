@@ -342,7 +342,6 @@ def test_a_diverging_loss_stops(data: QualityData, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_from_photographs_to_the_metric(
     lake: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: Callable[[Path], None]
 ) -> None:
