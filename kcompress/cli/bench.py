@@ -194,7 +194,7 @@ def _machines(task: str | None, models: list[str], names: list[str], *, labels: 
     """
     from kcompress.evaluation.machines import Machine
     from kcompress.machine.folders import class_folders
-    from kcompress.machine.models import opened
+    from kcompress.machine.models import open_model
 
     if task is None:
         if models or labels:
@@ -205,7 +205,7 @@ def _machines(task: str | None, models: list[str], names: list[str], *, labels: 
     classes = class_folders(names)[1] if labels else {}
     found: dict[str, Machine] = {}
     for spec in models:
-        name = opened(spec).name
+        name = open_model(spec).name
         if name in found:
             raise UsageError(f"--model {spec}: {name} is there already. Give each model once, under its own file name.")
         found[name] = Machine(task, spec, name, classes)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kcompress.labeling.run import Outcome
     from kcompress.labeling.summary import Line
     from kcompress.patches import Patches
-    from kcompress.pool import Means
+    from kcompress.pool import FilterContext
 
 POOL = "guetzli,ar,nlm,detail"
 
@@ -89,17 +89,17 @@ def label(
     from kcompress.inference.engine import resolve_device
     from kcompress.labeling.plan import Plan
     from kcompress.labeling.run import rows_before, run
-    from kcompress.pool import Limits, Means
+    from kcompress.pool import FilterContext, GuetzliLimits
 
-    means = Means(
+    context = FilterContext(
         resolve_device(device),
-        Limits(guetzli_seconds, guetzli_memory, guetzli_jobs, (cache or options.cache_folder()).absolute()),
+        GuetzliLimits(guetzli_seconds, guetzli_memory, guetzli_jobs, (cache or options.cache_folder()).absolute()),
     )
     plan = Plan(
         dataset=DataSet(dataset).absolute(),
         codec=codec.value,
         quality=_quality(codec.value, quality),
-        pool=_pool(pool, means),
+        pool=_pool(pool, context),
         longest=max_group,
         ordered=ordered,
         metrics=options.metrics(metric),
@@ -107,7 +107,7 @@ def label(
         patches=_patches(patch, stride, whole),
         stage=label_stage,
         rate_weight=_rate_weight(rate_weight, plus=plus),
-        means=means,
+        context=context,
     )
     plan.check()
     names = _names(plan.dataset, target)
@@ -199,7 +199,7 @@ def _quality(codec: str, quality: int | None) -> int:
     return CODECS[codec].setting(quality).quality
 
 
-def _pool(text: str, means: "Means") -> tuple[str, ...]:
+def _pool(text: str, context: "FilterContext") -> tuple[str, ...]:
     """The filters that are installed; says which are not.
 
     Raises:
@@ -208,7 +208,7 @@ def _pool(text: str, means: "Means") -> tuple[str, ...]:
     """
     from kcompress.pool import filter_named
 
-    filters = [filter_named(name, means) for name in options.listed(text)]
+    filters = [filter_named(name, context) for name in options.listed(text)]
     missing = [found for found in filters if not found.kind.available()]
     for found in missing:
         output.say(f"going on without {found.name}: it is not installed. {found.kind.install}", style="yellow")

@@ -146,7 +146,7 @@ def _npp(asked: Asked) -> Ready:
     from kcompress.codecs import CODECS
     from kcompress.dataset import DataSet
     from kcompress.machine.folders import class_folders
-    from kcompress.machine.models import opened
+    from kcompress.machine.models import open_model
     from kcompress.machine.tasks import task
     from kcompress.proxies.choice import load_proxy
     from kcompress.training.npp.recipe import RANGES
@@ -156,7 +156,7 @@ def _npp(asked: Asked) -> Ready:
     if "--model" not in given:
         raise UsageError("--network npp needs --model. Give the model that the pictures are for.")
     photos, codec, labelled = DataSet(str(asked.source)), given.get("--codec", "bpg"), "--labels" in given
-    model = opened(given["--model"], device)
+    model = open_model(given["--model"], device)
     if not model.trainable:
         raise UsageError(f"--model {given['--model']} has no gradients. Give a .pt2 or TorchScript file of it.")
     classes = len(class_folders(photos.names())[0]) if labelled else None

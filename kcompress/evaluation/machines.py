@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kcompress.evaluation.points import Point
 from kcompress.images import Pixels
-from kcompress.machine.models import opened
+from kcompress.machine.models import open_model
 from kcompress.machine.tasks import Task, task
 from kcompress.networks import NONE
 from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, pareto_front
@@ -33,7 +33,7 @@ class Machine:
 
     Attributes:
         task: of ``machine.tasks.TASKS``.
-        spec: of the model, as ``machine.models.opened`` takes it.
+        spec: of the model, as ``machine.models.open_model`` takes it.
         name: in tables.
         classes: number of the class by picture; empty where the model's own answers are the truth.
     """
@@ -71,7 +71,7 @@ class Machine:
         with torch.no_grad():
             shown = torch.from_numpy(batch(decoded))
             if self.classes:
-                truth = asked.labelled([self.classes[picture]])
+                truth = asked.class_targets([self.classes[picture]])
             else:
                 truth = _answers(self.task, self.spec, original.tobytes(), original.shape)
             (score,) = asked.scores(shown, truth)
@@ -82,7 +82,7 @@ class Machine:
 
 @lru_cache(maxsize=8)
 def _ready(name: str, spec: str, classes: int | None) -> Task:
-    return task(name, opened(spec), classes)
+    return task(name, open_model(spec), classes)
 
 
 @lru_cache(maxsize=8)
@@ -92,7 +92,9 @@ def _answers(name: str, spec: str, pixels: bytes, shape: tuple[int, ...]) -> "Te
 
     from kcompress.inference.tiling import batch
 
-    return _ready(name, spec, None).answers(torch.from_numpy(batch(np.frombuffer(pixels, np.uint8).reshape(shape))))
+    return _ready(name, spec, None).pseudo_labels(
+        torch.from_numpy(batch(np.frombuffer(pixels, np.uint8).reshape(shape)))
+    )
 
 
 def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict[str, Any]]:

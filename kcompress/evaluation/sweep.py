@@ -17,7 +17,7 @@ from kcompress.images import Image, read_canonical
 from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
-from kcompress.pool import Limits, Means, filter_named
+from kcompress.pool import FilterContext, GuetzliLimits, filter_named
 from kcompress.workers import ahead, completed, workers
 
 DEFAULT = "default"
@@ -171,7 +171,7 @@ def preprocessor_named(
         weights = task_weights if networks.NETWORKS[name].task else None
         shown = round_trip(CODECS[codec], backend)
         return networks.load(name, device=device, codec=codec, weights=weights, shown=shown)
-    found = filter_named(name, Means(resolve_device(device), Limits(cache=cache)))
+    found = filter_named(name, FilterContext(resolve_device(device), GuetzliLimits(cache=cache)))
     if not found.kind.available():
         raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")
     return found

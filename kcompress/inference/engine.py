@@ -14,13 +14,13 @@ from kcompress.errors import UsageError, WeightsError
 if TYPE_CHECKING:
     from torch import nn
 
-Batch = NDArray[np.float32]
+FloatArray = NDArray[np.float32]
 
 
 class Engine(Protocol):
     """A network that is ready to run: (1, C, H, W) float32 -> (1, 3, H, W) float32; callable from any thread."""
 
-    def __call__(self, batch: Batch, *more: Batch) -> Batch:
+    def __call__(self, batch: FloatArray, *more: FloatArray) -> FloatArray:
         """Run the network; ``more`` is what a conditioned one wants beside the picture."""
         ...
 
@@ -52,7 +52,7 @@ class OnnxEngine:
         """What was written into the graph's file."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def __call__(self, batch: Batch, *more: Batch) -> Batch:
+    def __call__(self, batch: FloatArray, *more: FloatArray) -> FloatArray:
         return np.asarray(self._session.run(None, dict(zip(self._inputs, (batch, *more), strict=True)))[0])
 
 
@@ -66,7 +66,7 @@ class TorchEngine:
         self._device = device
         self._module = module.eval().to(device)
 
-    def __call__(self, batch: Batch, *more: Batch) -> Batch:
+    def __call__(self, batch: FloatArray, *more: FloatArray) -> FloatArray:
         with self._torch.inference_mode():
             result = self._module(*(self._torch.from_numpy(each).to(self._device) for each in (batch, *more)))
         return np.asarray(result.cpu().numpy())

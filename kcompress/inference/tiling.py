@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.images import Pixels
-from kcompress.inference.engine import Batch
+from kcompress.inference.engine import FloatArray
 
 WHOLE_PIXELS = 1 << 21
 """Pictures up to this many pixels (a little over 1920x1080) go through a network in one piece."""
@@ -24,7 +24,7 @@ BAND_WIDTH = 2560
 """Pixels of a band, at most: what a row of macroblocks becomes has to fit into a core's cache."""
 
 Slices = tuple[slice, slice]
-Run = Callable[[Batch], Batch]
+Run = Callable[[FloatArray], FloatArray]
 """A network with everything it needs beside the picture."""
 
 

@@ -11,7 +11,7 @@ _LARGEST = 1e4
 """In place of infinity, which PSNR gives for equal pictures."""
 
 
-def standardised(values: Sequence[float]) -> list[float]:
+def z_scores(values: Sequence[float]) -> list[float]:
     """Z of every value: its distance from the mean in population standard deviations (equations 3 to 6).
 
     A zero standard deviation gives zeros. The order of the values changes nothing, not even the last bit.
@@ -25,7 +25,7 @@ def standardised(values: Sequence[float]) -> list[float]:
     return [(value - mean) / deviation if deviation else 0.0 for value in finite]
 
 
-def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, rate_weight: float = 1) -> list[Row]:
+def choose(rows: Sequence[Row], metric: str, *, higher_is_better: bool, rate_weight: float = 1) -> list[Row]:
     """The rows of one place with their z-scores, and the best one chosen.
 
     The paper prints Score = Z(VQscore) + Z(BPP) (equation 2), whose maximum would reward large files;
@@ -40,8 +40,8 @@ def decided(rows: Sequence[Row], metric: str, *, higher_is_better: bool, rate_we
     """
     sound = [row for row in rows if row.bpp is not None and not isnan(row.scores.get(metric, nan))]
     sign = 1 if higher_is_better else -1
-    qualities = standardised([sign * row.scores[metric] for row in sound])
-    rates = standardised([row.bpp or 0.0 for row in sound])
+    qualities = z_scores([sign * row.scores[metric] for row in sound])
+    rates = z_scores([row.bpp or 0.0 for row in sound])
     judged = {
         row.group: replace(row, z_quality=quality, z_bpp=rate, score=quality - rate_weight * rate, chosen=0)
         for row, quality, rate in zip(sound, qualities, rates, strict=True)

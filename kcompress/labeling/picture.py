@@ -10,7 +10,7 @@ from kcompress.dataset import digest
 from kcompress.encoding import Encoded, encode
 from kcompress.errors import KcompressError
 from kcompress.images import Image, Pixels, read_canonical, write
-from kcompress.labeling.decision import decided
+from kcompress.labeling.decision import choose
 from kcompress.labeling.plan import Plan
 from kcompress.labels import Key, Row
 from kcompress.metrics import METRICS, Scorer
@@ -65,7 +65,7 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
         return Labelled(path, error=str(error))
 
 
-def settled(plan: Plan, path: str, data: bytes, sha256: str, known: Mapping[Key, Row]) -> Labelled | None:
+def already_labelled(plan: Plan, path: str, data: bytes, sha256: str, known: Mapping[Key, Row]) -> Labelled | None:
     """The picture, if nothing is left to compute; its label is not made again.
 
     Args:
@@ -123,7 +123,7 @@ def _chosen(plan: Plan, rows: list[Row]) -> list[Row]:
     higher = METRICS[plan.metric].direction == "higher"
     return [
         replace(row, label=label_name(plan, row.path, row.left, row.top) if row.chosen else "")
-        for row in decided(rows, plan.metric, higher_is_better=higher, rate_weight=plan.rate_weight)
+        for row in choose(rows, plan.metric, higher_is_better=higher, rate_weight=plan.rate_weight)
     ]
 
 

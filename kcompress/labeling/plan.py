@@ -8,7 +8,7 @@ from kcompress.dataset import DataSet
 from kcompress.errors import UsageError
 from kcompress.metrics import METRICS
 from kcompress.patches import Patches
-from kcompress.pool import Group, Means, filter_named, groups
+from kcompress.pool import FilterContext, Group, filter_named, groups
 from kcompress.setting import Setting
 
 STAGES = ("filtered", "decoded")
@@ -44,12 +44,12 @@ class Plan:
     patches: Patches | None = None
     stage: str = "filtered"
     rate_weight: float = 1
-    means: Means = field(default_factory=Means)
+    context: FilterContext = field(default_factory=FilterContext)
 
     @property
     def groups(self) -> list[Group]:
         """All candidates, the identity first."""
-        return _groups(self.pool, self.longest, self.ordered, self.means)
+        return _groups(self.pool, self.longest, self.ordered, self.context)
 
     @property
     def chosen_codec(self) -> Codec:
@@ -93,5 +93,5 @@ class Plan:
 
 
 @lru_cache(maxsize=4)
-def _groups(pool: tuple[str, ...], longest: int, ordered: bool, means: Means) -> list[Group]:
-    return groups([filter_named(name, means) for name in pool], longest, ordered=ordered)
+def _groups(pool: tuple[str, ...], longest: int, ordered: bool, context: FilterContext) -> list[Group]:
+    return groups([filter_named(name, context) for name in pool], longest, ordered=ordered)

@@ -11,7 +11,7 @@ from kcompress.csv_rows import Journal
 from kcompress.dataset import digest
 from kcompress.errors import KcompressError, OutputError, UsageError
 from kcompress.inference.weights import folder, open_weights
-from kcompress.labeling.picture import Labelled, label_picture, settled
+from kcompress.labeling.picture import Labelled, already_labelled, label_picture
 from kcompress.labeling.plan import Plan
 from kcompress.labels import Key, Row
 from kcompress.workers import completed
@@ -46,7 +46,7 @@ def rows_before(plan: Plan, output: Path, *, resume: bool) -> list[Row]:
     if not resume:
         raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
     kept = labels.plan(output).get("same", {})
-    for name, value in _same(plan).items():
+    for name, value in _resume_fingerprint(plan).items():
         if kept.get(name, value) != value:
             raise UsageError(f"--resume: {name} was {kept[name]} before and is {value} now. Give another -o.")
     return [row for row in labels.file(plan.metrics).read(path) if not row.error]
@@ -79,7 +79,7 @@ def run(
     """
     file = labels.file(plan.metrics)
     path = output / labels.FILE
-    same = {**(labels.plan(output).get("same", {}) if before else {}), **_same(plan)}
+    same = {**(labels.plan(output).get("same", {}) if before else {}), **_resume_fingerprint(plan)}
     memory = {
         "dataset": plan.dataset.absolute().location, "same": same, "metric": plan.metric,
         "rate_weight": plan.rate_weight, "groups": _names(plan),
@@ -96,11 +96,11 @@ def run(
                 progress()
         finally:
             journal.close()
-        outcome = _ordered(names, done)
+        outcome = _in_order(names, done)
         current = {row.key for row in outcome.rows}
         # Rows of earlier plans and encoders stay in the file, behind; they choose nothing.
         others = {row.key: row for row in before if row.key not in current}
-        file.write(path, [*outcome.rows, *map(_retired, others.values())])
+        file.write(path, [*outcome.rows, *map(_deselected, others.values())])
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}. Free space, or give another -o.") from error
     return outcome
@@ -134,7 +134,7 @@ def _results(
                 data = plan.dataset.read(name)
                 sha256 = digest(data)
                 mine = known.get(sha256, {})
-                found = settled(plan, name, data, sha256, mine) if mine else None
+                found = already_labelled(plan, name, data, sha256, mine) if mine else None
             except KcompressError as error:
                 found = Labelled(name, error=str(error))
             if found is not None and all(
@@ -146,7 +146,7 @@ def _results(
     yield from completed(executor, label_picture, rest, ahead)
 
 
-def _ordered(names: Sequence[str], done: dict[str, Labelled]) -> Outcome:
+def _in_order(names: Sequence[str], done: dict[str, Labelled]) -> Outcome:
     outcome = Outcome()
     for name in names:
         outcome.rows += done[name].rows
@@ -156,7 +156,7 @@ def _ordered(names: Sequence[str], done: dict[str, Labelled]) -> Outcome:
     return outcome
 
 
-def _retired(row: Row) -> Row:
+def _deselected(row: Row) -> Row:
     return replace(row, z_quality=None, z_bpp=None, score=None, chosen=0, label="")
 
 
@@ -164,7 +164,7 @@ def _names(plan: Plan) -> list[str]:
     return [group.name for group in plan.groups]
 
 
-def _same(plan: Plan) -> dict[str, str]:
+def _resume_fingerprint(plan: Plan) -> dict[str, str]:
     """What would mix results of two kinds in one file."""
     learned = ("ar", "vqscore")
     used = {name.partition(":")[0] for name in (*plan.pool, *plan.metrics)}

@@ -14,7 +14,7 @@ SAME_OBJECT = 0.45
 """Intersection over union above which two boxes of a class are one object, and the weaker one is dropped."""
 
 
-class Places(NamedTuple):
+class RawDetections(NamedTuple):
     """What a detector says of M places in each of N pictures.
 
     Attributes:
@@ -45,7 +45,7 @@ class Detections(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Form:
+class OutputFormat:
     """A form of output that is understood.
 
     Attributes:
@@ -56,7 +56,7 @@ class Form:
 
     name: str
     fits: Callable[[Tensor], bool]
-    decode: Callable[[Tensor], Places]
+    decode: Callable[[Tensor], RawDetections]
 
 
 def _is_fastestdet(output: Tensor) -> bool:
@@ -69,7 +69,7 @@ def _is_fastestdet(output: Tensor) -> bool:
     return shares and bool(((objectness >= 0) & (objectness <= 1)).all())
 
 
-def fastestdet(output: Tensor) -> Places:
+def decode_fastestdet(output: Tensor) -> RawDetections:
     """FastestDet: a centre lies within one cell of its place (tanh), sizes are shares of the picture (sigmoid).
 
     Args:
@@ -82,14 +82,16 @@ def fastestdet(output: Tensor) -> Places:
     width, height = output[:, 3].sigmoid(), output[:, 4].sigmoid()
     boxes = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], dim=-1)
     scores = objectness**0.6 * classes.amax(1) ** 0.4  # the exponents of its authors
-    return Places(objectness.flatten(1), boxes.flatten(1, 2), classes.flatten(2).transpose(1, 2), scores.flatten(1))
+    return RawDetections(
+        objectness.flatten(1), boxes.flatten(1, 2), classes.flatten(2).transpose(1, 2), scores.flatten(1)
+    )
 
 
-FORMS = (Form("(N, 5 + classes, h, w) as FastestDet gives it", _is_fastestdet, fastestdet),)
+OUTPUT_FORMATS = (OutputFormat("(N, 5 + classes, h, w) as FastestDet gives it", _is_fastestdet, decode_fastestdet),)
 """The first that fits an output decodes it."""
 
 
-def overlap(one: Tensor, other: Tensor) -> Tensor:
+def iou(one: Tensor, other: Tensor) -> Tensor:
     """Intersection over union of boxes (..., 4), which are broadcast: (...), 0..1."""
     width = (torch.minimum(one[..., 2], other[..., 2]) - torch.maximum(one[..., 0], other[..., 0])).clamp_min(0)
     height = (torch.minimum(one[..., 3], other[..., 3]) - torch.maximum(one[..., 1], other[..., 1])).clamp_min(0)
@@ -101,7 +103,7 @@ def _area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def detections(places: Places, least: float) -> list[Detections]:
+def select_detections(places: RawDetections, least: float) -> list[Detections]:
     """The objects in each picture: every place's likeliest class, without weaker boxes of the same object.
 
     Args:
@@ -120,7 +122,7 @@ def detections(places: Places, least: float) -> list[Detections]:
 
 def _strongest(boxes: Tensor, classes: Tensor) -> list[int]:
     """Positions of the boxes that no kept box before them covers; they are ordered, the strongest first."""
-    same = (overlap(boxes[:, None], boxes[None]) > SAME_OBJECT) & (classes[:, None] == classes[None])
+    same = (iou(boxes[:, None], boxes[None]) > SAME_OBJECT) & (classes[:, None] == classes[None])
     rows = same.tolist()
     kept: list[int] = []
     for position in range(len(rows)):
@@ -159,7 +161,7 @@ def _right(boxes: Tensor, objects: Tensor, least_overlap: float) -> list[bool]:
     """Whether each box has an object of its own."""
     taken: set[int] = set()
     right = []
-    for overlaps in overlap(boxes[:, None], objects[None]).tolist():
+    for overlaps in iou(boxes[:, None], objects[None]).tolist():
         free = [(value, number) for number, value in enumerate(overlaps) if number not in taken]
         best, number = max(free, default=(-1.0, -1))
         right.append(best >= least_overlap)

@@ -28,7 +28,7 @@ class Classification:
         self.probabilities = probabilities
 
     @classmethod
-    def of(cls, model: Model, output: Tensor, classes: int | None) -> "Classification":
+    def from_output(cls, model: Model, output: Tensor, classes: int | None) -> "Classification":
         """The task for a model.
 
         Args:
@@ -54,7 +54,7 @@ class Classification:
         sums = output.double().sum(1)
         return cls(model, found, bool((output >= 0).all() and ((sums - 1).abs() < 1e-3).all()))
 
-    def fitted(self, pictures: Tensor) -> Tensor:
+    def resized(self, pictures: Tensor) -> Tensor:
         """Scaled until they cover the model's size, and the middle cut out."""
         if self.model.size is None or pictures.shape[2:] == self.model.size:
             return pictures
@@ -65,12 +65,12 @@ class Classification:
         top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
         return scaled[:, :, top : top + height, left : left + width]
 
-    def answers(self, pictures: Tensor) -> Tensor:
+    def pseudo_labels(self, pictures: Tensor) -> Tensor:
         """Its probabilities: (N, classes) float32."""
         with torch.no_grad():
             return self._logarithms(pictures).exp()
 
-    def labelled(self, classes: Sequence[int]) -> Tensor:
+    def class_targets(self, classes: Sequence[int]) -> Tensor:
         """(N,) int64."""
         wrong = [number for number in classes if not 0 <= number < self.classes]
         if wrong:
@@ -92,5 +92,5 @@ class Classification:
 
     def _logarithms(self, pictures: Tensor) -> Tensor:
         """Of the probabilities: (N, classes)."""
-        output = self.model(self.fitted(pictures))
+        output = self.model(self.resized(pictures))
         return output.clamp_min(1e-12).log() if self.probabilities else output.log_softmax(1)

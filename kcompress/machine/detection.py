@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcompress.errors import UsageError, WeightsError
-from kcompress.machine.boxes import FORMS, Form, average_precision, detections, overlap
+from kcompress.machine.boxes import OUTPUT_FORMATS, OutputFormat, average_precision, iou, select_detections
 from kcompress.machine.model import Model
 
 SURE = 0.3
@@ -28,12 +28,12 @@ class Detection:
 
     name = "detection"
 
-    def __init__(self, model: Model, form: Form) -> None:
+    def __init__(self, model: Model, output_format: OutputFormat) -> None:
         self.model = model
-        self._form = form
+        self._format = output_format
 
     @classmethod
-    def of(cls, model: Model, output: Tensor) -> "Detection":
+    def from_output(cls, model: Model, output: Tensor) -> "Detection":
         """The task for a model.
 
         Args:
@@ -43,26 +43,27 @@ class Detection:
         Raises:
             WeightsError: the output has no known form.
         """
-        for form in FORMS:
-            if form.fits(output):
-                return cls(model, form)
+        for output_format in OUTPUT_FORMATS:
+            if output_format.fits(output):
+                return cls(model, output_format)
+        known = " or ".join(each.name for each in OUTPUT_FORMATS)
         raise WeightsError(
             f"the model {model.spec} gives a tensor of shape {tuple(output.shape)} for {len(output)} pictures. The "
-            f"task detection needs {' or '.join(form.name for form in FORMS)}. Take such a detector, or another task."
+            f"task detection needs {known}. Take such a detector, or another task."
         )
 
-    def fitted(self, pictures: Tensor) -> Tensor:
+    def resized(self, pictures: Tensor) -> Tensor:
         """Stretched to the model's size."""
         if self.model.size is None or pictures.shape[2:] == self.model.size:
             return pictures
         return F.interpolate(pictures, self.model.size, mode="bilinear", antialias=True)
 
-    def answers(self, pictures: Tensor) -> Tensor:
+    def pseudo_labels(self, pictures: Tensor) -> Tensor:
         """The model's raw output: 165 KB a picture for FastestDet."""
         with torch.no_grad():
-            return self.model(self.fitted(pictures))
+            return self.model(self.resized(pictures))
 
-    def labelled(self, classes: Sequence[int]) -> Tensor:
+    def class_targets(self, classes: Sequence[int]) -> Tensor:
         """Always raises UsageError."""
         raise UsageError("the task detection has no labels. Take the task classification, or go without labels.")
 
@@ -73,12 +74,12 @@ class Detection:
         a little more than nothing elsewhere; that of the classes, and 1 - intersection over union of the boxes, both
         weighted by the original's objectness.
         """
-        told = self._form.decode(self.model(self.fitted(pictures)))
-        true = self._form.decode(targets.to(pictures.device))
+        told = self._format.decode(self.model(self.resized(pictures)))
+        true = self._format.decode(targets.to(pictures.device))
         sure = true.objectness
         objectness = _mean(_two_sided(told.objectness, true.objectness), sure + BACKGROUND)
         classes = _mean(_divergence(told.classes, true.classes).sum(2), sure)
-        return objectness + classes + _mean(1 - overlap(told.boxes, true.boxes), sure)
+        return objectness + classes + _mean(1 - iou(told.boxes, true.boxes), sure)
 
     def scores(self, pictures: Tensor, targets: Tensor) -> list[float | None]:
         """Average precision at an intersection over union of 0.5, a mean over the classes seen in the original.
@@ -86,8 +87,8 @@ class Detection:
         None where the model sees nothing in the original.
         """
         with torch.no_grad():
-            told = detections(self._form.decode(self.model(self.fitted(pictures)).cpu()), FAINTEST)
-            true = detections(self._form.decode(targets.cpu()), SURE)
+            told = select_detections(self._format.decode(self.model(self.resized(pictures)).cpu()), FAINTEST)
+            true = select_detections(self._format.decode(targets.cpu()), SURE)
         return [average_precision(found, truth) for found, truth in zip(told, true, strict=True)]
 
 

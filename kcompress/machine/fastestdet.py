@@ -146,7 +146,7 @@ class FastestDet(nn.Module):
         return y
 
     @classmethod
-    def of(cls, state: Mapping[str, Tensor], path: Path) -> "FastestDet":
+    def from_state_dict(cls, state: Mapping[str, Tensor], path: Path) -> "FastestDet":
         """The network of a state dict.
 
         Args:

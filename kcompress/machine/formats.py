@@ -22,14 +22,14 @@ from kcompress.inference.engine import OnnxEngine
 from kcompress.inference.models import torch_module
 from kcompress.machine.classifiers import Classifier
 from kcompress.machine.fastestdet import SIDE, FastestDet
-from kcompress.machine.model import Opened, check_shape, digest_of, reason
-from kcompress.machine.preparation import Preparation
+from kcompress.machine.input_transform import InputTransform
+from kcompress.machine.model import LoadedModel, check_shape, digest_of, reason
 
-Load = Callable[[str, str, str], Opened]
+Load = Callable[[str, str, str], LoadedModel]
 """From a file or name, what the user typed (for messages) and a device."""
 
 
-def load(target: str, spec: str, device: str) -> Opened:
+def load(target: str, spec: str, device: str) -> LoadedModel:
     """Load a model.
 
     Args:
@@ -57,7 +57,7 @@ def load(target: str, spec: str, device: str) -> Opened:
     )
 
 
-def _exported(target: str, spec: str, device: str) -> Opened:
+def _exported(target: str, spec: str, device: str) -> LoadedModel:
     path = _there(target, spec)
     with _loading(path, "an exported program of torch.export.save"):
         program = torch.export.load(path)
@@ -77,7 +77,7 @@ def _exported(target: str, spec: str, device: str) -> Opened:
             f"the model {spec} was exported while it was trained: its answers change from one to the next. "
             "Export model.eval()."
         )
-    return Opened(path.stem, _frozen(module), partial(digest_of, path), shape=shape)
+    return LoadedModel(path.stem, _frozen(module), partial(digest_of, path), shape=shape)
 
 
 def _learns(node: Any) -> bool:
@@ -89,7 +89,7 @@ def _learns(node: Any) -> bool:
     ) or any(node.kwargs.get(name) is True for name in ("train", "training"))
 
 
-def _torchscript(target: str, spec: str, device: str) -> Opened:
+def _torchscript(target: str, spec: str, device: str) -> LoadedModel:
     path = _there(target, spec)
     kind = "TorchScript (of a state dict alone no model can be made: write one with torch.export.save)"
     with _loading(path, kind), warnings.catch_warnings():
@@ -100,10 +100,10 @@ def _torchscript(target: str, spec: str, device: str) -> Opened:
     needed = [each for each in arguments if not each.has_default_value()]
     if len(needed) != 1 or str(arguments[0].type) != "Tensor":
         raise _not_one_picture(spec, len(needed))
-    return Opened(path.stem, _frozen(module.eval()), partial(digest_of, path))
+    return LoadedModel(path.stem, _frozen(module.eval()), partial(digest_of, path))
 
 
-def _onnx(target: str, spec: str, device: str) -> Opened:
+def _onnx(target: str, spec: str, device: str) -> LoadedModel:
     path = _there(target, spec)
     engine = _Graph(path, threads=1)  # the same numbers on every machine; pictures run in parallel
     if len(engine.inputs) != 1 or engine.outputs != 1:
@@ -112,7 +112,7 @@ def _onnx(target: str, spec: str, device: str) -> Opened:
     check_shape(spec, shape, kind)
     beside = path.with_name(path.name + ".data")  # where torch's exporter puts large weights
     files = [path, beside] if beside.is_file() else [path]
-    return Opened(path.stem, _by(engine), partial(digest_of, *files), trainable=False, shape=shape)
+    return LoadedModel(path.stem, _by(engine), partial(digest_of, *files), trainable=False, shape=shape)
 
 
 class _Graph(OnnxEngine):
@@ -140,7 +140,7 @@ def _by(engine: OnnxEngine) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _classifier(target: str, spec: str, device: str) -> Opened:
+def _classifier(target: str, spec: str, device: str) -> LoadedModel:
     weights = weight_files.open_weights(_there(target, spec))
     if weights.metadata["network"] != "classifier":
         raise WeightsError(
@@ -149,19 +149,21 @@ def _classifier(target: str, spec: str, device: str) -> Opened:
     side = json.loads(weights.metadata.get("recipe", "{}")).get("side")
     module = torch_module(weights, Classifier).eval().to(device)
     size = (int(side), int(side)) if side else None
-    return Opened(weights.name, _frozen(module), weights.digest, preparation=Preparation(size))
+    return LoadedModel(weights.name, _frozen(module), weights.digest, transform=InputTransform(size))
 
 
-def _fastestdet(target: str, spec: str, device: str) -> Opened:
+def _fastestdet(target: str, spec: str, device: str) -> LoadedModel:
     path = _there(target, spec)
     with _loading(path, "a state dict"):
         state = torch.load(path, map_location="cpu", weights_only=True)
-    module = FastestDet.of(state, path).eval().to(device)
+    module = FastestDet.from_state_dict(state, path).eval().to(device)
     # Trained with OpenCV's order of channels.
-    return Opened(path.stem, _frozen(module), partial(digest_of, path), preparation=Preparation(SIDE, order="bgr"))
+    return LoadedModel(
+        path.stem, _frozen(module), partial(digest_of, path), transform=InputTransform(SIDE, order="bgr")
+    )
 
 
-def _torchvision(name: str, spec: str, device: str) -> Opened:
+def _torchvision(name: str, spec: str, device: str) -> LoadedModel:
     try:
         models = importlib.import_module("torchvision.models")
     except ImportError:
@@ -185,10 +187,10 @@ def _torchvision(name: str, spec: str, device: str) -> Opened:
         module = models.get_model(name, weights=weights).eval().to(device)
     trained = weights.transforms()
     side = getattr(trained, "crop_size", [None])[0]
-    preparation = Preparation((side, side) if side else None)
+    transform = InputTransform((side, side) if side else None)
     if hasattr(trained, "mean") and hasattr(trained, "std"):
-        preparation = Preparation(preparation.size, mean=tuple(trained.mean), std=tuple(trained.std))
-    return Opened(name, _frozen(module), partial(digest_of, path), preparation=preparation)
+        transform = InputTransform(transform.size, mean=tuple(trained.mean), std=tuple(trained.std))
+    return LoadedModel(name, _frozen(module), partial(digest_of, path), transform=transform)
 
 
 SUFFIXES: dict[str, Load] = {

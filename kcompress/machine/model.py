@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kcompress.errors import WeightsError
-from kcompress.machine.preparation import Preparation
+from kcompress.machine.input_transform import InputTransform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ Shape = Sequence[int | None]
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedModel:
     """What a file holds, before the user's keys are followed.
 
     Attributes:
@@ -38,7 +38,7 @@ class Opened:
     digest: Callable[[], str]
     trainable: bool = True
     shape: Shape = (None, 3, None, None)
-    preparation: Preparation = field(default_factory=Preparation)
+    transform: InputTransform = field(default_factory=InputTransform)
 
 
 class Model:
@@ -52,20 +52,20 @@ class Model:
         device: ``cpu`` or ``cuda:N``, where it takes pictures and gives its output.
     """
 
-    def __init__(self, spec: str, opened: Opened, preparation: Preparation, device: str = "cpu") -> None:
-        self.name = opened.name
+    def __init__(self, spec: str, loaded: LoadedModel, transform: InputTransform, device: str = "cpu") -> None:
+        self.name = loaded.name
         self.spec = spec
-        self.size = preparation.size
-        self.trainable = opened.trainable
+        self.size = transform.size
+        self.trainable = loaded.trainable
         self.device = device
-        self._opened = opened
-        self._preparation = preparation
-        self._batch = opened.shape[0]
+        self._loaded = loaded
+        self._transform = transform
+        self._batch = loaded.shape[0]
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the file, in hexadecimal digits, for reports and for resuming."""
-        return self._opened.digest()
+        return self._loaded.digest()
 
     def __call__(self, pictures: "Tensor") -> "Tensor":
         """Its raw output.
@@ -80,7 +80,7 @@ class Model:
         Raises:
             WeightsError: the network cannot take such pictures, or gives something else than one tensor.
         """
-        prepared = self._preparation(pictures)
+        prepared = self._transform(pictures)
         if self._batch is not None:
             return self._in_batches(prepared, self._batch)
         try:
@@ -109,7 +109,7 @@ class Model:
         import torch
 
         try:
-            result = self._opened.network(pictures)
+            result = self._loaded.network(pictures)
         except torch.OutOfMemoryError:
             raise
         # Exported programs assert; ONNX Runtime's exceptions have no base of their own.

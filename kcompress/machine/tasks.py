@@ -31,15 +31,15 @@ class Task(Protocol):
     name: str
     model: Model
 
-    def fitted(self, pictures: "Tensor") -> "Tensor":
+    def resized(self, pictures: "Tensor") -> "Tensor":
         """The pictures at the model's size, differentiable; as they are where it has none."""
         ...
 
-    def answers(self, pictures: "Tensor") -> "Tensor":
+    def pseudo_labels(self, pictures: "Tensor") -> "Tensor":
         """Targets without labels: what the model says of uncompressed pictures. No gradient."""
         ...
 
-    def labelled(self, classes: Sequence[int]) -> "Tensor":
+    def class_targets(self, classes: Sequence[int]) -> "Tensor":
         """Targets from class numbers, one a picture, on the CPU.
 
         Raises:
@@ -59,7 +59,7 @@ class Task(Protocol):
 def _classification(model: Model, output: "Tensor", classes: int | None) -> Task:
     from kcompress.machine.classification import Classification
 
-    return Classification.of(model, output, classes)
+    return Classification.from_output(model, output, classes)
 
 
 def _detection(model: Model, output: "Tensor", classes: int | None) -> Task:
@@ -67,7 +67,7 @@ def _detection(model: Model, output: "Tensor", classes: int | None) -> Task:
 
     if classes is not None:
         raise UsageError("the task detection has no labels. Take the task classification, or go without labels.")
-    return Detection.of(model, output)
+    return Detection.from_output(model, output)
 
 
 TASKS: dict[str, Callable[[Model, "Tensor", int | None], Task]] = {

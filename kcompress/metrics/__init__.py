@@ -7,36 +7,36 @@ from kcompress.errors import UsageError
 from kcompress.images import Pixels
 from kcompress.inference.weights import is_shipped
 from kcompress.metrics import psnr, vmaf, vqscore
-from kcompress.metrics.metric import Judge, Metric
+from kcompress.metrics.metric import Metric, ScoreFunction
 
-__all__ = ["METRICS", "Judge", "Metric", "Scorer"]
+__all__ = ["METRICS", "Metric", "ScoreFunction", "Scorer"]
 
 
-def _butteraugli(original: Pixels) -> Judge:
+def _butteraugli(original: Pixels) -> ScoreFunction:
     from kcompress.metrics import butteraugli
 
     return butteraugli.prepare(original)
 
 
-def _ms_ssim(original: Pixels) -> Judge:
+def _ms_ssim(original: Pixels) -> ScoreFunction:
     from kcompress.metrics import ms_ssim
 
     return ms_ssim.prepare(original)
 
 
-def _psnr_hvs_m(original: Pixels) -> Judge:
+def _psnr_hvs_m(original: Pixels) -> ScoreFunction:
     from kcompress.metrics import psnr_hvs_m
 
     return psnr_hvs_m.prepare(original)
 
 
-def _ssimulacra2(original: Pixels) -> Judge:
+def _ssimulacra2(original: Pixels) -> ScoreFunction:
     from kcompress.metrics import ssimulacra2
 
     return ssimulacra2.prepare(original)
 
 
-def _vif(original: Pixels) -> Judge:
+def _vif(original: Pixels) -> ScoreFunction:
     from kcompress.metrics import vif
 
     return vif.prepare(original)
@@ -151,7 +151,7 @@ class Scorer:
             MissingProgramError: a metric is not installed.
             UnsupportedError: the picture is too small for one.
         """
-        self._judges = {name: _metric(name).judge(original) for name in names}
+        self._scorers = {name: _metric(name).scorer(original) for name in names}
 
     def __call__(self, distorted: Pixels) -> dict[str, float]:
         """Scores by name, in the order asked for, of distorted pixels (H, W, 3).
@@ -160,7 +160,7 @@ class Scorer:
             InputError: the sizes differ.
             ProgramError: a program behind a metric failed.
         """
-        return {name: judge(distorted) for name, judge in self._judges.items()}
+        return {name: judge(distorted) for name, judge in self._scorers.items()}
 
 
 def _metric(name: str) -> Metric:

@@ -7,7 +7,7 @@ from typing import Literal
 from kcompress.errors import InputError, MissingProgramError, UnsupportedError
 from kcompress.images import Pixels
 
-Judge = Callable[[Pixels], float]
+ScoreFunction = Callable[[Pixels], float]
 """Scores distorted pixels (H, W, 3) against an original that it knows."""
 
 
@@ -37,11 +37,11 @@ class Metric:
     range: tuple[float, float]
     reference: bool
     smallest_side: int
-    prepare: Callable[[Pixels], Judge]
+    prepare: Callable[[Pixels], ScoreFunction]
     available: Callable[[], bool] = _always
     install: str = ""
 
-    def judge(self, original: Pixels) -> Judge:
+    def scorer(self, original: Pixels) -> ScoreFunction:
         """A function that scores distorted versions of one original.
 
         Raises:
@@ -70,5 +70,5 @@ class Metric:
         return checked
 
     def score(self, original: Pixels, distorted: Pixels) -> float:
-        """Score one distorted picture; raises what `judge` raises."""
-        return self.judge(original)(distorted)
+        """Score one distorted picture; raises as `scorer`."""
+        return self.scorer(original)(distorted)

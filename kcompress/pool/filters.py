@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from kcompress.errors import ProgramError, UsageError
 from kcompress.images import Image, Pixels
 from kcompress.inference.weights import is_shipped
-from kcompress.pool.guetzli import LOWEST_QUALITY, Limits
+from kcompress.pool.guetzli import LOWEST_QUALITY, GuetzliLimits
 from kcompress.programs import GUETZLI
 from kcompress.setting import Setting
 
 
 @dataclass(frozen=True)
-class Means:
+class FilterContext:
     """What filters may use.
 
     Attributes:
@@ -22,10 +22,10 @@ class Means:
     """
 
     device: str = "cpu"
-    guetzli: Limits = field(default_factory=Limits)
+    guetzli: GuetzliLimits = field(default_factory=GuetzliLimits)
 
 
-Work = Callable[..., Pixels]
+FilterFunction = Callable[..., Pixels]
 """The function behind a filter: pixels (H, W, 3) RGB 0..255, means and numbers by name -> pixels."""
 
 
@@ -34,7 +34,7 @@ def _always() -> bool:
 
 
 @dataclass(frozen=True)
-class Kind:
+class FilterType:
     """A filter before its numbers are chosen. It travels to other processes: its functions have names.
 
     Attributes:
@@ -48,27 +48,27 @@ class Kind:
 
     name: str
     about: str
-    work: Work
-    numbers: tuple[tuple[str, float, float], ...] = ()
+    function: FilterFunction
+    parameters: tuple[tuple[str, float, float], ...] = ()
     available: Callable[[], bool] = _always
     install: str = ""
 
 
-def _guetzli(pixels: Pixels, means: Means, q: float = 95) -> Pixels:
+def _guetzli(pixels: Pixels, context: FilterContext, q: float = 95) -> Pixels:
     from kcompress.pool.guetzli import guetzli
 
-    return guetzli(pixels, means.guetzli, q)
+    return guetzli(pixels, context.guetzli, q)
 
 
 def _has_guetzli() -> bool:
     return GUETZLI.find() is not None
 
 
-def _ar(pixels: Pixels, means: Means, n: float = 1) -> Pixels:
+def _ar(pixels: Pixels, context: FilterContext, n: float = 1) -> Pixels:
     from kcompress.pool.artifacts import remove_artifacts
 
     for _ in range(round(n)):
-        pixels = remove_artifacts(pixels, means.device)
+        pixels = remove_artifacts(pixels, context.device)
     return pixels
 
 
@@ -76,45 +76,47 @@ def _has_ar() -> bool:
     return is_shipped("ar")
 
 
-def _nlm(pixels: Pixels, means: Means, h: float = 3) -> Pixels:
+def _nlm(pixels: Pixels, context: FilterContext, h: float = 3) -> Pixels:
     from kcompress.pool.nonlocal_means import nonlocal_means
 
     return nonlocal_means(pixels, h)
 
 
-def _detail(pixels: Pixels, means: Means) -> Pixels:
+def _detail(pixels: Pixels, context: FilterContext) -> Pixels:
     from kcompress.pool.detail import detail
 
     return detail(pixels)
 
 
-def _blur(pixels: Pixels, means: Means, s: float = 0.5) -> Pixels:
+def _blur(pixels: Pixels, context: FilterContext, s: float = 0.5) -> Pixels:
     from kcompress.pool.blur import blur
 
     return blur(pixels, s)
 
 
-def _shrink(pixels: Pixels, means: Means, t: float = 2) -> Pixels:
+def _shrink(pixels: Pixels, context: FilterContext, t: float = 2) -> Pixels:
     from kcompress.pool.soft_threshold import soft_threshold
 
     return soft_threshold(pixels, t)
 
 
-FILTERS: dict[str, Kind] = {
+FILTERS: dict[str, FilterType] = {
     kind.name: kind
     for kind in (
-        Kind(
+        FilterType(
             "guetzli", "perceptually guided JPEG, decoded again; q is its quality (95)", _guetzli,
             (("q", LOWEST_QUALITY, 100),), _has_guetzli, GUETZLI.install,
         ),
-        Kind(
+        FilterType(
             "ar", "a network that removes the artefacts of codecs; n is how often in series (1)", _ar,
             (("n", 1, 8),), _has_ar, "Its weights did not come along: reinstall kcompress.",
         ),
-        Kind("nlm", "non-local means denoising; h is its strength (3)", _nlm, (("h", 0.1, 100),)),
-        Kind("detail", "a high-pass kernel that sharpens texture", _detail),
-        Kind("blur", "a narrow Gaussian; s is its standard deviation in pixels (0.5)", _blur, (("s", 0.1, 20),)),
-        Kind("shrink", "a soft threshold in the 8x8 DCT; t is its height, 0..255 (2)", _shrink, (("t", 0.1, 100),)),
+        FilterType("nlm", "non-local means denoising; h is its strength (3)", _nlm, (("h", 0.1, 100),)),
+        FilterType("detail", "a high-pass kernel that sharpens texture", _detail),
+        FilterType("blur", "a narrow Gaussian; s is its standard deviation in pixels (0.5)", _blur, (("s", 0.1, 20),)),
+        FilterType(
+            "shrink", "a soft threshold in the 8x8 DCT; t is its height, 0..255 (2)", _shrink, (("t", 0.1, 100),),
+        ),
     )
 }  # fmt: skip
 """By name, in the order in which they are applied unless the user says otherwise."""
@@ -132,9 +134,9 @@ class Filter:
     """
 
     name: str
-    kind: Kind
-    numbers: tuple[tuple[str, float], ...] = ()
-    means: Means = field(default_factory=Means)
+    kind: FilterType
+    parameters: tuple[tuple[str, float], ...] = ()
+    context: FilterContext = field(default_factory=FilterContext)
     conditioned: bool = False
 
     def __call__(self, image: Image, setting: Setting) -> Image:
@@ -147,13 +149,13 @@ class Filter:
         Raises:
             KcompressError: a program or the weights are missing, or the filter failed.
         """
-        result = self.kind.work(pixels, self.means, **dict(self.numbers))
+        result = self.kind.function(pixels, self.context, **dict(self.parameters))
         if result.shape != pixels.shape:
             raise ProgramError(f"the filter {self.name} changed the size of the picture. Leave it out of --pool.")
         return result
 
 
-def filter_named(text: str, means: Means | None = None) -> Filter:
+def filter_named(text: str, context: FilterContext | None = None) -> Filter:
     """A filter as the user types it: ``detail``, ``nlm``, ``nlm:h=10``.
 
     Raises:
@@ -163,15 +165,15 @@ def filter_named(text: str, means: Means | None = None) -> Filter:
     if name not in FILTERS:
         raise UsageError(f"the filter {name} is not known. Allowed: {', '.join(FILTERS)}.")
     kind = FILTERS[name]
-    numbers: dict[str, float] = {}
+    parameters: dict[str, float] = {}
     for setting in settings:
         key, _, value = setting.partition("=")
         try:
             number = float(value)
         except ValueError:
             number = math.nan
-        if not any(key == known and low <= number <= high for known, low, high in kind.numbers) or key in numbers:
-            allowed = ", ".join(f"{known}={low:g}..{high:g}" for known, low, high in kind.numbers) or "no parameter"
+        if not any(key == known and low <= number <= high for known, low, high in kind.parameters) or key in parameters:
+            allowed = ", ".join(f"{known}={low:g}..{high:g}" for known, low, high in kind.parameters) or "no parameter"
             raise UsageError(f"the filter {text}: {setting or 'nothing'} is not understood. Allowed: {allowed}.")
-        numbers[key] = number
-    return Filter(text, kind, tuple(numbers.items()), means or Means())
+        parameters[key] = number
+    return Filter(text, kind, tuple(parameters.items()), context or FilterContext())

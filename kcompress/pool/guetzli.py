@@ -21,7 +21,7 @@ LOWEST_QUALITY = 84
 
 
 @dataclass(frozen=True)
-class Limits:
+class GuetzliLimits:
     """What Guetzli may take: it is slow and hungry.
 
     Attributes:
@@ -37,7 +37,7 @@ class Limits:
     cache: Path | None = None
 
 
-def guetzli(pixels: Pixels, limits: Limits, quality: float = 95) -> Pixels:
+def guetzli(pixels: Pixels, limits: GuetzliLimits, quality: float = 95) -> Pixels:
     """Encode with Guetzli and decode again.
 
     Args:

@@ -71,7 +71,7 @@ def scored(path: Path, seed: int) -> dict[str, tuple[float, float]]:
     """(VQscore, SSIMULACRA2) of one whole picture with every kind of distortion."""
     one_thread()
     clean = pixels(path)
-    judge = METRICS["vqscore"].judge(clean)
+    judge = METRICS["vqscore"].scorer(clean)
     digits = list(path.name.encode())
     return {kind: (judge(made), score) for kind, made, score in distorted(clean, [seed, *digits], list(KINDS))}
 
@@ -80,7 +80,7 @@ def climbed(path: Path) -> list[float]:
     """VQscore along the ladder of qualities, for one picture."""
     one_thread()
     clean = pixels(path)
-    judge = METRICS["vqscore"].judge(clean)
+    judge = METRICS["vqscore"].scorer(clean)
     return [judge(compression("jpeg", quality).apply(clean)) for quality in LADDER]
 
 

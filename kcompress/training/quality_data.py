@@ -177,7 +177,7 @@ def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
 
 def distorted(clean: Pixels, seed: Sequence[int], kinds: Sequence[str]) -> Iterator[tuple[str, Pixels, float]]:
     """A region in several ways: (kind, pixels, SSIMULACRA2); the seed and the kind alone decide."""
-    judge = METRICS["ssimulacra2"].judge(clean)
+    judge = METRICS["ssimulacra2"].scorer(clean)
     for kind in kinds:
         random = np.random.default_rng([*seed, [*KINDS].index(kind)])
         pixels = through(clean, KINDS[kind](random))

@@ -178,7 +178,9 @@ def test_patches_have_files_of_their_own(label, album, folder):
 
 def test_what_guetzli_may_take_comes_to_it(label, album, monkeypatch):
     seen = []
-    monkeypatch.setattr(whole_run, "run", lambda plan, *_, **__: seen.append(plan.means.guetzli) or whole_run.Outcome())
+    monkeypatch.setattr(
+        whole_run, "run", lambda plan, *_, **__: seen.append(plan.context.guetzli) or whole_run.Outcome()
+    )
     label()
     label("--guetzli-jobs", "3", "--guetzli-seconds", "7", "--guetzli-memory", "900", "--cache", "kept")
     assert (seen[0].jobs, seen[0].seconds, seen[0].megabytes) == (1, 600, 6000)

@@ -10,7 +10,7 @@ from labeling.tools import Filters, save
 
 from kcompress.images import Image, Pixels
 from kcompress.labeling import plan as plans
-from kcompress.pool import FILTERS, Kind
+from kcompress.pool import FILTERS, FilterType
 from kcompress.pool.detail import detail
 from kcompress.pool.nonlocal_means import nonlocal_means
 
@@ -36,8 +36,8 @@ def filters(monkeypatch: pytest.MonkeyPatch) -> Iterator[Filters]:
     """Make filters with ``add``; nlm and detail count their calls too."""
 
     def register(name: str, work) -> None:
-        usual = FILTERS.get(name, Kind(name, "of the tests", work))
-        monkeypatch.setitem(FILTERS, name, replace(usual, work=work))
+        usual = FILTERS.get(name, FilterType(name, "of the tests", work))
+        monkeypatch.setitem(FILTERS, name, replace(usual, function=work))
         plans._groups.cache_clear()
 
     made = Filters(register)

@@ -9,7 +9,7 @@ from labeling.tools import labelled, pictures, pixels, plan
 from kcompress.codecs import CODECS
 from kcompress.images import Image
 from kcompress.labels import Row, file
-from kcompress.pool import Limits, Means
+from kcompress.pool import FilterContext, GuetzliLimits
 from kcompress.programs import GUETZLI
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "labels"
@@ -34,8 +34,8 @@ def test_the_choices_are_not_all_the_same(golden: list[Row]) -> None:
 def test_the_label_set_is_made_again(golden: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))  # its own turns of Guetzli
-    means = Means("cpu", Limits(seconds=60, cache=tmp_path / "cache"))
-    this = plan(GOLDEN / "photos", pool=("guetzli", "nlm", "detail"), means=means)
+    context = FilterContext("cpu", GuetzliLimits(seconds=60, cache=tmp_path / "cache"))
+    this = plan(GOLDEN / "photos", pool=("guetzli", "nlm", "detail"), context=context)
     outcome = labelled(this, tmp_path / "labels")
     assert outcome.failures == [] and outcome.computed == len(golden) == 14
     assert [(row.path, row.sha256, row.group, row.chosen, row.label, row.error) for row in outcome.rows] == [

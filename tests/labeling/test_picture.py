@@ -18,7 +18,7 @@ from kcompress.encoding import encode
 from kcompress.errors import KcompressError, ProgramError, ProgramTimeoutError, UsageError
 from kcompress.images import Image, Pixels, luma, read_canonical
 from kcompress.labeling import picture
-from kcompress.labeling.decision import decided
+from kcompress.labeling.decision import choose
 from kcompress.labeling.picture import Labelled, label_picture
 from kcompress.labeling.plan import Patches, Plan
 from kcompress.labels import Row
@@ -64,7 +64,7 @@ def test_a_row_is_what_filter_codec_and_metrics_say(photos: Path, photo: Pixels,
         data = compressed(Image(BY_HAND[group](photo)), this)
         back = decode(data).pixels
         assert (row.bytes, row.bpp) == (len(data), 8 * len(data) / (64 * 48))
-        assert row.scores == {name: METRICS[name].judge(photo)(back) for name in ("psnr", "ssimulacra2")}
+        assert row.scores == {name: METRICS[name].scorer(photo)(back) for name in ("psnr", "ssimulacra2")}
         assert (row.path, row.sha256) == ("a.png", hashlib.sha256((photos / "a.png").read_bytes()).hexdigest())
         assert (row.patch, row.left, row.top, row.width, row.height) == ("", 0, 0, 64, 48)
         assert (row.codec, row.backend, row.version) == (this.codec, "pillow", backend.version())
@@ -76,7 +76,7 @@ def test_the_first_metric_decides_and_the_groups_of_one_picture_compete(photos: 
     for metrics in (("psnr", "ssimulacra2"), ("ssimulacra2", "psnr")):
         found = label_picture(plan(photos, metrics=metrics, pool=("nlm", "nlm:h=20", "detail")), "a.png")
         bare = [replace(row, z_quality=None, z_bpp=None, score=None, chosen=0, label="") for row in found.rows]
-        judged = decided(bare, metrics[0], higher_is_better=True)
+        judged = choose(bare, metrics[0], higher_is_better=True)
         assert [replace(row, label="") for row in found.rows] == judged
         assert chosen(found).score == max(row.score for row in found.rows)
 
@@ -131,7 +131,7 @@ def test_the_label_may_be_what_the_codec_gives_back(photos: Path, photo: Pixels)
     source = pixels(photos / "below" / "b.png")
     back = decode(compressed(Image(nonlocal_means(source, 10)), this)).pixels
     assert np.array_equal(pixels(png), back)
-    assert METRICS["psnr"].judge(source)(pixels(png)) == chosen(found).scores["psnr"]
+    assert METRICS["psnr"].scorer(source)(pixels(png)) == chosen(found).scores["psnr"]
 
 
 def test_the_label_of_the_identity_is_the_picture(photos: Path, photo: Pixels) -> None:

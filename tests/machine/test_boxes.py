@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from kcompress.machine.boxes import Detections, Places, average_precision, detections, fastestdet, overlap
+from kcompress.machine.boxes import (
+    Detections,
+    RawDetections,
+    average_precision,
+    decode_fastestdet,
+    iou,
+    select_detections,
+)
 
 SQUARES = [(0.1 * k, 0.0, 0.1 * k + 0.1, 0.1) for k in range(10)]
 """Side by side."""
@@ -23,7 +30,7 @@ def test_overlap() -> None:
     others = torch.tensor(
         [[0.0, 0, 0.2, 0.2], [0.1, 0, 0.3, 0.2], [0.1, 0.1, 0.3, 0.3], [0.2, 0, 0.4, 0.2], [0, 0, 0, 0]]
     )
-    torch.testing.assert_close(overlap(one, others), torch.tensor([1, 1 / 3, 1 / 7, 0, 0]))
+    torch.testing.assert_close(iou(one, others), torch.tensor([1, 1 / 3, 1 / 7, 0, 0]))
 
 
 @pytest.mark.parametrize(
@@ -70,18 +77,18 @@ def test_weaker_boxes_of_an_object_are_dropped() -> None:
     boxes = torch.tensor([[(0.0, 0, 0.2, 0.2), (0.01, 0, 0.21, 0.2), (0.02, 0, 0.22, 0.2), (0.5, 0.5, 0.7, 0.7)]])
     scores = torch.tensor([[0.6, 0.8, 0.7, 0.2]])
     classes = torch.tensor([[0, 0, 1, 0]])
-    places = Places(scores, boxes, torch.nn.functional.one_hot(classes, 2).float(), scores)
-    (found,) = detections(places, 0.1)
+    places = RawDetections(scores, boxes, torch.nn.functional.one_hot(classes, 2).float(), scores)
+    (found,) = select_detections(places, 0.1)
     assert found.classes.tolist() == [0, 1, 0]
     assert found.scores.tolist() == pytest.approx([0.8, 0.7, 0.2])
-    assert [len(each.scores) for each in detections(places, 0.3)] == [2]
-    assert [len(each.boxes) for each in detections(places, 0.9)] == [0]
+    assert [len(each.scores) for each in select_detections(places, 0.3)] == [2]
+    assert [len(each.boxes) for each in select_detections(places, 0.9)] == [0]
 
 
 def test_a_box_that_only_a_dropped_one_covers_stays() -> None:
     boxes = torch.tensor([[(0.0, 0, 0.2, 0.1), (0.06, 0, 0.26, 0.1), (0.12, 0, 0.32, 0.1)]])
     scores = torch.tensor([[0.9, 0.8, 0.7]])
-    (found,) = detections(Places(scores, boxes, torch.ones(1, 3, 1), scores), 0.1)
+    (found,) = select_detections(RawDetections(scores, boxes, torch.ones(1, 3, 1), scores), 0.1)
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])
 
 
@@ -90,7 +97,7 @@ def test_what_fastestdet_means() -> None:
     output[0, :, 1, 3] = torch.tensor(
         [0.5, math.atanh(0.4), math.atanh(-0.2), math.log(0.5 / 0.5), -math.log(3), 0.2, 0.8]
     )
-    places = fastestdet(output)
+    places = decode_fastestdet(output)
     # place (row 1, column 3) of 2 rows and 4 columns is the eighth
     centre_x, centre_y, width, height = (3 + 0.4) / 4, (1 - 0.2) / 2, 0.5, 0.25
     assert places.boxes[0, 7].tolist() == pytest.approx(

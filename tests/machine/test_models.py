@@ -16,7 +16,7 @@ from torch import nn
 from kcompress.errors import MissingProgramError, UsageError, WeightsError
 from kcompress.inference import weights as weight_files
 from kcompress.machine.classifiers import Classifier
-from kcompress.machine.models import opened
+from kcompress.machine.models import open_model
 from kcompress.machine.tasks import task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,7 +45,7 @@ def pictures() -> torch.Tensor:
 @pytest.mark.parametrize("name", ["fixed.pt2", "four.pt2", "free.pt2", "traced.pt", "one.ts"])
 def test_any_number_of_pictures_and_gradients_to_them_alone(folder: Path, pictures: torch.Tensor, name: str) -> None:
     expected = Classes().eval()(pictures).detach()
-    model = opened(str(folder / name))
+    model = open_model(str(folder / name))
     assert model.trainable and model.name == Path(name).stem and model.device == "cpu"
     assert model.size == ((SIDE, SIDE) if name in ("fixed.pt2", "four.pt2") else None)
     pictures.requires_grad_()
@@ -58,7 +58,7 @@ def test_any_number_of_pictures_and_gradients_to_them_alone(folder: Path, pictur
 
 
 def test_a_graph_answers_and_does_not_train(folder: Path, pictures: torch.Tensor) -> None:
-    model = opened(str(folder / "means.onnx"))
+    model = open_model(str(folder / "means.onnx"))
     assert not model.trainable and model.size is None
     found = model(pictures.requires_grad_())
     torch.testing.assert_close(found, pictures.detach().mean((2, 3)))
@@ -66,7 +66,7 @@ def test_a_graph_answers_and_does_not_train(folder: Path, pictures: torch.Tensor
 
 
 def test_a_graph_for_one_picture_of_one_size(pictures: torch.Tensor, tmp_path: Path) -> None:
-    model = opened(str(graph(tmp_path / "one.onnx", (1, 3, SIDE, 2 * SIDE), rows=(1, 3))))
+    model = open_model(str(graph(tmp_path / "one.onnx", (1, 3, SIDE, 2 * SIDE), rows=(1, 3))))
     assert model.size == (SIDE, 2 * SIDE)
     wide = torch.cat([pictures, pictures], 3)
     torch.testing.assert_close(model(wide), wide.mean((2, 3)))
@@ -74,10 +74,10 @@ def test_a_graph_for_one_picture_of_one_size(pictures: torch.Tensor, tmp_path: P
 
 def test_the_digest_is_that_of_the_file(folder: Path, tmp_path: Path) -> None:
     data = (folder / "means.onnx").read_bytes()
-    assert opened(f"{folder / 'means.onnx'}:range=255").digest == hashlib.sha256(data).hexdigest()
+    assert open_model(f"{folder / 'means.onnx'}:range=255").digest == hashlib.sha256(data).hexdigest()
     (tmp_path / "means.onnx").write_bytes(data)
     (tmp_path / "means.onnx.data").write_bytes(b"weights")
-    assert opened(str(tmp_path / "means.onnx")).digest == hashlib.sha256(data + b"weights").hexdigest()
+    assert open_model(str(tmp_path / "means.onnx")).digest == hashlib.sha256(data + b"weights").hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -97,21 +97,21 @@ def test_the_digest_is_that_of_the_file(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["means.pt2", "means.onnx"])
 def test_every_key_prepares_pictures(folder: Path, name: str, keys: str, expected: list[float]) -> None:
     pictures = torch.tensor([0.2, 0.4, 0.8]).view(1, 3, 1, 1).expand(2, 3, SIDE, SIDE)
-    found = opened(f"{folder / name}:{keys}")(pictures)
+    found = open_model(f"{folder / name}:{keys}")(pictures)
     torch.testing.assert_close(found, torch.tensor([expected] * 2, dtype=torch.float32), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("keys", "size"), [("size=20", (20, 20)), ("size=30x20", (20, 30))])
 def test_the_size_can_be_chosen_where_the_file_leaves_it_free(folder: Path, keys: str, size: tuple[int, int]) -> None:
-    model = opened(f"{folder / 'means.pt2'}:{keys}")
+    model = open_model(f"{folder / 'means.pt2'}:{keys}")
     assert model.size == size
-    assert task("classification", model).fitted(torch.rand(1, 3, 50, 70)).shape[2:] == size
+    assert task("classification", model).resized(torch.rand(1, 3, 50, 70)).shape[2:] == size
 
 
 def test_a_path_may_hold_colons(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "a:b.onnx"
     path.write_bytes((folder / "means.onnx").read_bytes())
-    assert opened(str(path)).name == opened(f"{path}:size=8").name == "a:b"
+    assert open_model(str(path)).name == open_model(f"{path}:size=8").name == "a:b"
 
 
 @pytest.mark.parametrize(
@@ -122,32 +122,32 @@ def test_a_path_may_hold_colons(folder: Path, tmp_path: Path) -> None:
 )  # fmt: skip
 def test_keys_that_are_not_understood(folder: Path, keys: str) -> None:
     with pytest.raises(UsageError, match=r"is not understood\. Allowed: size=SIDE or size=WxH \(pixels\), mean="):
-        opened(f"{folder / 'means.onnx'}:{keys}")
+        open_model(f"{folder / 'means.onnx'}:{keys}")
 
 
 def test_keys_are_looked_at_before_the_file() -> None:
     with pytest.raises(UsageError, match="hue=3 is not understood"):
-        opened("missing.onnx:hue=3")
+        open_model("missing.onnx:hue=3")
 
 
 def test_a_size_that_the_file_rules_out(folder: Path, tmp_path: Path) -> None:
     for path in (folder / "fixed.pt2", graph(tmp_path / "fixed.onnx", ("n", 3, "h", SIDE))):
         with pytest.raises(UsageError, match=r"takes pictures of 24x\w+ pixels .*, and 32x24 were asked for\. Leave"):
-            opened(f"{path}:size=32x24")
-    assert opened(f"{folder / 'fixed.pt2'}:size=24").size == (24, 24)
-    assert opened(f"{tmp_path / 'fixed.onnx'}:size=24x12").size == (12, 24)
+            open_model(f"{path}:size=32x24")
+    assert open_model(f"{folder / 'fixed.pt2'}:size=24").size == (24, 24)
+    assert open_model(f"{tmp_path / 'fixed.onnx'}:size=24x12").size == (12, 24)
 
 
 def test_what_is_no_model() -> None:
     for spec in ("resnet50", "net.pth", "net.h5", "fastestdet:", "kuchen", ""):
         with pytest.raises(UsageError, match=r"is not known\. Allowed: files \.pt2 .*fastestdet:\.\.\. or torchvision"):
-            opened(spec)
+            open_model(spec)
 
 
 @pytest.mark.parametrize("spec", ["a.pt2", "a.pt", "a.ts", "a.onnx:size=8", "a.safetensors", "fastestdet:a.pth"])
 def test_a_missing_file(tmp_path: Path, spec: str) -> None:
     with pytest.raises(WeightsError, match=r"there is no file missing/a\.\w+\. Check the path\."):
-        opened(spec.replace("a.", "missing/a."))
+        open_model(spec.replace("a.", "missing/a."))
 
 
 @pytest.mark.parametrize("name", ["a.pt2", "a.pt", "a.torchscript", "a.onnx", "fastestdet:a.pth"])
@@ -156,22 +156,22 @@ def test_a_file_of_something_else(tmp_path: Path, name: str, capfd: pytest.Captu
     for content in (b"", b"no model " * 99):
         (tmp_path / file).write_bytes(content)
         with pytest.raises(WeightsError, match=r"a\.\w+ cannot be loaded.*(It should be|Get the file again)"):
-            opened(f"{kind}:{tmp_path / file}".lstrip(":"))
+            open_model(f"{kind}:{tmp_path / file}".lstrip(":"))
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_state_dict_is_no_model(tmp_path: Path) -> None:
     torch.save(Classes().state_dict(), tmp_path / "state.pt")
     with pytest.raises(WeightsError, match="of a state dict alone no model can be made"):
-        opened(str(tmp_path / "state.pt"))
+        open_model(str(tmp_path / "state.pt"))
     with pytest.raises(WeightsError, match="is no state dict of FastestDet"):
-        opened(f"fastestdet:{tmp_path / 'state.pt'}")
+        open_model(f"fastestdet:{tmp_path / 'state.pt'}")
     torch.save([1], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="is no state dict of FastestDet"):
-        opened(f"fastestdet:{tmp_path / 'list.pth'}")
+        open_model(f"fastestdet:{tmp_path / 'list.pth'}")
     torch.save(nn.Linear(2, 2), tmp_path / "code.pth")
     with pytest.raises(WeightsError, match="cannot be loaded"):  # a pickled module would run code
-        opened(f"fastestdet:{tmp_path / 'code.pth'}")
+        open_model(f"fastestdet:{tmp_path / 'code.pth'}")
 
 
 def test_inputs_that_are_no_colour_pictures(tmp_path: Path) -> None:
@@ -185,11 +185,11 @@ def test_inputs_that_are_no_colour_pictures(tmp_path: Path) -> None:
         (last, "float32 of shape 1 x 24 x 24 x 3"), (double, r"tensor\(double\) of shape any x 3 x any x any"),
     ):  # fmt: skip
         with pytest.raises(WeightsError, match=f"takes {shape}. {needed}"):
-            opened(str(path))
+            open_model(str(path))
 
 
 def test_channels_that_only_a_try_can_tell(tmp_path: Path) -> None:
-    model = opened(str(scripted(Classes(4), tmp_path / "four.pt", torch.rand(1, 4, SIDE, SIDE))) + ":size=24")
+    model = open_model(str(scripted(Classes(4), tmp_path / "four.pt", torch.rand(1, 4, SIDE, SIDE))) + ":size=24")
     with pytest.raises(WeightsError, match=r"cannot take pictures of 3 channels and 24x24 pixels.*4 channels.*Give it"):
         task("classification", model)
 
@@ -198,21 +198,21 @@ def test_more_than_one_input_or_output(tmp_path: Path) -> None:
     x = torch.rand(1, 3, SIDE, SIDE)
     for path in (exported(Both(), tmp_path / "both.pt2", inputs=2), scripted(Both(), tmp_path / "both.pt", x, x)):
         with pytest.raises(WeightsError, match=r"takes 2 inputs and gives 1 outputs\. Needed is one of each"):
-            opened(str(path))
+            open_model(str(path))
     with pytest.raises(WeightsError, match=r"takes 1 inputs and gives 2 outputs\. Needed is one of each"):
-        opened(str(graph(tmp_path / "two.onnx", outputs=2)))
+        open_model(str(graph(tmp_path / "two.onnx", outputs=2)))
     for path in (exported(Two(), tmp_path / "two.pt2"), scripted(Two(), tmp_path / "two.pt")):
         with pytest.raises(WeightsError, match=r"gives a tuple of 2 parts for 1 pictures\. Needed is one tensor"):
-            task("classification", opened(str(path)))
+            task("classification", open_model(str(path)))
 
 
 def test_a_program_exported_in_training(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"was exported while it was trained.* Export model\.eval\(\)"):
-        opened(str(exported(Classes(), tmp_path / "training.pt2", training=True)))
+        open_model(str(exported(Classes(), tmp_path / "training.pt2", training=True)))
 
 
 def test_pictures_of_another_size(folder: Path) -> None:
-    model = opened(str(folder / "fixed.pt2"))
+    model = open_model(str(folder / "fixed.pt2"))
     with pytest.raises(WeightsError, match="cannot take pictures of 3 channels and 30x20 pixels"):
         model(torch.rand(1, 3, 20, 30))
 
@@ -229,7 +229,7 @@ def test_our_own_classifiers(shipped, tmp_path: Path) -> None:
     path = _write_classifier(tmp_path / "classifier-tiny.safetensors", recipe=json.dumps({"side": 48}))
     shipped(tmp_path)
     for spec in ("classifier-tiny", str(path)):
-        model = opened(spec)
+        model = open_model(spec)
         assert (model.name, model.size, model.trainable) == ("classifier-tiny", (48, 48), True)
         assert model.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     picture = torch.rand(2, 3, 48, 48, requires_grad=True)
@@ -239,13 +239,13 @@ def test_our_own_classifiers(shipped, tmp_path: Path) -> None:
     reference.load_state_dict(module.tensors())
     torch.testing.assert_close(found, reference(picture))
     assert torch.autograd.grad(found.sum(), picture)[0].abs().sum() > 0
-    assert opened("classifier-tiny:size=64").size == (64, 64)
-    assert opened(str(_write_classifier(tmp_path / "sideless.safetensors"))).size is None
+    assert open_model("classifier-tiny:size=64").size == (64, 64)
+    assert open_model(str(_write_classifier(tmp_path / "sideless.safetensors"))).size is None
     with pytest.raises(UsageError, match="names that came along: classifier-tiny, sideless"):
-        opened("classifier-large")
+        open_model("classifier-large")
     wrong = _write_classifier(tmp_path / "npp.safetensors", network="npp")
     with pytest.raises(WeightsError, match=r"are npp weights\. As a model take those of a classifier"):
-        opened(str(wrong))
+        open_model(str(wrong))
 
 
 def _fake_torchvision(monkeypatch: pytest.MonkeyPatch, cache: Path, preset: object) -> None:
@@ -271,29 +271,29 @@ def test_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     preset = types.SimpleNamespace(crop_size=[32], mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.5))
     _fake_torchvision(monkeypatch, tmp_path, preset)
     with pytest.raises(UsageError, match=r"torchvision has no mesh with weights.*list_models"):
-        opened("torchvision:mesh")
+        open_model("torchvision:mesh")
     with pytest.raises(
         MissingProgramError, match=r"net-1234\.pth is missing. Get https://example.org/net-1234.pth and"
     ):
-        opened("torchvision:net")
+        open_model("torchvision:net")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "net-1234.pth").write_bytes(b"weights")
-    model = opened("torchvision:net")
+    model = open_model("torchvision:net")
     assert (model.name, model.size, model.trainable) == ("net", (32, 32), True)
     assert model.digest == hashlib.sha256(b"weights").hexdigest()
     torch.testing.assert_close(model(torch.ones(1, 3, 32, 32)), torch.tensor([[5, 3, 1.4]]))
-    assert opened("torchvision:net:size=40").size == (40, 40)
+    assert open_model("torchvision:net:size=40").size == (40, 40)
     _fake_torchvision(monkeypatch, tmp_path, object())
-    assert opened("torchvision:net").size is None
+    assert open_model("torchvision:net").size is None
 
 
 def test_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.delitem(sys.modules, "torchvision.models", raising=False)
     with pytest.raises(MissingProgramError, match=r"needs torchvision, which is not installed\. pip install torchvis"):
-        opened("torchvision:resnet50")
+        open_model("torchvision:resnet50")
 
 
 def test_a_detector_is_a_model_too(tmp_path: Path) -> None:
-    model = opened(str(exported(Objects(), tmp_path / "objects.pt2")))
+    model = open_model(str(exported(Objects(), tmp_path / "objects.pt2")))
     assert model(torch.rand(2, 3, SIDE, SIDE)).shape == (2, 8, 6, 6)

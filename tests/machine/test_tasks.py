@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from kcompress.errors import InputError, UsageError, WeightsError
 from kcompress.machine.folders import class_folders
-from kcompress.machine.model import Model, Opened
-from kcompress.machine.models import opened
-from kcompress.machine.preparation import Preparation
+from kcompress.machine.input_transform import InputTransform
+from kcompress.machine.model import LoadedModel, Model
+from kcompress.machine.models import open_model
 from kcompress.machine.tasks import TASKS, Task, task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def _model(module: nn.Module, size: tuple[int, int] | None = (SIDE, SIDE)) -> Model:
     """Of a module, without a file."""
-    return Model("tiny", Opened("tiny", module.eval(), lambda: ""), Preparation(size))
+    return Model("tiny", LoadedModel("tiny", module.eval(), lambda: ""), InputTransform(size))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def any_task(request: pytest.FixtureRequest) -> Task:
 
 
 def test_a_changed_picture_costs_more(any_task: Task, pictures: Tensor) -> None:
-    targets = any_task.answers(pictures)
+    targets = any_task.pseudo_labels(pictures)
     assert isinstance(targets, Tensor) and len(targets) == 4 and not targets.requires_grad
     changed = (pictures * 0.7 + 0.1).requires_grad_()
     same, other = any_task.loss(pictures, targets), any_task.loss(changed, targets)
@@ -48,7 +48,7 @@ def test_a_changed_picture_costs_more(any_task: Task, pictures: Tensor) -> None:
 
 
 def test_following_the_gradient_leads_back_to_the_answer(any_task: Task, pictures: Tensor) -> None:
-    targets = any_task.answers(pictures)
+    targets = any_task.pseudo_labels(pictures)
     changed = (pictures * 0.7 + 0.1).requires_grad_()
     before = any_task.loss(changed, targets)
     optimizer = torch.optim.Adam([changed], lr=0.01)
@@ -60,7 +60,7 @@ def test_following_the_gradient_leads_back_to_the_answer(any_task: Task, picture
 
 
 def test_each_picture_is_judged_alone(any_task: Task, pictures: Tensor) -> None:
-    targets, changed = any_task.answers(pictures), pictures.flip(3)
+    targets, changed = any_task.pseudo_labels(pictures), pictures.flip(3)
     together = any_task.loss(changed, targets)
     alone = [any_task.loss(changed[i : i + 1], targets[i : i + 1]) for i in range(4)]
     torch.testing.assert_close(together, torch.cat(alone))
@@ -70,7 +70,7 @@ def test_each_picture_is_judged_alone(any_task: Task, pictures: Tensor) -> None:
 
 
 def test_an_untouched_picture_has_the_best_score(any_task: Task, pictures: Tensor) -> None:
-    scores = any_task.scores(pictures, any_task.answers(pictures))
+    scores = any_task.scores(pictures, any_task.pseudo_labels(pictures))
     assert all(score in (1.0, None) for score in scores) and 1.0 in scores
 
 
@@ -78,57 +78,57 @@ def test_an_untouched_picture_has_the_best_score(any_task: Task, pictures: Tenso
 
 
 def test_pictures_are_scaled_to_cover_and_the_middle_is_cut_out() -> None:
-    fitted = task("classification", _model(Means(), (20, 20))).fitted
+    resized = task("classification", _model(Means(), (20, 20))).resized
     ramp = torch.linspace(0, 1, 80).expand(1, 3, 40, 80)
-    found = fitted(ramp)
-    assert found.shape == (1, 3, 20, 20) and fitted(ramp.clone().requires_grad_()).requires_grad
+    found = resized(ramp)
+    assert found.shape == (1, 3, 20, 20) and resized(ramp.clone().requires_grad_()).requires_grad
     assert found[0, 0, 0, 0] == pytest.approx(0.25, abs=0.02) and found[0, 0, 0, -1] == pytest.approx(0.75, abs=0.02)
-    tall = fitted(ramp.transpose(2, 3))
+    tall = resized(ramp.transpose(2, 3))
     assert tall[0, 0, 0, 0] == pytest.approx(0.25, abs=0.02)
-    assert fitted(torch.rand(2, 3, 9, 7)).shape == (2, 3, 20, 20)
+    assert resized(torch.rand(2, 3, 9, 7)).shape == (2, 3, 20, 20)
     same = torch.rand(1, 3, 20, 20)
-    assert fitted(same) is same
-    assert task("classification", _model(Means(), None)).fitted(ramp) is ramp
+    assert resized(same) is same
+    assert task("classification", _model(Means(), None)).resized(ramp) is ramp
 
 
 @pytest.mark.parametrize("width", [21, 33, 47, 1000])
 def test_odd_sides_still_cover(width: int) -> None:
-    fitted = task("classification", _model(Means(), (21, 35))).fitted
-    assert fitted(torch.rand(1, 3, 19, width)).shape == fitted(torch.rand(1, 3, width, 19)).shape == (1, 3, 21, 35)
+    resized = task("classification", _model(Means(), (21, 35))).resized
+    assert resized(torch.rand(1, 3, 19, width)).shape == resized(torch.rand(1, 3, width, 19)).shape == (1, 3, 21, 35)
 
 
 def test_labels() -> None:
     found = task("classification", _model(Means()), classes=3)
     pictures = torch.tensor([[0.9, 0.1, 0.2], [0.1, 0.2, 0.9]])[:, :, None, None].expand(2, 3, SIDE, SIDE)
-    targets = found.labelled([0, 1])
+    targets = found.class_targets([0, 1])
     assert targets.dtype == torch.int64
     assert found.scores(pictures, targets) == [1.0, 0.0]
     expected = [math.log(sum(math.exp(v) for v in (0.9, 0.1, 0.2))) - each for each in (0.9, 0.2)]
     torch.testing.assert_close(found.loss(pictures, targets), torch.tensor(expected))
     for wrong in (3, -1):
         with pytest.raises(UsageError, match=rf"class number {wrong} is not one of the model tiny\. Allowed: 0\.\.2\."):
-            found.labelled([0, wrong])
+            found.class_targets([0, wrong])
 
 
 def test_without_labels_the_models_own_answer_counts() -> None:
     found = task("classification", _model(Means()))
     original = torch.tensor([[0.9, 0.1, 0.2]])[:, :, None, None].expand(1, 3, SIDE, SIDE)
-    targets = found.answers(original)
+    targets = found.pseudo_labels(original)
     torch.testing.assert_close(targets, torch.tensor([[0.9, 0.1, 0.2]]).softmax(1))
     assert found.scores(original * 0.5, targets) == [1.0] and found.scores(original.flip(1), targets) == [0.0]
 
 
 def test_probabilities_are_as_good_as_logits(pictures: Tensor) -> None:
     logits, shares = task("classification", _model(Classes())), task("classification", _model(Softmax()))
-    targets = logits.answers(pictures)
-    torch.testing.assert_close(shares.answers(pictures), targets)
+    targets = logits.pseudo_labels(pictures)
+    torch.testing.assert_close(shares.pseudo_labels(pictures), targets)
     torch.testing.assert_close(shares.loss(pictures.flip(2), targets), logits.loss(pictures.flip(2), targets))
 
 
 def test_a_graph_scores(pictures: Tensor, tmp_path: Path) -> None:
-    found = task("classification", opened(str(graph(tmp_path / "means.onnx", (1, 3, SIDE, SIDE), rows=(1, 3)))))
-    assert found.scores(pictures, found.answers(pictures)) == [1.0] * 4
-    assert found.loss(pictures, found.answers(pictures)).shape == (4,)
+    found = task("classification", open_model(str(graph(tmp_path / "means.onnx", (1, 3, SIDE, SIDE), rows=(1, 3)))))
+    assert found.scores(pictures, found.pseudo_labels(pictures)) == [1.0] * 4
+    assert found.loss(pictures, found.pseudo_labels(pictures)).shape == (4,)
 
 
 def test_as_many_labels_as_classes() -> None:
@@ -139,7 +139,7 @@ def test_as_many_labels_as_classes() -> None:
 def test_an_output_that_is_none_of_a_classifier(tmp_path: Path) -> None:
     path = exported(Objects(), tmp_path / "objects.pt2")
     with pytest.raises(WeightsError, match=r"shape \(2, 8, 6, 6\) for 2 pictures\. The task classification needs \(p"):
-        task("classification", opened(str(path)))
+        task("classification", open_model(str(path)))
 
 
 def test_a_class_is_the_last_folder() -> None:
@@ -216,7 +216,7 @@ def test_boxes_and_classes_count_where_something_is() -> None:
 
 
 def test_pictures_are_stretched_for_detection() -> None:
-    found = task("detection", _model(Objects(), (20, 28))).fitted(torch.linspace(0, 1, 80).expand(1, 3, 40, 80))
+    found = task("detection", _model(Objects(), (20, 28))).resized(torch.linspace(0, 1, 80).expand(1, 3, 40, 80))
     assert found.shape == (1, 3, 20, 28)
     assert found[0, 0, 0, 0] < 0.03 and found[0, 0, 0, -1] > 0.97
 
@@ -225,13 +225,13 @@ def test_detection_has_no_labels() -> None:
     with pytest.raises(UsageError, match=r"the task detection has no labels\. Take the task classification"):
         task("detection", _model(Objects()), classes=3)
     with pytest.raises(UsageError, match="the task detection has no labels"):
-        task("detection", _model(Objects())).labelled([1])
+        task("detection", _model(Objects())).class_targets([1])
 
 
 def test_an_output_that_is_none_of_a_detector(tmp_path: Path) -> None:
     message = r"The task detection needs \(N, 5 \+ classes, h, w\) as FastestDet gives it"
     with pytest.raises(WeightsError, match=rf"shape \(2, 5\) for 2 pictures\. {message}"):
-        task("detection", opened(str(scripted(Classes(), tmp_path / "classes.pt"))))
+        task("detection", open_model(str(scripted(Classes(), tmp_path / "classes.pt"))))
     with pytest.raises(WeightsError, match=message):  # channels enough, and no probabilities among them
         task("detection", _model(nn.Conv2d(3, 8, 4, 4)))
 

@@ -103,7 +103,7 @@ def test_without_its_weights(shipped: Shipped, tmp_path: Path, photo: Pixels) ->
         vqscore(photo)
     assert not METRICS["vqscore"].available()
     with pytest.raises(MissingProgramError, match=r"vqscore is not installed\. Its weights did not come along"):
-        METRICS["vqscore"].judge(photo)
+        METRICS["vqscore"].scorer(photo)
 
 
 def test_onnx_runtime_equals_torch(tiny_weights: Path, lake: Image) -> None:

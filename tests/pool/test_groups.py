@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from kcompress.codecs import CODECS
 from kcompress.errors import ProgramError, UsageError
 from kcompress.images import Image
-from kcompress.pool import FILTERS, IDENTITY, Filter, Group, Kind, Limits, Means, filter_named, groups
+from kcompress.pool import (
+    FILTERS,
+    IDENTITY,
+    Filter,
+    FilterContext,
+    FilterType,
+    Group,
+    GuetzliLimits,
+    filter_named,
+    groups,
+)
 
 POOL = ["guetzli", "ar", "nlm", "detail", "nlm:h=10", "guetzli:q=85"]
 
@@ -75,11 +85,11 @@ def test_the_same_filter_twice_is_refused(pool: list[str]) -> None:
      ("blur:s=0.7", (("s", 0.7),)), ("shrink:t=4", (("t", 4),))],
 )  # fmt: skip
 def test_a_filter_by_its_name_and_numbers(text: str, numbers: tuple[tuple[str, float], ...]) -> None:
-    means = Means(device="cuda:3")
-    found = filter_named(text, means)
-    assert (found.name, found.kind, found.numbers) == (text, FILTERS[text.partition(":")[0]], numbers)
-    assert found.means is means
-    assert filter_named(text).means == Means()
+    context = FilterContext(device="cuda:3")
+    found = filter_named(text, context)
+    assert (found.name, found.kind, found.parameters) == (text, FILTERS[text.partition(":")[0]], numbers)
+    assert found.context is context
+    assert filter_named(text).context == FilterContext()
 
 
 @pytest.mark.parametrize("text", ["", "sharpen", "NLM", " nlm", "identity", "h=3", "nlm+detail"])
@@ -109,26 +119,26 @@ def test_what_is_allowed_is_told() -> None:
 
 @pytest.mark.parametrize("name", POOL)
 def test_a_filter_travels_to_another_process(name: str) -> None:
-    chosen = filter_named(name, Means("cuda:1", Limits(jobs=3)))
+    chosen = filter_named(name, FilterContext("cuda:1", GuetzliLimits(jobs=3)))
     assert pickle.loads(pickle.dumps(chosen)) == chosen
 
 
-def _smaller(pixels: np.ndarray, means: Means) -> np.ndarray:
+def _smaller(pixels: np.ndarray, context: FilterContext) -> np.ndarray:
     return pixels[:-1]
 
 
-def _brighter(pixels: np.ndarray, means: Means, by: float = 1) -> np.ndarray:
+def _brighter(pixels: np.ndarray, context: FilterContext, by: float = 1) -> np.ndarray:
     return pixels + np.uint8(by)
 
 
 def test_a_filter_that_changes_the_size_is_refused() -> None:
-    crop = Filter("crop", Kind("crop", "drops a row", _smaller))
+    crop = Filter("crop", FilterType("crop", "drops a row", _smaller))
     with pytest.raises(ProgramError, match=r"the filter crop changed the size of the picture\. Leave it out of --pool"):
         crop.apply(np.zeros((8, 9, 3), np.uint8))
 
 
 def test_the_numbers_reach_the_work_and_the_setting_does_not() -> None:
-    kind = Kind("brighter", "adds", _brighter, (("by", 1, 9),))
+    kind = FilterType("brighter", "adds", _brighter, (("by", 1, 9),))
     image = Image(np.zeros((8, 9, 3), np.uint8), alpha=np.full((8, 9), 7, np.uint8))
     for numbers, value in (((), 1), ((("by", 5.0),), 5)):
         result = Filter("brighter", kind, numbers)(image, CODECS["webp"].setting())

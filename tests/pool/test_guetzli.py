@@ -19,17 +19,17 @@ from waiting import wait_until
 
 from kcompress.errors import MissingProgramError, OutputError, ProgramError, ProgramTimeoutError
 from kcompress.images import Image, Pixels, read
-from kcompress.pool import Limits, filter_named
+from kcompress.pool import GuetzliLimits, filter_named
 from kcompress.pool.guetzli import guetzli
 from kcompress.programs import GUETZLI
 
 real = pytest.mark.skipif(GUETZLI.find() is None, reason="guetzli is not installed")
 ALONE = """
 import sys, numpy
-from kcompress.pool.guetzli import Limits, guetzli
+from kcompress.pool.guetzli import GuetzliLimits, guetzli
 print("ready", flush=True)
 sys.stdin.readline()
-guetzli(numpy.zeros((8, 8, 3), numpy.uint8), Limits(seconds=60))
+guetzli(numpy.zeros((8, 8, 3), numpy.uint8), GuetzliLimits(seconds=60))
 """
 
 
@@ -83,7 +83,7 @@ def left(folder: Path) -> list[Path]:
 
 @real
 def test_the_result_is_close_to_the_picture(photo: Pixels, scratch: Path) -> None:
-    result = guetzli(photo, Limits(), 95)
+    result = guetzli(photo, GuetzliLimits(), 95)
     assert result.shape == photo.shape and result.dtype == np.uint8
     assert 30 < psnr(result, photo) < 60
     assert np.array_equal(filter_named("guetzli").apply(photo), result)
@@ -95,7 +95,7 @@ def test_a_lower_quality_is_smaller_and_less_exact(photo: Pixels, tmp_path: Path
     found = []
     for quality in (84, 100):
         cache = tmp_path / str(quality)
-        result = guetzli(photo, Limits(cache=cache), quality)
+        result = guetzli(photo, GuetzliLimits(cache=cache), quality)
         (file,) = cache.iterdir()
         found.append((file.stat().st_size, psnr(result, photo)))
         assert file.suffix == ".jpg" and file.read_bytes().startswith(b"\xff\xd8\xff")
@@ -108,20 +108,20 @@ def test_a_lower_quality_is_smaller_and_less_exact(photo: Pixels, tmp_path: Path
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 5)], ids=str)
 def test_any_size(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    assert guetzli(pixels, Limits()).shape == pixels.shape
+    assert guetzli(pixels, GuetzliLimits()).shape == pixels.shape
 
 
 @real
 def test_too_little_memory_is_told(photo: Pixels) -> None:
     with pytest.raises(ProgramError, match=r"guetzli failed with code 1: .* Give --guetzli-memory more, leave it out"):
-        guetzli(photo, Limits(megabytes=1))
+        guetzli(photo, GuetzliLimits(megabytes=1))
 
 
 def test_the_program_gets_the_pixels_and_the_flags(
     photo: Pixels, fake: Callable[[str], Path], log: Path, tmp_path: Path
 ) -> None:
     answer = fake(f'cp "$5" {tmp_path}/seen.png')
-    result = guetzli(photo, Limits(megabytes=1234), 91)
+    result = guetzli(photo, GuetzliLimits(megabytes=1234), 91)
     assert np.array_equal(result, read(answer.read_bytes()).pixels)
     assert np.array_equal(read((tmp_path / "seen.png").read_bytes()).pixels, photo)
     flags = log.read_text().splitlines()[0].split()
@@ -139,12 +139,12 @@ def test_what_is_cached_is_not_done_again(
     photo: Pixels, fake: Callable[[str], Path], log: Path, tmp_path: Path
 ) -> None:
     fake()
-    limits = Limits(cache=tmp_path / "deep" / "cache")
+    limits = GuetzliLimits(cache=tmp_path / "deep" / "cache")
     first = guetzli(photo, limits, 90)
     other = replace(limits, seconds=7, megabytes=700, jobs=3)  # change nothing in the result
     assert np.array_equal(guetzli(photo.copy(), other, 90.0), first)
     assert log.read_text().count("start") == 1
-    guetzli(photo, Limits(), 90)
+    guetzli(photo, GuetzliLimits(), 90)
     assert log.read_text().count("start") == 2
 
 
@@ -152,7 +152,7 @@ def test_another_quality_or_picture_is_another_entry(
     photo: Pixels, fake: Callable[[str], Path], log: Path, tmp_path: Path
 ) -> None:
     fake()
-    limits = Limits(cache=tmp_path / "cache")
+    limits = GuetzliLimits(cache=tmp_path / "cache")
     changed = photo.copy()
     changed[63, 63, 2] ^= 1
     turned = photo.reshape(32, 128, 3)  # the same bytes in another shape
@@ -164,7 +164,7 @@ def test_another_quality_or_picture_is_another_entry(
 def test_a_cache_may_be_shared(photo: Pixels, fake: Callable[[str], Path], tmp_path: Path) -> None:
     """Others may read what this user has made, as far as the umask lets them."""
     fake()
-    guetzli(photo, Limits(cache=tmp_path / "cache"))
+    guetzli(photo, GuetzliLimits(cache=tmp_path / "cache"))
     (file,) = (tmp_path / "cache").iterdir()
     mask = os.umask(0)
     os.umask(mask)
@@ -175,7 +175,7 @@ def test_a_cache_that_cannot_be_written(photo: Pixels, fake: Callable[[str], Pat
     fake()
     (tmp_path / "cache").write_text("no folder")
     with pytest.raises(OutputError, match="cannot be written"):
-        guetzli(photo, Limits(cache=tmp_path / "cache"))
+        guetzli(photo, GuetzliLimits(cache=tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_failure_leaves_nothing_behind(
 ) -> None:
     fake(script)
     with pytest.raises(ProgramError, match=message):
-        guetzli(photo, Limits(cache=tmp_path / "cache"))
+        guetzli(photo, GuetzliLimits(cache=tmp_path / "cache"))
     assert left(scratch) == [] and not (tmp_path / "cache").exists()
 
 
@@ -203,18 +203,18 @@ def test_it_is_stopped_when_its_time_is_over(
     monkeypatch.setenv("KCOMPRESS_TIMEOUT", "90")  # is for the other programs
     start = time.monotonic()
     with pytest.raises(ProgramTimeoutError, match=r"guetzli was stopped after 0\.3 seconds\. .*--guetzli-seconds more"):
-        guetzli(photo, Limits(seconds=0.3, cache=tmp_path / "cache"))
+        guetzli(photo, GuetzliLimits(seconds=0.3, cache=tmp_path / "cache"))
     assert time.monotonic() - start < 20
     assert left(scratch) == [] and not (tmp_path / "cache").exists()
     fake()
-    guetzli(photo, Limits())  # the place is free again
+    guetzli(photo, GuetzliLimits())  # the place is free again
 
 
 def test_without_the_program(photo: Pixels, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert not filter_named("guetzli").kind.available()
     with pytest.raises(MissingProgramError, match=r"guetzli is not installed\. Debian: apt install guetzli"):
-        guetzli(photo, Limits())
+        guetzli(photo, GuetzliLimits())
     assert left(scratch) == []
 
 
@@ -232,7 +232,7 @@ def test_no_more_than_its_jobs_run_at_a_time(photo: Pixels, fake: Callable[[str]
     # Each waits until as many as may run have begun, then a little for one that may not.
     fake(f"n=0; while [ $(grep -c start {log}) -lt {jobs} -a $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done; sleep 0.3")
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda quality: guetzli(photo, Limits(jobs=jobs), quality), (90, 91, 92)))
+        list(pool.map(lambda quality: guetzli(photo, GuetzliLimits(jobs=jobs), quality), (90, 91, 92)))
     assert log.read_text().count("start") == 3
     assert most_at_once(log) == jobs
 
@@ -271,7 +271,7 @@ def test_a_worker_that_is_killed_leaves_its_place(
     try:
         fake()
         start = time.monotonic()
-        guetzli(photo, Limits())
+        guetzli(photo, GuetzliLimits())
         assert time.monotonic() - start < 20
     finally:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # a session of its own outlives its parent

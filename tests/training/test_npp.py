@@ -19,7 +19,7 @@ from kcompress.dataset import DataSet
 from kcompress.errors import InputError, UsageError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
-from kcompress.machine.models import opened
+from kcompress.machine.models import open_model
 from kcompress.machine.tasks import task
 from kcompress.networks import load
 from kcompress.networks.npp import Npp
@@ -55,7 +55,7 @@ def photos(lake: Image, balloons: Image, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory):
     return task(
-        "classification", opened(str(write_classifier(tmp_path_factory.mktemp("model") / "tiny.safetensors"))), 2
+        "classification", open_model(str(write_classifier(tmp_path_factory.mktemp("model") / "tiny.safetensors"))), 2
     )
 
 
@@ -86,7 +86,7 @@ def test_equation_1(lake, judge, proxy) -> None:
         pixels = np.rint(filtered[number].numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
         shown, bits = encode_decode(np.ascontiguousarray(pixels), CODECS["jpeg"].setting(quality))
         decoded = torch.from_numpy(shown.transpose(2, 0, 1)[None] / np.float32(255))
-        loss = float(judge.loss(decoded, judge.labelled([number])))
+        loss = float(judge.loss(decoded, judge.class_targets([number])))
         expected = bits + TINY.trade(quality) * loss + 0.5 * 0.02**2
         assert float(cost[number]) == pytest.approx(expected, rel=1e-4)
 
@@ -98,7 +98,7 @@ def test_the_values_of_the_proxy_are_the_ablation(lake, judge, proxy) -> None:
     )
     decoded, bits = proxy(seen.pictures, torch.tensor([1 - 0.33, 1 - 0.2]))
     trade = torch.tensor([TINY.trade(33), TINY.trade(20)])
-    assert torch.allclose(by_proxy, bits + trade * judge.loss(decoded, judge.labelled([0, 1])))
+    assert torch.allclose(by_proxy, bits + trade * judge.loss(decoded, judge.class_targets([0, 1])))
     assert not torch.allclose(by_codec, by_proxy)
 
 
@@ -128,7 +128,7 @@ def test_without_labels_the_models_own_answer_is_the_truth(lake, judge, proxy) -
     cost = Objective(Npp(4), judge, proxy, replace(TINY, values="proxy", labelled=False), 1)(seen)
     decoded, bits = proxy(seen.pictures, torch.tensor([1 - 0.33, 1 - 0.2]))
     trade = torch.tensor([TINY.trade(33), TINY.trade(20)])
-    assert torch.allclose(cost, bits + trade * judge.loss(decoded, judge.answers(seen.pictures)))
+    assert torch.allclose(cost, bits + trade * judge.loss(decoded, judge.pseudo_labels(seen.pictures)))
 
 
 def test_the_first_stage_has_one_quality_and_no_adaptive_layers(photos, judge, proxy, tmp_path) -> None:
@@ -270,7 +270,7 @@ def test_on_a_gpu(photos, tmp_path) -> None:
     spec = str(write_classifier(tmp_path / "tiny.safetensors"))
     torch.manual_seed(0)
     proxy = Simulator(8, 1).eval().requires_grad_(False).to("cuda:0")
-    asked = task("classification", opened(spec, "cuda:0"), 2)
+    asked = task("classification", open_model(spec, "cuda:0"), 2)
     run = NppTraining(photos, TINY, tmp_path / "checkpoints", 1, "cuda:0", task=asked, proxy=proxy)
     found = [event for event in run.run() if isinstance(event, Validation)]
     assert [event.step for event in found] == [8, 16]

@@ -95,7 +95,7 @@ def test_most_sources_stay_and_some_get_soft_or_noisy() -> None:
 def test_scores_are_those_of_the_pixels(photos: list[Path], tmp_path: Path) -> None:
     data = complete(photos, tmp_path / "data")
     assert (data.scores[:, 0] == 100).all(), "clean"
-    judge = METRICS["ssimulacra2"].judge(np.ascontiguousarray(data.pixels[3, 0]))
+    judge = METRICS["ssimulacra2"].scorer(np.ascontiguousarray(data.pixels[3, 0]))
     for column in COLUMNS[1:]:
         assert data.scores[3, column] == judge(np.ascontiguousarray(data.pixels[3, column])) < 100
     others = [column for column in range(len(KINDS)) if column not in COLUMNS]

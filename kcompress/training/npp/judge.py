@@ -109,8 +109,8 @@ class Judge:
         """What is true of some of the pictures."""
         place = self._task.model.device
         if classes is None:
-            return self._task.answers(tensor(self._pictures[part]).to(place))
-        return self._task.labelled(classes[part]).to(place)
+            return self._task.pseudo_labels(tensor(self._pictures[part]).to(place))
+        return self._task.class_targets(classes[part]).to(place)
 
 
 def _bd_rate(pairs: Sequence[tuple[_Point, _Point]], score: Callable[[_Point], float]) -> float | None:

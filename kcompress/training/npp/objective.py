@@ -67,7 +67,9 @@ class Objective(nn.Module):
                 decoded, rate = proxy(filtered, coarseness)
             else:
                 decoded, rate = self._codec(filtered, batch.qualities, coarseness)
-            truth = task.answers(pictures) if batch.classes is None else task.labelled(batch.classes).to(place)
+            truth = (
+                task.pseudo_labels(pictures) if batch.classes is None else task.class_targets(batch.classes).to(place)
+            )
             trade = torch.tensor([self._recipe.trade(quality) for quality in batch.qualities], device=place)
             changed = (filtered - pictures).square().flatten(1).mean(1)
             cost: Tensor = rate + trade * task.loss(decoded, truth) + self._recipe.closeness * changed

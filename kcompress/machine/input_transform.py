@@ -27,7 +27,7 @@ ALLOWED = (
 
 
 @dataclass(frozen=True)
-class Preparation:
+class InputTransform:
     """What is done to RGB pictures 0..1 before a model sees them, in this order.
 
     Attributes:
@@ -54,7 +54,7 @@ class Preparation:
         return x.flip(1) if self.order == "bgr" else x
 
 
-def split(spec: str) -> tuple[str, dict[str, str]]:
+def split_spec(spec: str) -> tuple[str, dict[str, str]]:
     """What comes before the keys, and the keys: ``"a.onnx:size=96"`` -> ``"a.onnx", {"size": "96"}``.
 
     Raises:
@@ -72,12 +72,12 @@ def split(spec: str) -> tuple[str, dict[str, str]]:
     return target, found
 
 
-def prepared(spec: str, keys: Mapping[str, str], default: Preparation) -> Preparation:
+def parse_transform(spec: str, keys: Mapping[str, str], default: InputTransform) -> InputTransform:
     """The preparation that the keys ask for.
 
     Args:
         spec: what the user typed, for messages.
-        keys: as `split` finds them.
+        keys: as `split_spec` finds them.
         default: what holds where a key is missing.
 
     Raises:
