@@ -159,28 +159,37 @@ def weights(folder, place):
     return load_file(folder / place / "step-000004.safetensors")
 
 
+@pytest.fixture(scope="module")
+def usual():
+    """What the training without further options gives, once it has been asked for: weights and recipe."""
+    return {}
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [(("--lambda", "2"), "finest_weight"), (("--beta", "100"), "closeness"), (("--forward", "proxy"), "values"),
      (("--qualities", "80:60:40"), "finest"), (("--fixed-steps", "1", "--steps", "3"), "fixed_steps"),
-     (("--patch", "40x40"), "side"), (("--seed", "3"), "seed"), (("--proxy", "minnen.safetensors"), "proxy"),
+     (("--seed", "3"), "seed"), (("--proxy", "minnen.safetensors"), "proxy"),
      (("--model", "tiny.safetensors:size=32,order=bgr"), None), (("--lr", "0.01"), "learning_rate")],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )  # fmt: skip
-def test_each_option_changes_the_weights(train, ready, proxy, options, field) -> None:
-    if options[0] == "--patch":
-        options = (*options, "--model", "tiny.safetensors")
-        (ready / "tiny.safetensors").unlink()
-        write_classifier(ready / "tiny.safetensors", side=40)
-    one = train("--checkpoints", "usual", "--json", "--lr", "0.003").lines if options[0] != "--patch" else None
-    other = train("--checkpoints", "other", "--json", *(("--lr", "0.003") if options[0] != "--lr" else ()), *options)
-    if one is None:
-        assert other.lines[0]["card"]["recipe"]["side"] == 40
-        return
-    found = [weights(ready, place) for place in ("usual", "other")]
-    assert any(not torch.equal(found[0][name], found[1][name]) for name in found[0])
+def test_each_option_changes_the_weights(train, ready, proxy, usual, options, field) -> None:
+    def trained(place, *options):
+        (line,) = train("--checkpoints", place, "--json", "--lr", "0.003", *options).lines
+        return {"weights": weights(ready, place), "recipe": line["card"]["recipe"]}
+
+    if not usual:
+        usual.update(trained("usual"))
+    other = trained("other", *options)
+    assert any(not torch.equal(usual["weights"][name], other["weights"][name]) for name in usual["weights"])
     if field:
-        assert one[0]["card"]["recipe"][field] != other.lines[0]["card"]["recipe"][field]
+        assert usual["recipe"][field] != other["recipe"][field]
+
+
+def test_patches_of_another_size(train, ready) -> None:
+    write_classifier(ready / "tiny.safetensors", side=40)
+    (line,) = train("--json", "--lr", "0.003", "--patch", "40x40", "--model", "tiny.safetensors").lines
+    assert line["card"]["recipe"]["side"] == 40
 
 
 def test_effort_is_that_of_the_encoder(train, ready) -> None:

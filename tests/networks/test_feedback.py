@@ -19,7 +19,7 @@ from kcompress.networks.closed_loop import ClosedLoop
 from kcompress.networks.feedback import GAINS, LIMIT, LUMA, UNIT, Feedback, collapsed, doubled, halved, pyramid
 from kcompress.setting import Setting
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.encoders]
 WEBP, KIND = CODECS["webp"], NETWORKS["feedback"]
 SETTING = WEBP.setting(60)
 
