@@ -45,6 +45,7 @@ class OnnxEngine:
         # The runtime has a dozen exception classes of its own and shares no base with them.
         except Exception as error:
             raise WeightsError(f"{path} cannot be loaded ({error}). Get the file again.") from error
+        self._path = path
         self._inputs = [each.name for each in self._session.get_inputs()]
 
     @property
@@ -53,7 +54,15 @@ class OnnxEngine:
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, batch: FloatArray, *more: FloatArray) -> FloatArray:
-        return np.asarray(self._session.run(None, dict(zip(self._inputs, (batch, *more), strict=True)))[0])
+        given = (batch, *more)
+        if len(given) != len(self._inputs):
+            raise WeightsError(f"{self._path} takes {len(self._inputs)} inputs, not {len(given)}. Export it again.")
+        try:
+            return np.asarray(self._session.run(None, dict(zip(self._inputs, given, strict=True)))[0])
+        except Exception as error:
+            if "allocate memory" in str(error):
+                raise MemoryError from error
+            raise WeightsError(f"{self._path} cannot be run ({error}). Export it again.") from error
 
 
 class TorchEngine:

@@ -40,9 +40,18 @@ def torch_module(weights: Weights, module: "type[Module]") -> "Module":
     Raises:
         WeightsError: the weights do not fit the module.
     """
+    import torch
+
     try:
+        tensors = weights.tensors()
+        with torch.device("meta"):  # sizes alone: what does not fit takes no memory
+            sizes = {name: tensor.shape for name, tensor in module(**weights.arguments).state_dict().items()}
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        odd = sorted({name for name, _ in sizes.items() ^ found.items()})
+        if odd:
+            raise ValueError(f"other tensors than it has: {', '.join(odd[:3])}")
         built = module(**weights.arguments)
-        built.load_state_dict(weights.tensors())
+        built.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         network = weights.metadata["network"]

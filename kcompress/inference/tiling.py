@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.errors import WeightsError
 from kcompress.images import Pixels
 from kcompress.inference.engine import FloatArray
 
@@ -22,6 +23,9 @@ BAND_PIXELS = 1 << 21
 
 BAND_WIDTH = 2560
 """Pixels of a band, at most: what a row of macroblocks becomes has to fit into a core's cache."""
+
+BRIGHTEST = 255.0
+"""Of a network's output, in units of white: what lies beyond is no picture that went wrong a little."""
 
 Slices = tuple[slice, slice]
 Run = Callable[[FloatArray], FloatArray]
@@ -120,8 +124,11 @@ def _run(engine: Run, pictures: Sequence[Pixels], tile: Tile, multiple: int) -> 
     pixels = np.concatenate([picture[tile.outer] for picture in pictures], axis=2)
     height, width = pixels.shape[:2]
     filled = np.pad(pixels, [(0, -height % multiple), (0, -width % multiple), (0, 0)], mode="edge")
-    output: NDArray[np.float32] = engine(batch(filled))[0].transpose(1, 2, 0)[:height, :width]
-    return output[tile.within] * np.float32(255)
+    output = engine(batch(filled))
+    if output.shape != (1, 3, *filled.shape[:2]) or not np.abs(output).max() <= BRIGHTEST:  # so that NaN is caught
+        raise WeightsError("the network's output is no picture (another size, NaN, infinity). Give other --weights.")
+    part: NDArray[np.float32] = output[0].transpose(1, 2, 0)[:height, :width][tile.within]
+    return part * np.float32(255)
 
 
 def batch(pixels: Pixels) -> NDArray[np.float32]:

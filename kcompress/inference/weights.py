@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 FORMAT = "kcompress-1"
 """Written into every file; another number means another layout of the metadata."""
 
+LARGEST = 4096
+"""Of the numbers that a module is built with: widths, depths, classes."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -44,7 +47,12 @@ class Weights:
     @property
     def arguments(self) -> dict[str, Any]:
         """What the module is built with."""
-        return dict(json.loads(self.metadata["arguments"]))
+        return _fields(self.path, self.metadata, "arguments")
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What it was trained with; empty where that is not told."""
+        return _fields(self.path, self.metadata, "recipe")
 
     def tensors(self) -> "dict[str, Tensor]":
         """The state dict."""
@@ -88,7 +96,10 @@ def open_shipped(name: str) -> Weights:
 def card(weights: Weights) -> dict[str, Any]:
     """The card beside the weights; empty where there is none."""
     path = weights.path.with_suffix(".json")
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    try:
+        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    except (ValueError, TypeError, RecursionError, OSError) as error:
+        raise WeightsError(f"{path} is no card of weights ({error}). Remove it, or get it again.") from error
 
 
 def open_weights(path: Path, network: str | None = None) -> Weights:
@@ -99,8 +110,9 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
         network: the network they must be for.
 
     Raises:
-        WeightsError: missing, not ours, or for another network.
+        WeightsError: missing, not ours, damaged, or for another network.
     """
+    import numpy as np
     from safetensors import SafetensorError, safe_open
 
     tensors = path.with_suffix(".safetensors")
@@ -109,7 +121,10 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
     try:
         with safe_open(tensors, framework="numpy") as file:
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            tensors_of = ((key, file.get_tensor(key)) for key in file.keys())  # noqa: SIM118 (no dictionary)
+            bad = next((key for key, tensor in tensors_of if not np.isfinite(tensor).all()), None)
+    # TypeError: numbers of a kind that NumPy does not have.
+    except (SafetensorError, OSError, TypeError) as error:
         raise WeightsError(f"{tensors} is not a safetensors file ({error}). Get the file again.") from error
     if metadata.get("format") != FORMAT or not {"network", "arguments"} <= metadata.keys():
         raise WeightsError(f"{tensors} has no kcompress metadata. Give weights that kcompress wrote.")
@@ -118,7 +133,23 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
             f"{tensors} are {metadata['network']} weights; {network} was asked for. "
             f"Take --network {metadata['network']}, or other --weights."
         )
-    return Weights(tensors, metadata)
+    if bad is not None:
+        raise WeightsError(f"{tensors} holds NaN or infinity in {bad}: it makes no picture. Get the file again.")
+    found = Weights(tensors, metadata)
+    assert isinstance(found.arguments | found.recipe, dict)  # both check what they read
+    return found
+
+
+def _fields(path: Path, metadata: Mapping[str, str], name: str) -> dict[str, Any]:
+    """A JSON object of the metadata, whose numbers are such that something can be built of them."""
+    try:
+        fields = dict(json.loads(metadata.get(name, "{}")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{path}: its {name} cannot be read ({error}). Get the file again.") from error
+    for key, value in fields.items():
+        if name == "arguments" and isinstance(value, int | float) and not 0 <= value <= LARGEST:
+            raise WeightsError(f"{path}: {key} is {value:g} in its {name}. Allowed: 0..{LARGEST}. Get the file again.")
+    return fields
 
 
 def write_tensors(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any]) -> Weights:

@@ -4,7 +4,6 @@ A new kind of file is one more function and one more line in a table.
 """
 
 import importlib
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -146,9 +145,11 @@ def _classifier(target: str, spec: str, device: str) -> LoadedModel:
         raise WeightsError(
             f"{weights.path} are {weights.metadata['network']} weights. As a model take those of a classifier."
         )
-    side = json.loads(weights.metadata.get("recipe", "{}")).get("side")
+    side = weights.recipe.get("side")
+    if side is not None and side not in range(1, weight_files.LARGEST + 1):
+        raise WeightsError(f"{weights.path}: its recipe has side {side}. Allowed: 1..{weight_files.LARGEST}.")
     module = torch_module(weights, Classifier).eval().to(device)
-    size = (int(side), int(side)) if side else None
+    size = (side, side) if side else None
     return LoadedModel(weights.name, _frozen(module), weights.digest, transform=InputTransform(size))
 
 

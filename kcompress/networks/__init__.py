@@ -1,6 +1,5 @@
 """The preprocessors by name."""
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -186,12 +185,18 @@ def closed_loop(engine: Engine, trained: TrainingDomain, shown: Shown, strength:
 
 
 def trained_for(weights: weight_files.Weights) -> TrainingDomain:
-    """What a conditioned network was trained for."""
-    recipe = json.loads(weights.metadata.get("recipe", "{}"))
-    finest, coarsest = recipe.get("coarseness", (0, 1))
-    qualities = recipe.get("lowest", 0), recipe.get("highest", 100)
-    passes = recipe.get("passes", 1)
-    return TrainingDomain(weights.name, weights.metadata.get("codec", "any"), qualities, (finest, coarsest), passes)
+    """What a conditioned network was trained for.
+
+    Raises:
+        WeightsError: its recipe makes no sense.
+    """
+    recipe, codec = weights.recipe, weights.metadata.get("codec", "any")
+    try:
+        finest, coarsest = recipe.get("coarseness", (0, 1))
+        qualities = recipe.get("lowest", 0), recipe.get("highest", 100)
+        return TrainingDomain(weights.name, codec, qualities, (finest, coarsest), recipe.get("passes", 1))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{weights.path}: its recipe makes no sense ({error}). Give other weights.") from error
 
 
 def task_weights(task: str) -> Path:

@@ -33,6 +33,10 @@ _NEVER = -1e4
 """Threshold below every coefficient: nothing is changed."""
 
 
+MAX_PASSES = 32
+"""Of a closed loop: each is an encode."""
+
+
 @dataclass(frozen=True)
 class TrainingDomain:
     """Settings that a network was trained for.
@@ -43,6 +47,9 @@ class TrainingDomain:
         qualities: lowest and highest, on the codec's scale.
         coarseness: finest and coarsest, 0..1.
         passes: number of passes of a closed loop.
+
+    Raises:
+        ValueError: a range that is none, or passes without end.
     """
 
     name: str
@@ -50,6 +57,13 @@ class TrainingDomain:
     qualities: tuple[int, int]
     coarseness: tuple[float, float] = (0.0, 1.0)
     passes: int = 1
+
+    def __post_init__(self) -> None:
+        (low, high), (finest, coarsest) = self.qualities, self.coarseness
+        if not (0 <= low <= high <= 100 and 0 <= finest <= coarsest <= 1 and self.passes in range(1, MAX_PASSES + 1)):
+            raise ValueError(
+                f"qualities {low}..{high}, coarseness {finest}..{coarsest}, passes {self.passes} (1..{MAX_PASSES})"
+            )
 
     def range_warning(self, setting: Setting) -> str | None:
         """Warning about a quality out of range, for a network that serves one codec."""

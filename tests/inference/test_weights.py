@@ -3,15 +3,18 @@
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
-from kcompress.inference.engine import OnnxEngine, resolve_device
+from kcompress.inference.engine import OnnxEngine, TorchEngine, resolve_device
 from kcompress.networks import load
+from kcompress.networks.feedback import Feedback
 from kcompress.networks.kuchen import Kuchen
+from kcompress.networks.preprocessor import NetworkPreprocessor
 
 FOR_TRAINING = {"simulator", "minnen", "classifier"}
 """Networks that nothing is encoded with, and that need no graph."""
@@ -98,6 +101,92 @@ def test_tensors_that_do_not_fit(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, path, metadata)
     with pytest.raises(WeightsError, match="does not fit the network kuchen"):
         load("kuchen", device="cpu", weights=path)
+
+
+def _saved(path: Path, network: str = "kuchen", tensors: object = None, **metadata: str) -> Path:
+    own = {"format": weight_files.FORMAT, "network": network, "arguments": '{"width": 2}', "codec": "any", **metadata}
+    save_file(Kuchen(2).state_dict() if tensors is None else tensors, path, own)
+    return path
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_tensors_that_are_no_numbers(tmp_path: Path, value: float, kind: torch.dtype) -> None:
+    state = {name: tensor.to(kind) for name, tensor in Kuchen(2).state_dict().items()}
+    state["last.bias"][1] = value
+    path = _saved(tmp_path / "x.safetensors", tensors=state)
+    with pytest.raises(WeightsError, match=r"x\.safetensors holds NaN or infinity in last\.bias.*\.$"):
+        load("kuchen", device="cpu", weights=path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "7", "null", '"width"', "[" * 100_000, '{"width": NaN}',
+                                  '{"width": 1e99}', '{"width": -2}', '{"width": 1000000000}'])  # fmt: skip
+def test_damaged_arguments(tmp_path: Path, text: str) -> None:
+    with pytest.raises(WeightsError, match=r"arguments.*\.$"):
+        load("kuchen", device="cpu", weights=_saved(tmp_path / "x.safetensors", arguments=text))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"width": 4096}', '{"width": "2"}', '{"depth": 2}', '{"width": null}', '{"width": 3}']
+)
+def test_arguments_that_build_another_module_take_no_memory(tmp_path: Path, text: str) -> None:
+    with pytest.raises(WeightsError, match="does not fit the network kuchen"):
+        load("kuchen", device="cpu", weights=_saved(tmp_path / "x.safetensors", arguments=text))
+
+
+@pytest.mark.parametrize("recipe", [
+    "", "[]5", '{"passes": 1000000000}', '{"passes": 0}', '{"passes": "3"}', '{"passes": 1.5}', '{"passes": null}',
+    '{"coarseness": 1}', '{"coarseness": [0, NaN]}', '{"coarseness": [0.9, 0.1]}', '{"coarseness": [0, 1, 2]}',
+    '{"lowest": -5}', '{"highest": 999}', '{"lowest": "a"}', '{"lowest": 60, "highest": 40}',
+])  # fmt: skip
+def test_a_recipe_that_makes_no_sense(tmp_path: Path, recipe: str) -> None:
+    path = _saved(tmp_path / "x.safetensors", "feedback", Feedback().state_dict(), arguments="{}", recipe=recipe,
+                  codec="webp")  # fmt: skip
+    with pytest.raises(WeightsError, match=r"recipe.*\.$"):
+        load("feedback", device="cpu", weights=path, codec="webp", shown=lambda image, setting: image.pixels)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b"7"])
+def test_a_damaged_card(stem: Path, tmp_path: Path, content: bytes) -> None:
+    path = _saved(tmp_path / "x.safetensors")
+    path.with_suffix(".json").write_bytes(content)
+    with pytest.raises(WeightsError, match="no card of weights"):
+        weight_files.card(weight_files.open_weights(path))
+
+
+class _Odd(torch.nn.Module):
+    """A network that wants, or gives, something else."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+
+    def forward(self, image: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        small = image[:, :, :8]
+        found = {"nan": image / 0 * 0, "inf": image / 0, "size": small, "grey": image[:, :1], "far": image * 1e6}
+        return found[self._what]
+
+
+@pytest.mark.parametrize("what", ["nan", "inf", "size", "grey", "far"])
+def test_a_network_that_gives_no_picture(what: str, lake) -> None:
+    odd = NetworkPreprocessor("odd", TorchEngine(_Odd(what), "cpu"), strength=1, halo=0, multiple=8)
+    with pytest.raises(WeightsError, match=r"no picture.*\.$"):
+        odd(lake, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("inputs", ["two", "none fits"])
+def test_a_graph_with_other_inputs(stem: Path, tmp_path: Path, inputs: str, lake) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(stem.with_suffix(".safetensors").read_bytes())
+    graph = onnx.load(stem.with_suffix(".onnx"))
+    if inputs == "two":
+        graph.graph.input.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1, 3]))
+    else:
+        graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+    onnx.save(graph, path.with_suffix(".onnx"))
+    with pytest.raises(WeightsError, match=r"x\.onnx.*\.$"):
+        preprocessor = load("kuchen", device="cpu", weights=path)
+        preprocessor(lake, None)  # type: ignore[misc, arg-type]
 
 
 def test_onnx_of_other_weights(stem: Path, tmp_path: Path) -> None:
