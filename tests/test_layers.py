@@ -22,7 +22,10 @@ LAYERS = {
     "cli": 8, "__main__": 9,
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = {"torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg"}
+HEAVY = {
+    "torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg", "simplejpeg",
+    "tifffile",
+}  # fmt: skip
 
 
 def _room(module: str) -> str:

@@ -28,6 +28,8 @@ class Sps:
         coding_tools: what BPG's header repeats, in its order.
         full_range: signalled in the VUI.
         matrix: H.273 code signalled in the VUI, 2 (unspecified) without.
+        primaries: H.273 code, likewise.
+        transfer: H.273 code, likewise.
     """
 
     profile_tier_level: bytes
@@ -42,6 +44,8 @@ class Sps:
     coding_tools: "CodingTools"
     full_range: bool
     matrix: int
+    primaries: int
+    transfer: int
 
     @property
     def chroma_unit(self) -> tuple[int, int]:
@@ -150,11 +154,11 @@ def parse_sps(unit: bytes) -> Sps:
             r.u(log2_poc + 1)
     r.u(1)
     strong = r.u(1)
-    full_range, matrix = _vui(r) if r.u(1) else (False, 2)
+    full_range, primaries, transfer, matrix = _vui(r) if r.u(1) else (False, 2, 2, 2)
     tools = CodingTools(blocks[0], blocks[1], blocks[2], blocks[3], depth_intra, sao, pcm, strong, read_extension(r))
     sps = Sps(
         data[3:15], chroma_format, width, height, crop, bits_luma, bits_chroma, crop_bit, crop_end, tools,
-        full_range, matrix,
+        full_range, matrix, primaries, transfer,
     )  # fmt: skip
     if not width or not height or width % tools.min_cb or height % tools.min_cb:
         raise ValueError(f"the coded size is {width}x{height}")
@@ -182,9 +186,9 @@ def _skip_reference_sets(r: BitReader) -> None:
             delta_counts.append(negative + positive)
 
 
-def _vui(r: BitReader) -> tuple[bool, int]:
-    """Video usability information (annex E.2.1): full range, matrix."""
-    full_range, matrix = False, 2
+def _vui(r: BitReader) -> tuple[bool, int, int, int]:
+    """Video usability information (annex E.2.1): full range, primaries, transfer, matrix."""
+    full_range, primaries, transfer, matrix = False, 2, 2, 2
     if r.u(1) and r.u(8) == 255:
         r.u(32)
     if r.u(1):
@@ -193,8 +197,7 @@ def _vui(r: BitReader) -> tuple[bool, int]:
         r.u(3)
         full_range = bool(r.u(1))
         if r.u(1):
-            r.u(16)
-            matrix = r.u(8)
+            primaries, transfer, matrix = r.u(8), r.u(8), r.u(8)
     if r.u(1):
         r.ue(5)
         r.ue(5)
@@ -212,7 +215,7 @@ def _vui(r: BitReader) -> tuple[bool, int]:
         r.u(3)
         for highest in (4095, 16, 16, 15, 15):
             r.ue(highest)
-    return full_range, matrix
+    return full_range, primaries, transfer, matrix
 
 
 def cropped(unit: bytes, width: int, height: int) -> bytes:

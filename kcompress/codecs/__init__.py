@@ -32,7 +32,7 @@ def decode(
     if frame and (is_bpg or is_stream):
         raise UsageError(f"--frame {frame}: only the first picture of {name} can be decoded. Leave --frame out.")
     if is_bpg:
-        return apply_metadata_policy(bpg.decode(data, name, strict=strict), metadata, name)
+        return apply_metadata_policy(bpg.decode(data, name, strict=strict), metadata)
     if is_stream:
-        return hevc.decode_raw(data, name, strict=strict)
+        return apply_metadata_policy(hevc.decode_raw(data, name, strict=strict), metadata)
     return read(data, name=name, metadata=metadata, frame=frame)

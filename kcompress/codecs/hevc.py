@@ -8,7 +8,7 @@ from kcompress.codecs import x265
 from kcompress.codecs.codec import Codec, Scale
 from kcompress.codecs.containers import heif
 from kcompress.codecs.x265 import STREAM_ENCODERS, X265Backend
-from kcompress.images import Image
+from kcompress.images import Image, by_codes, with_colour
 from kcompress.planes import BOX, from_rgb, grey_planes, to_rgb
 from kcompress.setting import Setting
 
@@ -46,10 +46,12 @@ def decode_raw(data: bytes, name: str, *, strict: bool = False) -> Image:
 
     Raises:
         InputError: it cannot be decoded.
+        UnsupportedError: colours that have no meaning here.
     """
     planes = x265.decode(data, name, strict=strict)
-    shown = parse_sps(annexb.first_picture(annexb.units(data)).sps).shown
-    return Image(np.ascontiguousarray(to_rgb(planes)[shown]), grey=planes.sampling == "400")
+    sps = parse_sps(annexb.first_picture(annexb.units(data)).sps)
+    image = Image(np.ascontiguousarray(to_rgb(planes)[sps.shown]), grey=planes.sampling == "400")
+    return with_colour(image, by_codes(sps.primaries, sps.transfer, "stream", name))
 
 
 HEVC = Codec(

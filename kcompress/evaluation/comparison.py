@@ -60,7 +60,7 @@ def opened(data: bytes, name: str) -> File:
     """
     image = decode(data, name, metadata="icc", strict=True)
     if image.icc is not None:
-        image = apply_metadata_policy(image, "none", name)
+        image = apply_metadata_policy(image, "none")
         image = image.noted("its colours were converted to sRGB through its ICC profile")
     if image.alpha is not None:
         image = image.flattened(WHITE).noted("its transparency was laid over white")

@@ -1,5 +1,6 @@
 """Pictures: reading, writing, and the value that travels between the files, the networks and the codecs."""
 
+from kcompress.images.colour import by_codes, with_colour
 from kcompress.images.icc import is_grey_profile
 from kcompress.images.image import Image, Metadata, Pixels, bits_per_pixel, luma
 from kcompress.images.limits import MAX_PIXELS, check_size, max_pixels
@@ -14,6 +15,7 @@ __all__ = [
     "Pixels",
     "apply_metadata_policy",
     "bits_per_pixel",
+    "by_codes",
     "check_size",
     "is_grey_profile",
     "luma",
@@ -22,5 +24,6 @@ __all__ = [
     "pnm",
     "read",
     "read_canonical",
+    "with_colour",
     "write",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image as Pil
 from PIL import UnidentifiedImageError
 
-from kcompress.errors import InputError
+from kcompress.errors import InputError, KcompressError
 
 MAX_PIXELS = 1 << 28
 """Largest picture that is read, in pixels (268 megapixels); ``KCOMPRESS_MAX_PIXELS`` overrides it."""
@@ -42,6 +42,8 @@ def guarded(work: Callable[[], Any], name: str, complaint: str, advice: str = _W
     """Result of decoders' work; whatever they raise becomes an InputError: name, complaint, reason, advice."""
     try:
         return work()
+    except KcompressError:
+        raise
     # The boundary to decoders of foreign bytes: a broken file makes them raise nearly anything.
     except Exception as error:
         unknown = isinstance(error, UnidentifiedImageError)  # whose text is an address in memory

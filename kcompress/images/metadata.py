@@ -1,11 +1,13 @@
-"""EXIF, XMP and orientation of a file that Pillow has opened."""
+"""EXIF, XMP and orientation of a file, and what they claim of pictures that are left behind."""
 
 import re
 import struct
+from typing import Any
 
 from PIL import Image as Pil
 
-ORIENTATION = 0x0112
+_ORIENTATION, _EXIF_IFD, _INTEROPERABILITY_IFD, _COLOUR_SPACE, _INTEROPERABILITY = 0x0112, 0x8769, 0xA005, 0xA001, 1
+_ADOBE_RGB = 2
 # What brings each EXIF orientation upright.
 TURNS = {
     2: Pil.Transpose.FLIP_LEFT_RIGHT,
@@ -16,36 +18,85 @@ TURNS = {
     7: Pil.Transpose.TRANSVERSE,
     8: Pil.Transpose.ROTATE_90,
 }
+# XMP names that speak of a second picture, of a film or of packets elsewhere in the file: namespace -> names.
+_CLAIMS = {
+    b"http://ns.google.com/photos/1.0/camera/": rb"(?:Motion|MicroVideo)\w*",
+    b"http://ns.google.com/photos/1.0/container/": rb"\w+",
+    b"http://ns.google.com/photos/dd/1.0/(?:container|device|depthmap|image|profile)/": rb"\w+",
+    b"http://ns.google.com/photos/1.0/(?:depthmap|image|audio)/": rb"\w+",
+    b"http://ns.adobe.com/hdr-gain-map/1.0/": rb"\w+",
+    b"http://ns.apple.com/HDRGainMap/1.0/": rb"\w+",
+    b"http://ns.adobe.com/xmp/note/": rb"HasExtendedXMP",
+}
 
 
-def exif_block(file: Pil.Image, orientation: int) -> bytes | None:
-    """The file's own EXIF bytes, with the orientation (now applied) set to 1 in place: nothing else is touched."""
-    raw = file.info.get("exif")
-    if raw is None and file.format == "TIFF":
-        return None  # a TIFF's EXIF is scattered over the file; there is no block to carry
-    if not isinstance(raw, bytes) or not raw:
-        return None
+def orientation(file: Pil.Image) -> int:
+    """EXIF orientation that is still to be applied, 1 to 8."""
+    if file.format == "HEIF":
+        return 1  # irot and imir alone count, and libheif has applied them
+    exif = file.getexif()
+    if file.format == "AVIF":  # Pillow tells irot and imir as EXIF, but would take XMP's word where there are none
+        exif = Pil.Exif()
+        exif.load(file.info.get("exif") or b"")
+    value = exif.get(_ORIENTATION, 1)
+    return value if isinstance(value, int) else 1
+
+
+def is_adobe_rgb(file: Pil.Image) -> bool:
+    """Whether EXIF tells Adobe RGB, as cameras do (DCF 2.0: interoperability R03)."""
+    if not file.info.get("exif"):
+        return False
+    try:
+        exif = file.getexif()
+        space = exif.get_ifd(_EXIF_IFD).get(_COLOUR_SPACE)
+        return space == _ADOBE_RGB or (
+            space != 1 and str(exif.get_ifd(_INTEROPERABILITY_IFD).get(_INTEROPERABILITY, "")).startswith("R03")
+        )
+    # A broken EXIF block makes Pillow raise nearly anything, and tells nothing.
+    except Exception:
+        return False
+
+
+def exif_block(raw: Any, orientation: int) -> tuple[bytes | None, list[str]]:
+    """EXIF as TIFF data, its orientation (now applied) set to 1 in place, nothing else touched; and notes."""
+    if not raw:
+        return None, []
+    dropped = ["its EXIF is broken and was dropped"]
+    if not isinstance(raw, bytes):
+        return None, dropped
     raw = raw.removeprefix(b"Exif\0\0")
-    if orientation == 1 or len(raw) < 8 or raw[:2] not in (b"II", b"MM"):
-        return raw
+    if raw[:4] not in (b"II*\0", b"MM\0*") or len(raw) < 8:
+        return None, dropped
     order = "<" if raw[:2] == b"II" else ">"
     patched = bytearray(raw)
     try:
         (start,) = struct.unpack_from(order + "I", raw, 4)
         (entries,) = struct.unpack_from(order + "H", raw, start)
         for entry in range(start + 2, start + 2 + 12 * entries, 12):
-            if struct.unpack_from(order + "H", raw, entry)[0] == ORIENTATION:
+            if struct.unpack_from(order + "H", raw, entry)[0] == _ORIENTATION:
                 struct.pack_into(order + "H", patched, entry + 8, 1)
     except struct.error:
-        return None  # an EXIF block that cannot be walked would turn the picture a second time
-    return bytes(patched)
+        # A block that cannot be walked might turn the picture a second time.
+        return (raw, []) if orientation == 1 else (None, dropped)
+    return bytes(patched), []
 
 
-def xmp_packet(file: Pil.Image) -> bytes | None:
-    """XMP packet, with the orientation (now applied) set to 1."""
-    raw = file.info.get("xmp") or file.info.get("XML:com.adobe.xmp")
+def xmp_packet(raw: Any) -> tuple[bytes | None, list[str]]:
+    """XMP packet, its orientation set to 1, without claims of what is left behind; and notes."""
     if isinstance(raw, str):
         raw = raw.encode()
-    if not isinstance(raw, bytes):
-        return None
-    return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", raw)
+    if not isinstance(raw, bytes) or not raw:
+        return None, []
+    raw = re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", raw)
+    kept = raw
+    for space, names in _CLAIMS.items():
+        for prefix in set(re.findall(rb"xmlns:([\w.-]{1,40})\s*=\s*[\"']" + space + rb"[\"']", raw)):
+            name = re.escape(prefix) + b":" + names
+            kept = re.sub(rb"<(" + name + rb")(?:\s[^<>]*)?(?:/>|>.*?</\1\s*>)", b"", kept, flags=re.DOTALL)
+            kept = re.sub(rb"\s" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", kept)
+    return kept, [] if kept == raw else ["its XMP told of pictures or films that are left out: that part was dropped"]
+
+
+def left_out_notes(parts: list[str]) -> list[str]:
+    """A note on further pictures and films in the file."""
+    return [f"left out: its {', '.join(parts)}"] if parts else []

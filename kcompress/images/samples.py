@@ -44,13 +44,10 @@ def bits_per_sample(data: bytes, file: Pil.Image) -> int:
         return data[24]
     if file.format == "TIFF":
         bits = getattr(file, "tag_v2", {}).get(258, 8)
-        return max(bits) if isinstance(bits, tuple) else int(bits)
+        return int(max(bits if isinstance(bits, tuple) else (bits,)))
     if file.format == "HEIF":
         return int(file.info.get("bit_depth", 8))
     if file.format == "PPM":
         header = re.match(rb"P[56]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s+(\d+)\s", data[:512])
         return 16 if header and int(header.group(1)) > 255 else 8
-    if file.format == "AVIF":
-        properties = data[:4096].partition(b"pixi")[2]  # full box: version, flags, channel count, bits each
-        return properties[5] if len(properties) > 5 else 8
     return 8
