@@ -1,4 +1,4 @@
-"""The block DCT of pictures, and soft thresholds in it.
+"""Soft thresholding in the block DCT of pictures.
 
 Every AC coefficient c of Y, Cb and Cr (BT.601, full range and resolution) becomes sign(c) * max(|c| - t, 0); the DC
 coefficients stay. Soft thresholding in an orthonormal basis: Donoho and Johnstone, Biometrika 81 (1994).
@@ -17,7 +17,7 @@ _TO_RGB = np.linalg.inv(_FROM_RGB.astype(np.float64)).astype(np.float32)
 
 
 def basis(side: int) -> NDArray[np.float32]:
-    """The orthonormal DCT (side, side): rows are frequencies."""
+    """Orthonormal DCT-II matrix (side, side): rows are frequencies."""
     u, x = np.mgrid[:side, :side]
     cosines = np.sqrt(np.where(u == 0, 1, 2) / side) * np.cos((2 * x + 1) * u * np.pi / (2 * side))
     return np.asarray(cosines, dtype=np.float32)
@@ -28,19 +28,19 @@ assert np.allclose(DCT @ DCT.T, np.eye(8), atol=1e-6), "the transform must be or
 
 
 def thresholds(height: float, side: int = 8) -> NDArray[np.float32]:
-    """t(u, v) = height * min(1.5, (u + v) * 2 / side) in grey levels, (side, side), 0 for DC."""
+    """Thresholds t(u, v) = height * min(1.5, (u + v) * 2 / side), (side, side), grey levels; 0 for DC."""
     frequency = np.add.outer(np.arange(side), np.arange(side)).astype(np.float32)
     return np.asarray(height * np.minimum(frequency * 2 / side, 1.5), dtype=np.float32)
 
 
 def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32], masking: float = 0.0) -> NDArray[np.float32]:
-    """A plane (H, W), whole blocks, with its block DCT coefficients pulled towards 0 by ``limits`` (side, side).
+    """Plane (H, W) after soft thresholding of its block DCT by ``limits`` (side, side).
 
     Args:
-        plane: 0..255.
-        limits: as they are where the block's pixels deviate by 6 levels.
-        masking: power by which they fall with that deviation, 0 for not at all: what lies on flat ground is noise, or
-            as good as; what lies in texture is part of it. Twice the limits at most, 0.4 times at least.
+        plane: 0..255; H and W are multiples of side.
+        limits: thresholds where the block's standard deviation is 6 levels, grey levels.
+        masking: exponent by which thresholds fall with that deviation, 0 for not at all; a detail on flat ground is
+            noise, in texture it is part of it. The factor is 0.4..2.
     """
     (height, width), side = plane.shape, len(limits)
     cosines = basis(side)
@@ -58,18 +58,21 @@ def shrunk(plane: NDArray[np.float32], limits: NDArray[np.float32], masking: flo
 def strips_shrunk(
     pixels: NDArray[np.uint8], limits: NDArray[np.float32], *, grey: bool = False, masking: float = 0.0
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """A picture (H, W, 3) RGB 0..255 of any size with all its planes shrunk, as (rows, values), not rounded.
+    """Soft thresholding of all planes of a picture, strip by strip.
 
     Args:
-        pixels: the picture.
-        limits: of the coefficients, (8, 8) or (4, 4), for luma and chroma alike.
+        pixels: (H, W, 3) RGB 0..255, any size.
+        limits: thresholds, (8, 8) or (4, 4), for luma and chroma alike.
         masking: see `shrunk`.
         grey: the three channels are equal and shall stay so.
+
+    Yields:
+        Rows of the picture and their new values (h, W, 3), not rounded.
     """
     for top in range(0, pixels.shape[0], _STRIP):
-        seen = pixels[top : top + _STRIP]
-        height, width = seen.shape[:2]
-        padded = np.pad(seen, [(0, -height % 8), (0, -width % 8), (0, 0)], mode="edge").astype(np.float32)
+        strip = pixels[top : top + _STRIP]
+        height, width = strip.shape[:2]
+        padded = np.pad(strip, [(0, -height % 8), (0, -width % 8), (0, 0)], mode="edge").astype(np.float32)
         # Differences are taken, so that what is not touched stays as it was.
         if grey:
             change = shrunk(padded[:, :, 0], limits, masking) - padded[:, :, 0]

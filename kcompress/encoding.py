@@ -74,9 +74,9 @@ def encode(
 
 
 def round_trip(codec: Codec, backend: str = "auto") -> Callable[[Image, Setting], Pixels]:
-    """What the codec shows of a picture, (H, W, 3), at a setting: encoded, decoded, and nothing else.
+    """Reconstruction (H, W, 3) of a picture by a codec at a setting.
 
-    It raises what `encode` raises, and InputError where the result cannot be decoded.
+    The function raises as `encode`, and InputError where the result cannot be decoded.
     """
 
     def shown(image: Image, setting: Setting) -> Pixels:

@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code of each.
+"""Errors of kcompress, with their exit codes.
 
 ::
 

@@ -1,4 +1,4 @@
-"""labels.csv: one row a picture (or patch) and group; what labelling writes and training reads."""
+"""labels.csv: one row for each picture (or patch) and group of filters; labelling writes it, training reads it."""
 
 import csv
 import json
@@ -12,11 +12,11 @@ from kcompress.errors import InputError
 
 FILE = "labels.csv"
 PLAN = "plan.json"
-"""Beside it: where the pictures are, and what must stay the same when a run goes on."""
+"""File beside labels.csv: location of the pictures, and settings that must stay the same on resume."""
 
 
 class Key(NamedTuple):
-    """What makes a row the same: a changed picture or encoder version is computed again."""
+    """Identity of a row: a changed picture or encoder version is computed again."""
 
     sha256: str
     patch: str
@@ -31,7 +31,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One group of filters on one picture, or on one patch of it.
+    """Result of one group of filters on one picture or patch.
 
     Attributes:
         path: of the picture below the data set.
@@ -39,21 +39,21 @@ class Row:
         patch: size of the patches, ``320x180``; empty for whole pictures.
         left: of the patch in the picture, pixels.
         top: of the patch in the picture, pixels.
-        group: filters in the order in which they are applied, with ``+`` between; or ``identity``.
+        group: filters in order of application, with ``+`` between; or ``identity``.
         codec: name.
-        backend: that encoded it.
+        backend: encoder program or library.
         version: of the encoder.
         quality: on the codec's own scale.
-        width: of what was encoded, pixels.
-        height: of what was encoded, pixels.
+        width: of the encoded picture, pixels.
+        height: of the encoded picture, pixels.
         bytes: of the compressed file; None where the row failed, as in all the numbers below.
         bpp: bits per pixel.
-        z_quality: the deciding score, standardised over the groups of the picture (equation 3), higher is better.
-        z_bpp: bits per pixel, standardised likewise (equation 4).
-        score: what the label maximises: ``z_quality - W z_bpp``, W of ``label --rate-weight``.
+        z_quality: z-score of the deciding metric over the groups of the picture (equation 3), higher is better.
+        z_bpp: z-score of bits per pixel, likewise (equation 4).
+        score: ``z_quality - W z_bpp``, W of ``label --rate-weight``; the label maximises it.
         chosen: 1 for the picture's best group, otherwise 0.
         label: file of the chosen picture, below the folder of labels.csv; empty in other rows.
-        seconds: that the row took, without what it shares with rows before.
+        seconds: spent on the row, without filters shared with earlier rows.
         error: why it failed; empty where it did not.
         scores: by name of the metric; the first one decides. Empty where the row failed.
     """
@@ -83,25 +83,25 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What makes a row the same."""
+        """Identity of the row."""
         return Key(*(getattr(self, name) for name in Key._fields))
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """The picture and the patch's corner: rows of one place compete."""
+        """Picture and corner of the patch: rows of one place compete."""
         return self.path, self.left, self.top
 
 
 def file(metrics: Sequence[str]) -> Rows[Row]:
-    """Header, reader and writer of a labels.csv with these metrics, the deciding one first."""
+    """Reader and writer of a labels.csv with these metrics, the deciding one first."""
     return Rows(Row, metrics)
 
 
 def read(path: Path) -> tuple[list[Row], tuple[str, ...]]:
-    """The rows of a labels.csv, and its metrics, the deciding one first.
+    """Rows of a labels.csv, and its metrics, the deciding one first.
 
     Raises:
-        InputError: there is no such file, or it is none of ours.
+        InputError: there is no such file, or it was not written by kcompress.
     """
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
@@ -116,10 +116,10 @@ def read(path: Path) -> tuple[list[Row], tuple[str, ...]]:
 
 
 def plan(folder: Path) -> dict[str, Any]:
-    """What `PLAN` says; empty where it is not there.
+    """Content of the file `PLAN`; empty where it does not exist.
 
     Raises:
-        InputError: it is none of ours.
+        InputError: the file was not written by kcompress.
     """
     path = folder / PLAN
     if not path.is_file():

@@ -1,16 +1,16 @@
-"""The patches that pictures are cut into, for labels and for training."""
+"""Patches of pictures, for labels and for training."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Pictures cut into pieces of one size (paper, section 4.2).
+    """Grid of patches of one size (paper, section 4.2).
 
     Attributes:
         width: pixels.
         height: pixels.
-        stride: pixels between the corners of neighbouring patches, both ways.
+        stride: distance of neighbouring patches in both directions, pixels.
     """
 
     width: int = 320
@@ -21,7 +21,7 @@ class Patches:
         return f"{self.width}x{self.height}"
 
     def corners(self, width: int, height: int) -> list[tuple[int, int]]:
-        """Left upper corners (left, top) of all patches that lie wholly inside a picture of this size."""
+        """Upper left corners (left, top) of all patches that lie wholly inside a picture of this size."""
         return [
             (left, top)
             for top in range(0, height - self.height + 1, self.stride)

@@ -1,4 +1,4 @@
-"""RGB <-> YUV planes, the one place where matrix, range and chroma sampling are decided.
+"""Conversion between RGB and YUV planes: matrix, range and chroma sampling.
 
 Matrices are ITU-T H.273 codes, as HEVC's VUI and HEIF's ``colr`` signal them. Sources: BT.601, BT.709,
 BT.2020; BPG specification (Bellard, libbpg 0.9.8) for YCgCo, limited range and its resampling filters.
@@ -28,10 +28,10 @@ Taps = tuple[int, ...]
 """A separable half-phase filter that halves a chroma plane, over the sum of its taps."""
 
 BOX: Taps = (1, 1)
-"""Mean of 2x2: what HEIF readers assume when they repeat or interpolate centred chroma."""
+"""Mean of 2x2: HEIF readers assume it when they repeat or interpolate centred chroma."""
 
 LIBBPG: Taps = (2, -4, -8, 17, 57, 57, 17, -8, -4, 2)
-"""What libbpg's encoder halves with; its decoder's filters, which double, follow."""
+"""Filter of libbpg's encoder; its decoder's upsampling filters follow."""
 
 # Up filters over 64 for samples a quarter before and a quarter after a chroma sample, and half-way between two.
 _UP_QUARTER = (2, -6, 18, 57, -10, 4, -1)

@@ -17,7 +17,7 @@ from typing import IO
 from kcompress.errors import MissingProgramError, ProgramError, ProgramTimeoutError
 
 TIMEOUT_SECONDS = 600.0
-"""How long one program may work on one picture; ``KCOMPRESS_TIMEOUT`` (seconds) overrides it."""
+"""Longest run of one program on one picture, seconds; ``KCOMPRESS_TIMEOUT`` overrides it."""
 
 _PROBE_SECONDS = 10.0
 _running: set[subprocess.Popen[bytes]] = set()

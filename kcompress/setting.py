@@ -1,4 +1,4 @@
-"""Setting: what one encode is asked for. The only thing that travels from a codec to a network."""
+"""Setting: parameters of one encode, all that a network knows of the codec."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,17 +9,17 @@ Table = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Setting:
-    """One encode's parameters, already checked.
+    """Checked parameters of one encode.
 
     Attributes:
         codec: name of the codec.
         quality: on the codec's own scale.
-        coarseness: 0 finest .. 1 coarsest of that scale; what networks are conditioned on.
+        coarseness: position on that scale, 0 finest .. 1 coarsest; networks are conditioned on it.
         chroma: sampling of the colour planes.
-        effort: on the codec's own scale; more is slower and smaller.
-        raw: the bare HEVC stream instead of a file around it.
-        tables: JPEG only: luma and chroma quantisation tables, 64 steps each in row order.
-        searched: JPEG only: the encoder searches for levels, instead of rounding to the nearest.
+        effort: on the codec's own scale; more is slower and gives smaller files.
+        raw: HEVC only: a bare stream instead of a HEIF file.
+        tables: JPEG only: quantiser steps of luma and chroma, 64 each in row order.
+        searched: JPEG only: the encoder does trellis quantisation instead of rounding to the nearest level.
     """
 
     codec: str

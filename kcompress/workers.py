@@ -56,9 +56,9 @@ class _Here(Executor):
 
 
 def ahead(jobs: int) -> int:
-    """How many tasks to give out before they are done.
+    """Number of tasks to submit before the first is done.
 
-    Alone, each result is kept before the next is begun; several have their next task at hand.
+    One worker writes each result before it begins the next task; several have their next task at hand.
     """
     return 1 if jobs == 1 else 2 * jobs
 

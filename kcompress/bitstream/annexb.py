@@ -64,7 +64,7 @@ def escape(unit: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Picture:
-    """What one picture is decoded from.
+    """NAL units of one picture.
 
     Attributes:
         vps: video parameter sets.

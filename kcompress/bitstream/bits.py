@@ -1,7 +1,7 @@
 """Bit strings as HEVC, AV1 and BPG write them: big-endian bits, Exp-Golomb codes."""
 
 LARGEST = (1 << 32) - 2
-"""Of Exp-Golomb codes, as H.265 has them."""
+"""Largest value of an Exp-Golomb code in H.265."""
 
 
 class BitReader:

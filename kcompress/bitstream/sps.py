@@ -6,14 +6,14 @@ from kcompress.bitstream.annexb import escape, unescape
 from kcompress.bitstream.bits import LARGEST, BitReader, BitWriter
 
 MAX_BYTES = 65535
-"""Of a parameter set: what HEIF's lengths can tell."""
+"""Largest parameter set that HEIF's length fields allow, bytes."""
 
 MAX_SIDE = (1 << 30) - 1
 
 
 @dataclass(frozen=True)
 class Sps:
-    """What one sequence parameter set says; sizes in pixels, ``crop`` in chroma units as written.
+    """Fields of one sequence parameter set; sizes in pixels, ``crop`` in chroma units as written.
 
     Attributes:
         profile_tier_level: its 12 bytes, as HEIF repeats them.

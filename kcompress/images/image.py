@@ -80,7 +80,7 @@ class Image:
 
 
 def bits_per_pixel(size: int, width: int, height: int) -> float:
-    """Of a file of ``size`` bytes that holds a picture of ``width`` x ``height`` pixels."""
+    """Bits per pixel of a file of ``size`` bytes with a picture of ``width`` x ``height`` pixels."""
     return 8 * size / (width * height)
 
 

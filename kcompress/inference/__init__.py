@@ -1,1 +1,1 @@
-"""What every shipped model runs on: engines, weights, tiling."""
+"""Inference of shipped networks: engines, weights, tiling."""

@@ -1,4 +1,4 @@
-"""Pictures as batches of tensors."""
+"""Batches of pictures as torch tensors."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,6 @@ from kcompress.images import Pixels
 
 
 def tensor(patches: Sequence[Pixels]) -> Tensor:
-    """Patches (H, W, 3) 0..255 as one batch (N, 3, H, W) 0..1, channels last in memory."""
+    """Batch (N, 3, H, W) 0..1, channels last in memory, of N patches (H, W, 3) 0..255."""
     batch = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
     return batch.float().div_(255).contiguous(memory_format=torch.channels_last)

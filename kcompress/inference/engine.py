@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 FloatArray = NDArray[np.float32]
+"""Input or output of an engine."""
 
 
 class Engine(Protocol):
-    """A network that is ready to run: (1, C, H, W) float32 -> (1, 3, H, W) float32; callable from any thread."""
+    """Network ready to run: (1, C, H, W) float32 -> (1, 3, H, W) float32; callable from any thread."""
 
     def __call__(self, batch: FloatArray, *more: FloatArray) -> FloatArray:
-        """Run the network; ``more`` is what a conditioned one wants beside the picture."""
+        """Run the network; ``more`` are the inputs beside the picture, such as a condition."""
         ...
 
 
@@ -29,11 +30,11 @@ class OnnxEngine:
     """ONNX Runtime on the CPU; ``threads`` 0 takes one a core.
 
     Raises:
-        WeightsError: the file is no ONNX graph that it can run.
+        WeightsError: the file is not an ONNX graph that the runtime can run.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        # Since 1.29 it tells Microsoft of every model it loads, and leaves files for that; it looks at its import.
+        # Since 1.29 it reports every loaded model to Microsoft; the variable is read at import.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime  # only where a network is asked for: start-up time
 
@@ -50,7 +51,7 @@ class OnnxEngine:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What was written into the graph's file."""
+        """Metadata of the graph's file."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, batch: FloatArray, *more: FloatArray) -> FloatArray:
@@ -82,10 +83,10 @@ class TorchEngine:
 
 
 def resolve_device(name: str) -> str:
-    """``cpu`` or ``cuda:N`` of what the user typed; ``auto`` takes CUDA where there is one.
+    """Device ``cpu`` or ``cuda:N`` of the user's text; ``auto`` takes CUDA where there is one.
 
     Raises:
-        UsageError: no such device here.
+        UsageError: there is no such device.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise UsageError(f"--device {name} is not known. Allowed: auto, cpu, cuda, cuda:N.")
@@ -102,7 +103,7 @@ def resolve_device(name: str) -> str:
 
 
 def cuda_devices() -> int:
-    """Number of CUDA devices, asked of the driver: importing torch for it would take seconds."""
+    """Number of CUDA devices, by the driver: importing torch would take seconds."""
     driver: Any = None
     for library in ("libcuda.so.1", "nvcuda.dll"):
         try:

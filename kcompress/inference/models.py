@@ -15,12 +15,12 @@ Module = TypeVar("Module", bound="nn.Module")
 
 
 def engine(weights: Weights, device: str, module: "Callable[[], type[nn.Module]]", threads: int = 0) -> Engine:
-    """A network that is ready to run.
+    """Engine of a network: its ONNX graph on the CPU where there is one, else its torch module.
 
     Args:
         weights: of the network.
         device: ``cpu`` or ``cuda:N``.
-        module: gives the torch class; called only where torch is needed, for it imports torch.
+        module: returns the torch class; called only where torch is needed, as it imports torch.
         threads: of ONNX Runtime; 0 takes one a core.
 
     Raises:
@@ -35,7 +35,7 @@ def engine(weights: Weights, device: str, module: "Callable[[], type[nn.Module]]
 
 
 def torch_module(weights: Weights, module: "type[Module]") -> "Module":
-    """The torch module of these weights, on the CPU.
+    """Torch module of these weights, on the CPU.
 
     Raises:
         WeightsError: the weights do not fit the module.
@@ -63,11 +63,11 @@ def torch_module(weights: Weights, module: "type[Module]") -> "Module":
 
 @lru_cache(maxsize=8)
 def shipped_engine(name: str, device: str, module: "Callable[[], type[nn.Module]]") -> Engine:
-    """The engine of weights that came along, kept for the next call; one thread on the CPU.
+    """Engine of shipped weights, cached, with one thread on the CPU.
 
-    One thread: pictures run in parallel, and the numbers are then the same on every machine.
+    Pictures run in parallel, and with one thread the numbers are the same on every machine.
 
     Raises:
-        WeightsError: they are missing, or do not fit.
+        WeightsError: the weights are missing or do not fit.
     """
     return engine(open_shipped(name), device, module, threads=1)

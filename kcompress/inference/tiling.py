@@ -1,4 +1,4 @@
-"""Large pictures in tiles, each with a halo wide enough that the seams cannot be found."""
+"""Tiling of large pictures, with halos so wide that seams cannot be found."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -13,33 +13,33 @@ from kcompress.images import Pixels
 from kcompress.inference.engine import FloatArray
 
 WHOLE_PIXELS = 1 << 21
-"""Pictures up to this many pixels (a little over 1920x1080) go through a network in one piece."""
+"""Largest picture that goes through a network in one piece, pixels: a little over 1920x1080."""
 
 TILE_SIDE = 768
-"""Of larger pictures' tiles: with the halo, a quarter more work than in one piece, and 0.4 GB of memory."""
+"""Side of a tile without its halo, pixels: a quarter more work than in one piece, and 0.4 GB of memory."""
 
 BAND_PIXELS = 1 << 21
-"""Of a band, at most, without its halo: a little over 1920x1080."""
+"""Largest band without its halo, pixels: a little over 1920x1080."""
 
 BAND_WIDTH = 2560
-"""Pixels of a band, at most: what a row of macroblocks becomes has to fit into a core's cache."""
+"""Largest width of a band, pixels: the intermediate values of a row of MCUs have to fit into a core's cache."""
 
 BRIGHTEST = 255.0
-"""Of a network's output, in units of white: what lies beyond is no picture that went wrong a little."""
+"""Largest magnitude of a network's output, in units of white; more is a broken network."""
 
 Slices = tuple[slice, slice]
 Run = Callable[[FloatArray], FloatArray]
-"""A network with everything it needs beside the picture."""
+"""Network with its inputs beside the picture bound."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile.
+    """One tile; all are rows and columns.
 
     Attributes:
-        outer: rows and columns of the picture that the network sees.
-        inner: rows and columns that are kept, a part of ``outer``.
-        within: the same as ``inner``, counted from the corner of ``outer``.
+        outer: of the picture, as the network sees it.
+        inner: of the picture, as they are kept; a part of ``outer``.
+        within: ``inner`` relative to the corner of ``outer``.
     """
 
     outer: Slices
@@ -54,14 +54,14 @@ def tiles(height: int, width: int, *, side: int, halo: int, multiple: int) -> It
         height: of the picture, pixels.
         width: of the picture, pixels.
         side: of a tile without its halo, at most; a multiple of ``multiple``.
-        halo: pixels seen beyond each side, a multiple of ``multiple`` and at least the receptive field's reach.
+        halo: pixels beyond each side, a multiple of ``multiple`` and at least the receptive field's reach.
         multiple: tiles begin at multiples of it, where the network's strided layers begin in the whole picture.
     """
     return _cut(height, width, -(-height // side), -(-width // side), halo, multiple)
 
 
 def bands(height: int, width: int, *, count: int, halo: int, multiple: int) -> Iterator[Tile]:
-    """Cut a picture into ``count`` bands one below the other, or more where it is large; otherwise as `tiles`."""
+    """Cut a picture into ``count`` horizontal bands, or more where it is large; otherwise as `tiles`."""
     across = -(-width // BAND_WIDTH)
     down = max(count, -(-height * width // (across * BAND_PIXELS)))
     return _cut(height, width, max(1, min(down, height // multiple)), across, halo, multiple)
@@ -85,7 +85,7 @@ def _cut(height: int, width: int, down: int, across: int, halo: int, multiple: i
 
 
 def _spans(length: int, count: int, multiple: int) -> Iterator[tuple[int, int]]:
-    """So many pieces, as equal as cuts at multiples of ``multiple`` can make them."""
+    """Cut a length into ``count`` pieces, as equal as cuts at multiples of ``multiple`` can make them."""
     units = -(-length // multiple)
     cuts = [units * number // count * multiple for number in range(count)] + [length]
     yield from itertools.pairwise(cuts)
@@ -95,10 +95,10 @@ def tiled(
     engine: Run, *pictures: Pixels, halo: int, multiple: int,
     whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:  # fmt: skip
-    """Run a network, RGB 0..1 in and out, over a picture (H, W, 3) uint8, or over several at once, (H, W, 3) each.
+    """Run a network, RGB 0..1 in and out, over pictures (H, W, 3) uint8 that are concatenated by channel.
 
     Yields:
-        Each tile and what the network makes of its inner part, (h, w, 3), 0..255, not rounded, not clamped.
+        Each tile and the network's output for its inner part, (h, w, 3), 0..255, not rounded, not clamped.
     """
     height, width = pictures[0].shape[:2]
     whole = width * height <= whole_pixels
@@ -110,7 +110,7 @@ def tiled(
 def banded(
     engine: Run, *pictures: Pixels, halo: int, multiple: int, threads: int
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-    """The same in bands, ``threads`` at a time, for a network that needs little memory and keeps one thread busy."""
+    """Run as `tiled`, in ``threads`` bands at a time, for an engine of one thread that needs little memory."""
     cut = list(bands(*pictures[0].shape[:2], count=threads, halo=halo, multiple=multiple))
     pool = ThreadPoolExecutor(threads)
     try:
@@ -120,7 +120,7 @@ def banded(
 
 
 def _run(engine: Run, pictures: Sequence[Pixels], tile: Tile, multiple: int) -> NDArray[np.float32]:
-    """A tile's part of pictures through the network, unrounded; its last row and column fill it up."""
+    """Run one tile, unrounded; its last row and column are repeated up to the multiple."""
     pixels = np.concatenate([picture[tile.outer] for picture in pictures], axis=2)
     height, width = pixels.shape[:2]
     filled = np.pad(pixels, [(0, -height % multiple), (0, -width % multiple), (0, 0)], mode="edge")
@@ -132,5 +132,5 @@ def _run(engine: Run, pictures: Sequence[Pixels], tile: Tile, multiple: int) -> 
 
 
 def batch(pixels: Pixels) -> NDArray[np.float32]:
-    """(H, W, C) 0..255 -> (1, C, H, W) 0..1, as networks want it."""
+    """Batch of one picture for a network: (H, W, C) 0..255 -> (1, C, H, W) 0..1."""
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)

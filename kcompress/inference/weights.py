@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = "kcompress-1"
-"""Written into every file; another number means another layout of the metadata."""
+"""Format in the metadata of every file; another number means another layout of the metadata."""
 
 LARGEST = 4096
-"""Of the numbers that a module is built with: widths, depths, classes."""
+"""Largest number among constructor arguments: widths, depths, classes."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A set of weights on disk.
+    """Weights of one network on disk.
 
     Attributes:
         path: the ``.safetensors`` file.
-        metadata: strings by name: format, network, arguments (of the module, JSON), codec, recipe (JSON), data,
-            version (of kcompress), licence.
+        metadata: format, network, arguments (of the module, JSON), codec, recipe (JSON), data, version (of
+            kcompress), licence.
     """
 
     path: Path
@@ -36,57 +36,57 @@ class Weights:
 
     @property
     def name(self) -> str:
-        """The stem of its files."""
+        """Stem of the files."""
         return self.path.stem
 
     @property
     def onnx(self) -> Path:
-        """The same network for ONNX Runtime; may be missing beside weights of one's own."""
+        """Path of the ONNX graph; the file may be missing beside weights that the user trained."""
         return self.path.with_suffix(".onnx")
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the module is built with."""
+        """Constructor arguments of the module."""
         return _fields(self.path, self.metadata, "arguments")
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What it was trained with; empty where that is not told."""
+        """Recipe of the training; empty where there is none."""
         return _fields(self.path, self.metadata, "recipe")
 
     def tensors(self) -> "dict[str, Tensor]":
-        """The state dict."""
+        """State dict of the module."""
         from safetensors.torch import load_file  # imports torch
 
         return load_file(self.path)
 
     def digest(self) -> str:
-        """SHA-256 of the ``.safetensors`` file, by which its ``.onnx`` knows it."""
+        """SHA-256 of the ``.safetensors`` file, hexadecimal; the ``.onnx`` file repeats it."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
 def folder() -> Path:
-    """Where the shipped weights lie: inside an installed package, beside it in a checkout."""
+    """Folder of the shipped weights: inside an installed package, beside it in a checkout."""
     package = Path(kcompress.__file__).parent
     installed = package / "weights"
     return installed if installed.is_dir() else package.parent / "weights"
 
 
 def shipped() -> list[Weights]:
-    """All weights that came with kcompress, by name."""
+    """All shipped weights, sorted by name."""
     return [open_weights(path) for path in sorted(folder().glob("*.safetensors"))]
 
 
 def is_shipped(name: str) -> bool:
-    """Whether weights of this name came along."""
+    """Whether weights of this name are shipped."""
     return (folder() / f"{name}.safetensors").is_file()
 
 
 def open_shipped(name: str) -> Weights:
-    """The weights of this name that came along.
+    """Shipped weights of this name.
 
     Raises:
-        WeightsError: they did not, or they are not what their name says.
+        WeightsError: there are none, or they are of another network.
     """
     if not is_shipped(name):
         raise WeightsError(f"the weights {name} did not come along: {folder()} has none. Reinstall kcompress.")
@@ -94,7 +94,7 @@ def open_shipped(name: str) -> Weights:
 
 
 def card(weights: Weights) -> dict[str, Any]:
-    """The card beside the weights; empty where there is none."""
+    """Card (``.json``) beside the weights; empty where there is none."""
     path = weights.path.with_suffix(".json")
     try:
         return dict(json.loads(path.read_bytes())) if path.is_file() else {}
@@ -110,7 +110,7 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
         network: the network they must be for.
 
     Raises:
-        WeightsError: missing, not ours, damaged, or for another network.
+        WeightsError: the file is missing, not of kcompress, damaged, or for another network.
     """
     import numpy as np
     from safetensors import SafetensorError, safe_open
@@ -153,7 +153,7 @@ def _fields(path: Path, metadata: Mapping[str, str], name: str) -> dict[str, Any
 
 
 def write_tensors(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any]) -> Weights:
-    """Write weights and card of a trained network, ``stem`` without suffix: all that a training of others needs."""
+    """Write ``.safetensors`` and card of a trained network; ``stem`` has no suffix."""
     from safetensors.torch import save
 
     complete = {"format": FORMAT, "version": kcompress.__version__, **metadata}
@@ -168,10 +168,9 @@ def write(
     stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any], multiple: int = 8,
     more: "Sequence[Tensor]" = (), channels: int = 3,
 ) -> Weights:  # fmt: skip
-    """Write the three files of a trained network, ``stem`` without suffix; needs ``kcompress[train]``.
+    """Write the three files of a trained network; ``stem`` has no suffix. Needs ``kcompress[train]``.
 
-    The ONNX graph takes (1, channels, H, W) float32 with H and W multiples of ``multiple``, and what ``more`` has
-    examples of.
+    ``multiple``, ``more`` and ``channels`` are those of `graphs.graph`.
     """
     import onnx
 

@@ -1,1 +1,1 @@
-"""Data labelling: pictures x groups of filters x codec -> the best picture of each (Kuchen paper, Algorithm 1)."""
+"""Labelling: for each picture the best group of filters before a codec (Kuchen paper, Algorithm 1)."""

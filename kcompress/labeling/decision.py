@@ -1,4 +1,4 @@
-"""Which group wins: the score of the Kuchen paper (section 3.2, equations 2 to 6) and its maximum."""
+"""Choice of the best group by the score of the Kuchen paper (section 3.2, equations 2 to 6)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,13 @@ from kcompress.labels import Row
 from kcompress.pool import IDENTITY
 
 _LARGEST = 1e4
-"""In place of infinity, which PSNR gives for equal pictures."""
+"""Clamp of scores: PSNR is infinite for equal pictures."""
 
 
 def z_scores(values: Sequence[float]) -> list[float]:
-    """Z of every value: its distance from the mean in population standard deviations (equations 3 to 6).
+    """Z-scores: distances from the mean in population standard deviations (equations 3 to 6).
 
-    A zero standard deviation gives zeros. The order of the values changes nothing, not even the last bit.
+    A zero standard deviation gives zeros. The result does not depend on the order, not even in the last bit.
     """
     finite = [max(-_LARGEST, min(_LARGEST, value)) for value in values]
     if not finite or min(finite) == max(finite):
@@ -26,30 +26,30 @@ def z_scores(values: Sequence[float]) -> list[float]:
 
 
 def choose(rows: Sequence[Row], metric: str, *, higher_is_better: bool, rate_weight: float = 1) -> list[Row]:
-    """The rows of one place with their z-scores, and the best one chosen.
+    """Rows of one place with their z-scores, and the best one chosen.
 
-    The paper prints Score = Z(VQscore) + Z(BPP) (equation 2), whose maximum would reward large files;
-    its text wants "the lowest bit rate without sacrificing subjective perception", so that the score here
-    is the difference. Among equal scores the smaller file wins, then the shorter group, the identity first.
+    The paper prints Score = Z(VQscore) + Z(BPP) (equation 2), whose maximum would reward large files. Its text wants
+    "the lowest bit rate without sacrificing subjective perception": the score here is the difference. Among equal
+    scores the smaller file wins, then the shorter group, the identity first.
 
     Args:
-        rows: all groups of one picture or patch; those that failed or scored no number take no part.
-        metric: whose scores decide.
+        rows: all groups of one picture or patch; those that failed or have no score are not considered.
+        metric: the deciding one.
         higher_is_better: of that metric.
-        rate_weight: of Z(bpp) against Z(quality); -1 adds instead of subtracting, as printed.
+        rate_weight: weight of Z(bpp) against Z(quality); -1 adds it, as printed.
     """
     sound = [row for row in rows if row.bpp is not None and not isnan(row.scores.get(metric, nan))]
     sign = 1 if higher_is_better else -1
     qualities = z_scores([sign * row.scores[metric] for row in sound])
     rates = z_scores([row.bpp or 0.0 for row in sound])
-    judged = {
+    scored = {
         row.group: replace(row, z_quality=quality, z_bpp=rate, score=quality - rate_weight * rate, chosen=0)
         for row, quality, rate in zip(sound, qualities, rates, strict=True)
     }
-    best = max(judged.values(), key=_preference, default=None)
+    best = max(scored.values(), key=_preference, default=None)
     if best is not None:
-        judged[best.group] = replace(best, chosen=1)
-    return [judged.get(row.group, replace(row, z_quality=None, z_bpp=None, score=None, chosen=0)) for row in rows]
+        scored[best.group] = replace(best, chosen=1)
+    return [scored.get(row.group, replace(row, z_quality=None, z_bpp=None, score=None, chosen=0)) for row in rows]
 
 
 def _preference(row: Row) -> tuple[float, int, int, str]:

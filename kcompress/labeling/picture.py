@@ -1,4 +1,4 @@
-"""The work on one picture: every group, the codec, the scores, the choice (Kuchen paper, Algorithm 1)."""
+"""Labelling of one picture: filters, codec, scores, choice (Kuchen paper, Algorithm 1)."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -19,14 +19,14 @@ from kcompress.pool import Group
 
 @dataclass(frozen=True)
 class Labelled:
-    """One picture, done.
+    """Result of one picture.
 
     Attributes:
         path: below the data set.
         rows: of all groups of the plan, patch by patch, with the choice.
         pictures: (name below the output folder, PNG) of every label.
         computed: number of rows that were not known before.
-        error: why there are none.
+        error: why there is no label; empty where there is one.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class _Place:
-    """A whole picture or one patch, and where it lies."""
+    """Whole picture or patch, with its upper left corner."""
 
     image: Image
     left: int = 0
@@ -46,7 +46,7 @@ class _Place:
 
 
 def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelled:
-    """Label one picture; what fails as a whole is an error in the result, what fails in a group is one in its row."""
+    """Label one picture. A failure of the picture is an error in the result, a failure of a group one in its row."""
     workers.one_thread()  # also where the executor is another's
     try:
         data = plan.dataset.read(path)
@@ -56,7 +56,7 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
         pictures: list[tuple[str, bytes]] = []
         for place in _places(plan, image, path):
             candidates = _Candidates(plan, place, path, sha256)
-            found, label = candidates.choose(before)
+            found, label = candidates.rows_and_label(before)
             rows += found
             pictures += label
         computed = sum(row.key not in before for row in rows)
@@ -66,12 +66,12 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
 
 
 def already_labelled(plan: Plan, path: str, data: bytes, sha256: str, known: Mapping[Key, Row]) -> Labelled | None:
-    """The picture, if nothing is left to compute; its label is not made again.
+    """Result of a picture of which nothing is left to compute, or None; its label is not made again.
 
     Args:
         plan: what to do.
         path: of the picture below the data set.
-        data: its file; decoded only where its size counts.
+        data: its file; decoded only where patches need its size.
         sha256: of the file.
         known: rows that need not be computed again.
 
@@ -93,7 +93,7 @@ def already_labelled(plan: Plan, path: str, data: bytes, sha256: str, known: Map
 
 
 def label_name(plan: Plan, path: str, left: int, top: int) -> str:
-    """Where the label of a picture or patch lies, below the output folder."""
+    """Path of a label below the output folder."""
     corner = f"@{left},{top}" if plan.patches is not None else ""
     return f"pictures/{path}{corner}.png"
 
@@ -128,14 +128,14 @@ def _chosen(plan: Plan, rows: list[Row]) -> list[Row]:
 
 
 def _complaint(rows: list[Row]) -> str:
-    """Why a picture has no label, where every group failed."""
+    """Reason why a picture has no label; empty where a row is chosen."""
     if any(row.chosen for row in rows):
         return ""
     return f"no group could be applied: {rows[0].error}" if rows else "no group could be applied"
 
 
 class _Candidates:
-    """The groups of one picture or patch; filters in series share what they begin with."""
+    """Groups of one picture or patch; groups that begin alike share intermediate pictures."""
 
     def __init__(self, plan: Plan, place: _Place, path: str, sha256: str) -> None:
         self._plan = plan
@@ -147,8 +147,8 @@ class _Candidates:
         self._filtered: dict[tuple[str, ...], Pixels | KcompressError] = {(): self._image.pixels}
         self._scorer = Scorer(place.image.pixels, plan.metrics)
 
-    def choose(self, before: Mapping[Key, Row]) -> tuple[list[Row], list[tuple[str, bytes]]]:
-        """Rows of all groups, those known before taken over; and the label as (name, PNG)."""
+    def rows_and_label(self, before: Mapping[Key, Row]) -> tuple[list[Row], list[tuple[str, bytes]]]:
+        """Rows of all groups, known ones included, and the label as (name, PNG)."""
         rows = []
         for group in self._plan.groups:
             key = _key(self._plan, group, self._encoder, self._sha256, self._place.left, self._place.top)
@@ -178,7 +178,7 @@ class _Candidates:
         )  # fmt: skip
 
     def _pixels(self, group: Group) -> Pixels:
-        """What the codec gets; computed once for all groups that begin alike, failures included."""
+        """Filtered pixels, cached for all groups that begin alike, failures included."""
         names = tuple(filter.name for filter in group.filters)
         if names not in self._filtered:
             try:

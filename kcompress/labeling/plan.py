@@ -1,4 +1,4 @@
-"""What is labelled, and how: everything a worker has to know."""
+"""Plan of a labelling: everything that a worker has to know."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,7 +16,7 @@ STAGES = ("filtered", "decoded")
 
 @dataclass(frozen=True)
 class Plan:
-    """One run.
+    """One run of labelling.
 
     Attributes:
         dataset: where the pictures are.
@@ -25,12 +25,12 @@ class Plan:
         pool: filters as the user typed them.
         longest: filters in a group, at most.
         ordered: whether the order of filters makes another group.
-        metrics: names; the first one decides, the others are written down.
+        metrics: names; the first one decides, the others are only recorded.
         backend: encoder, or ``auto``.
-        patches: to cut pictures into, or None for whole pictures.
-        stage: which picture is the label: ``filtered``, as the codec gets it, or ``decoded``, as it gives it back.
-        rate_weight: of bits against quality in the score; -1 is the paper as printed.
-        means: of the filters.
+        patches: grid of patches, or None for whole pictures.
+        stage: picture that is the label: ``filtered``, the codec's input, or ``decoded``, its output.
+        rate_weight: weight of bits against quality in the score; -1 is the paper as printed.
+        context: resources of the filters.
     """
 
     dataset: DataSet
@@ -48,17 +48,17 @@ class Plan:
 
     @property
     def groups(self) -> list[Group]:
-        """All candidates, the identity first."""
+        """All groups, the identity first."""
         return _groups(self.pool, self.longest, self.ordered, self.context)
 
     @property
     def chosen_codec(self) -> Codec:
-        """The codec itself."""
+        """Codec of this name."""
         return CODECS[self.codec]
 
     @property
     def setting(self) -> Setting:
-        """What the codec is asked for."""
+        """Setting of every encode."""
         return self.chosen_codec.setting(self.quality)
 
     @property
@@ -71,10 +71,10 @@ class Plan:
         return self.chosen_codec.backend(self.backend)
 
     def check(self) -> None:
-        """Refuse what cannot run, before the first picture.
+        """Refuse an impossible plan before the first picture.
 
         Raises:
-            KcompressError: a codec, quality, filter, metric or patch that is not possible.
+            KcompressError: a codec, quality, filter, metric or patch is not possible.
         """
         self.encoder()
         assert self.setting and self.groups  # both check what they are made of

@@ -1,4 +1,4 @@
-"""The summary as a picture."""
+"""Plot of the summary."""
 
 import io
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from kcompress.pool import IDENTITY
 
 
 def plot(lines: Sequence[Line], metrics: Sequence[str], heading: str) -> bytes:
-    """A PNG: how often each group wins, and for each metric size against score of every group everywhere."""
+    """PNG of two kinds of panels: wins of each group, and for each metric its change against the change of size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

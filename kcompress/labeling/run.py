@@ -1,4 +1,4 @@
-"""The whole of a labelling: resume, distribute, and keep every result on disk as it comes."""
+"""Run of a labelling: resume, distribute, and write every result as it comes."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from kcompress.workers import completed
 
 @dataclass
 class Outcome:
-    """What a labelling leaves.
+    """Result of a labelling.
 
     Attributes:
         rows: in the order of the data set, those of this plan alone.
@@ -33,7 +33,7 @@ class Outcome:
 
 
 def rows_before(plan: Plan, output: Path, *, resume: bool) -> list[Row]:
-    """What an interrupted run left in its folder; rows that failed are left out, to be tried again.
+    """Rows of an interrupted run; those that failed are left out, to be tried again.
 
     Raises:
         OutputError: the folder holds labels already and ``resume`` is not asked for.
@@ -62,15 +62,15 @@ def run(
     ahead: int,
     progress: Callable[[], None],
 ) -> Outcome:
-    """Label every picture; labels.csv and the chosen pictures are in the folder when it ends, however it ends.
+    """Label every picture; labels.csv and the chosen pictures are written however it ends.
 
     Args:
         plan: what to do.
         names: pictures of the data set, in order.
         output: folder for labels.csv and pictures/.
         before: rows that need not be computed again.
-        executor: does the pictures; it gets no open file and no path of this machine but the data set's.
-        ahead: pictures given to the executor before it has done them.
+        executor: labels pictures; it gets no open file and no path of this machine but the data set's.
+        ahead: number of pictures submitted before their results are needed.
         progress: called after every picture.
 
     Raises:
@@ -107,7 +107,7 @@ def run(
 
 
 def _keep(labelled: Labelled, output: Path, journal: Journal[Row]) -> None:
-    """Put rows and labels on the disk, so that a label is never of another row than the last that names it."""
+    """Write rows and labels, so that a label always belongs to the last row that names it."""
     for name, _ in labelled.pictures:
         (output / name).unlink(missing_ok=True)  # of an earlier choice; what is missing is made again
     if labelled.computed or labelled.pictures:
@@ -119,7 +119,7 @@ def _keep(labelled: Labelled, output: Path, journal: Journal[Row]) -> None:
 def _results(
     plan: Plan, names: Sequence[str], output: Path, before: Sequence[Row], executor: Executor, ahead: int
 ) -> Iterator[Labelled]:
-    """First what is done already, without the executor, then the rest as it comes."""
+    """Results: first pictures that need no work, then the others as the executor finishes them."""
     known: dict[str, dict[Key, Row]] = {}
     shown: dict[str, Key] = {}
     for row in before:
@@ -165,7 +165,7 @@ def _names(plan: Plan) -> list[str]:
 
 
 def _resume_fingerprint(plan: Plan) -> dict[str, str]:
-    """What would mix results of two kinds in one file."""
+    """Settings that must be equal when a labelling is resumed."""
     learned = ("ar", "vqscore")
     used = {name.partition(":")[0] for name in (*plan.pool, *plan.metrics)}
     weights = {

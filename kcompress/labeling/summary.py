@@ -1,4 +1,4 @@
-"""What came out: how often each group wins, what it saves, and what it does to the scores."""
+"""Summary of a labelling: wins of each group, and its changes of size and scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from kcompress.labels import Row
 from kcompress.pool import IDENTITY
 
 LABELS = "labels"
-"""Name of the line of all chosen pictures together."""
+"""Name of the line of all labels together."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Means over pictures or patches, each against the same picture without a filter, same codec, same quality.
+    """Mean changes over pictures or patches, against the unfiltered picture at the same codec and quality.
 
     Attributes:
         count: of pictures or patches.
@@ -29,15 +29,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Line:
-    """One group, or the chosen ones together.
+    """Summary of one group, or of all labels together.
 
     Attributes:
         group: its name.
-        wins: how often it was chosen.
-        share: of all places, 0..1.
-        where_chosen: its change there.
-        everywhere: its change over all places where it could be applied.
-        errors: how often it could not.
+        wins: number of places where it was chosen.
+        share: wins / places, 0..1.
+        where_chosen: change over those places.
+        everywhere: change over all places where it did not fail.
+        errors: number of places where it failed.
     """
 
     group: str
@@ -49,7 +49,7 @@ class Line:
 
 
 def summarise(rows: Sequence[Row], groups: Sequence[str], metrics: Sequence[str]) -> list[Line]:
-    """A line a group, most wins first, and one for the labels.
+    """One line for each group, most wins first, and one for the labels.
 
     Args:
         rows: of one plan, all groups of every place.
@@ -90,7 +90,7 @@ def _change(rows: Iterable[Row], plain: Mapping[tuple[str, int, int], Row], metr
 
 
 WHERE = ("there", "everywhere")
-"""Over which pictures a change is meant: those where the group was chosen, or all."""
+"""Sets of pictures of a change: those where the group was chosen, or all."""
 
 
 def header(metrics: Sequence[str], where: Sequence[str] = WHERE) -> list[str]:
@@ -99,7 +99,7 @@ def header(metrics: Sequence[str], where: Sequence[str] = WHERE) -> list[str]:
 
 
 def cells(line: Line, metrics: Sequence[str], where: Sequence[str] = WHERE) -> list[str]:
-    """A line as text: shares and sizes in percent, scores in points."""
+    """Cells of a line as text: shares and sizes in percent, scores in points."""
     changes = [
         text for place in where for text in _texts(line.where_chosen if place == "there" else line.everywhere, metrics)
     ]
@@ -112,7 +112,7 @@ def _texts(change: Change, metrics: Sequence[str]) -> list[str]:
 
 
 def markdown(lines: Sequence[Line], metrics: Sequence[str], heading: str) -> str:
-    """The table as Markdown, with a line that says how to read it."""
+    """Table as Markdown, with a line that explains it."""
     columns = header(metrics)
     rows = [columns, ["---"] * len(columns), *(cells(line, metrics) for line in lines)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -1,1 +1,1 @@
-"""Machines that look at pictures: downstream models, and the tasks by which they judge compressed pictures."""
+"""Machine vision: downstream models, and their tasks on compressed pictures."""

@@ -1,4 +1,4 @@
-"""Boxes: what detectors say of every place, which of it are detections, and how well two sets of them agree."""
+"""Boxes: decoding of detectors' output, non-maximum suppression, average precision."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 CANDIDATES = 300
-"""Of a picture, by score, that are looked at for detections."""
+"""Largest number of boxes of a picture, by score, before non-maximum suppression."""
 
 SAME_OBJECT = 0.45
-"""Intersection over union above which two boxes of a class are one object, and the weaker one is dropped."""
+"""IoU above which the weaker of two boxes of a class is suppressed."""
 
 
 class RawDetections(NamedTuple):
-    """What a detector says of M places in each of N pictures.
+    """Raw detections at M places in each of N pictures, before non-maximum suppression.
 
     Attributes:
-        objectness: (N, M), 0..1: something is there.
+        objectness: (N, M), 0..1.
         boxes: (N, M, 4), left, top, right, bottom, as shares of the picture's width and height.
         classes: (N, M, classes), probabilities, whose sum is 1.
-        scores: (N, M), 0..1: how sure it is of the likeliest class, by its authors' formula.
+        scores: (N, M), 0..1, confidence in the likeliest class, by the detector's own formula.
     """
 
     objectness: Tensor
@@ -31,7 +31,7 @@ class RawDetections(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """Objects found in one picture, the surest first.
+    """Detections in one picture, highest score first.
 
     Attributes:
         boxes: (K, 4), left, top, right, bottom, as shares of the picture's width and height.
@@ -46,12 +46,12 @@ class Detections(NamedTuple):
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """A form of output that is understood.
+    """Output format of detectors.
 
     Attributes:
         name: for messages, with its shape.
-        fits: whether an output has it.
-        decode: raw output -> places, differentiable.
+        fits: whether an output has this format.
+        decode: raw output -> raw detections, differentiable.
     """
 
     name: str
@@ -60,7 +60,7 @@ class OutputFormat:
 
 
 def _is_fastestdet(output: Tensor) -> bool:
-    """(N, 5 + classes, h, w), objectness and classes as probabilities."""
+    """Whether an output is (N, 5 + classes, h, w) with objectness and classes as probabilities."""
     if output.ndim != 4 or output.shape[1] < 6:
         return False
     objectness, classes = output[:, 0], output[:, 5:]
@@ -70,7 +70,7 @@ def _is_fastestdet(output: Tensor) -> bool:
 
 
 def decode_fastestdet(output: Tensor) -> RawDetections:
-    """FastestDet: a centre lies within one cell of its place (tanh), sizes are shares of the picture (sigmoid).
+    """Decode FastestDet: centres within one cell of their place (tanh), sizes as shares of the picture (sigmoid).
 
     Args:
         output: (N, 5 + classes, h, w): objectness, x, y, width, height, probabilities of the classes.
@@ -88,15 +88,15 @@ def decode_fastestdet(output: Tensor) -> RawDetections:
 
 
 OUTPUT_FORMATS = (OutputFormat("(N, 5 + classes, h, w) as FastestDet gives it", _is_fastestdet, decode_fastestdet),)
-"""The first that fits an output decodes it."""
+"""Known formats; the first that fits an output decodes it."""
 
 
 def iou(one: Tensor, other: Tensor) -> Tensor:
-    """Intersection over union of boxes (..., 4), which are broadcast: (...), 0..1."""
+    """Intersection over union (IoU) of boxes (..., 4), broadcast: (...), 0..1."""
     width = (torch.minimum(one[..., 2], other[..., 2]) - torch.maximum(one[..., 0], other[..., 0])).clamp_min(0)
     height = (torch.minimum(one[..., 3], other[..., 3]) - torch.maximum(one[..., 1], other[..., 1])).clamp_min(0)
-    both = width * height
-    return both / (_area(one) + _area(other) - both).clamp_min(1e-9)
+    intersection = width * height
+    return intersection / (_area(one) + _area(other) - intersection).clamp_min(1e-9)
 
 
 def _area(boxes: Tensor) -> Tensor:
@@ -104,11 +104,11 @@ def _area(boxes: Tensor) -> Tensor:
 
 
 def select_detections(places: RawDetections, least: float) -> list[Detections]:
-    """The objects in each picture: every place's likeliest class, without weaker boxes of the same object.
+    """Detections in each picture: the likeliest class of every place, after non-maximum suppression.
 
     Args:
         places: of N pictures.
-        least: score, 0..1.
+        least: lowest score, 0..1.
     """
     found = []
     kinds = places.classes.argmax(2)
@@ -121,7 +121,7 @@ def select_detections(places: RawDetections, least: float) -> list[Detections]:
 
 
 def _strongest(boxes: Tensor, classes: Tensor) -> list[int]:
-    """Positions of the boxes that no kept box before them covers; they are ordered, the strongest first."""
+    """Indices of the boxes that non-maximum suppression keeps; boxes are sorted, highest score first."""
     same = (iou(boxes[:, None], boxes[None]) > SAME_OBJECT) & (classes[:, None] == classes[None])
     rows = same.tolist()
     kept: list[int] = []
@@ -132,16 +132,16 @@ def _strongest(boxes: Tensor, classes: Tensor) -> list[int]:
 
 
 def average_precision(found: Detections, truth: Detections, least_overlap: float = 0.5) -> float | None:
-    """Mean over the classes in the truth of the area under precision over recall.
+    """Mean average precision over the classes of the truth.
 
-    A detection is right if an object of its class that no surer detection has taken overlaps it enough; of several it
-    takes the one that overlaps most. Precision at a recall is the best at this recall or any higher one. Detections of
-    classes that the truth does not have are not counted (as in COCO's evaluation).
+    A detection is right if an object of its class, not taken by a detection of higher score, overlaps it enough; it
+    takes the one with the highest IoU. Precision at a recall is the best at this recall or any higher one. Classes that
+    the truth does not have are ignored (as in COCO's evaluation).
 
     Args:
-        found: the surest first.
-        truth: its scores do not matter.
-        least_overlap: intersection over union.
+        found: highest score first.
+        truth: scores do not matter.
+        least_overlap: lowest IoU of a match.
 
     Returns:
         0..1, or None where the truth is empty.
@@ -158,7 +158,7 @@ def average_precision(found: Detections, truth: Detections, least_overlap: float
 
 
 def _right(boxes: Tensor, objects: Tensor, least_overlap: float) -> list[bool]:
-    """Whether each box has an object of its own."""
+    """Whether each box matches an object of its own."""
     taken: set[int] = set()
     right = []
     for overlaps in iou(boxes[:, None], objects[None]).tolist():
@@ -171,7 +171,7 @@ def _right(boxes: Tensor, objects: Tensor, least_overlap: float) -> list[bool]:
 
 
 def _area_under(right: Sequence[bool], objects: int) -> float:
-    """Area under the curve: every right detection is a step of 1 / objects in recall."""
+    """Area under precision over recall: every right detection is a step of 1 / objects in recall."""
     hits, precisions = 0, []
     for count, each in enumerate(right, start=1):
         if each:

@@ -1,4 +1,4 @@
-"""The task of classification: the right class on the decoded picture."""
+"""Classification task: the right class on the decoded picture."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from kcompress.machine.model import Model
 
 
 class Classification:
-    """A `kcompress.machine.tasks.Task`: does the model still name the class?
+    """A `kcompress.machine.tasks.Task` with cross entropy as loss and accuracy as score.
 
-    With labels that is the label's; without, the one that the model itself names on the uncompressed picture.
+    The target is a label, or without labels the model's own output on the uncompressed picture.
 
     Attributes:
-        classes: how many the model knows.
-        probabilities: its output is a softmax already, not logits.
+        classes: number of classes.
+        probabilities: the model's output is a softmax already, not logits.
     """
 
     name = "classification"
@@ -29,12 +29,12 @@ class Classification:
 
     @classmethod
     def from_output(cls, model: Model, output: Tensor, classes: int | None) -> "Classification":
-        """The task for a model.
+        """Task for a model.
 
         Args:
             model: a classifier.
             output: of the model, for any pictures.
-            classes: how many labels there are, if any.
+            classes: number of classes of the labels, None without labels.
 
         Raises:
             WeightsError: the output is not (N, classes).
@@ -55,7 +55,7 @@ class Classification:
         return cls(model, found, bool((output >= 0).all() and ((sums - 1).abs() < 1e-3).all()))
 
     def resized(self, pictures: Tensor) -> Tensor:
-        """Scaled until they cover the model's size, and the middle cut out."""
+        """Pictures scaled to cover the model's size, centre cropped."""
         if self.model.size is None or pictures.shape[2:] == self.model.size:
             return pictures
         height, width = self.model.size
@@ -66,12 +66,12 @@ class Classification:
         return scaled[:, :, top : top + height, left : left + width]
 
     def pseudo_labels(self, pictures: Tensor) -> Tensor:
-        """Its probabilities: (N, classes) float32."""
+        """Probabilities (N, classes) float32."""
         with torch.no_grad():
-            return self._logarithms(pictures).exp()
+            return self._log_probabilities(pictures).exp()
 
     def class_targets(self, classes: Sequence[int]) -> Tensor:
-        """(N,) int64."""
+        """Class numbers (N,) int64."""
         wrong = [number for number in classes if not 0 <= number < self.classes]
         if wrong:
             raise UsageError(
@@ -80,17 +80,17 @@ class Classification:
         return torch.tensor(list(classes), dtype=torch.int64)
 
     def loss(self, pictures: Tensor, targets: Tensor) -> Tensor:
-        """Cross entropy with the label, or with the model's own probabilities on the original: (N,), in nats."""
-        return F.cross_entropy(self._logarithms(pictures), targets.to(pictures.device), reduction="none")
+        """Cross entropy (N,) with the label or the pseudo label, nats."""
+        return F.cross_entropy(self._log_probabilities(pictures), targets.to(pictures.device), reduction="none")
 
     def scores(self, pictures: Tensor, targets: Tensor) -> list[float | None]:
-        """1 where the likeliest class is the label's, or the one it named on the original; else 0."""
+        """1 where the likeliest class is the label's, or the pseudo label's likeliest; else 0."""
         with torch.no_grad():
-            named = self._logarithms(pictures).argmax(1).cpu()
+            named = self._log_probabilities(pictures).argmax(1).cpu()
         right = (targets if targets.ndim == 1 else targets.argmax(1)).cpu()
         return [float(each) for each in named == right]
 
-    def _logarithms(self, pictures: Tensor) -> Tensor:
-        """Of the probabilities: (N, classes)."""
+    def _log_probabilities(self, pictures: Tensor) -> Tensor:
+        """Log probabilities (N, classes)."""
         output = self.model(self.resized(pictures))
         return output.clamp_min(1e-12).log() if self.probabilities else output.log_softmax(1)

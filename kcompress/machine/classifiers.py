@@ -1,9 +1,9 @@
-"""Small classifiers of two kinds, to be trained from scratch: one to train a preprocessor for, one it has never seen.
+"""Small classifiers of two kinds: one to train a preprocessor for, one that it has never seen.
 
 ``residual`` is a residual network with batch normalisation (He et al., "Deep Residual Learning for Image Recognition",
 table 1) whose four stages have 2, 2, 2 and 1 basic blocks. ``inverted`` has inverted residuals with depthwise
-convolutions (Sandler et al., "MobileNetV2", table 1), but fewer of them. Both end in a mean over all places, so
-pictures of other sizes than those trained on are possible, if not advisable.
+convolutions (Sandler et al., "MobileNetV2", table 1), but fewer of them. Both end in global average pooling, so
+pictures may have other sizes than those trained on, at some loss.
 """
 
 import torch
@@ -16,12 +16,12 @@ _SPREAD = 0.25
 
 
 class Classifier(nn.Module):
-    """A classifier: (N, 3, H, W), RGB 0..1 -> (N, classes), logits.
+    """Classifier: (N, 3, H, W), RGB 0..1 -> features (N, C, h, w) -> mean (N, C) -> logits (N, classes).
 
     Args:
-        architecture: of ``ARCHITECTURES``.
+        architecture: one of ``ARCHITECTURES``.
         width: channels of the first stage.
-        classes: how many.
+        classes: number of classes.
     """
 
     mean: Tensor
@@ -37,8 +37,8 @@ class Classifier(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         found = self.features((picture - self.mean) / _SPREAD)
-        told: Tensor = self.leave(self.drop(found.mean((2, 3))))
-        return told
+        logits: Tensor = self.leave(self.drop(found.mean((2, 3))))
+        return logits
 
 
 def _residual(width: int) -> tuple[nn.Sequential, int]:
@@ -63,7 +63,7 @@ def _inverted(width: int) -> tuple[nn.Sequential, int]:
 
 
 class _Basic(nn.Module):
-    """Two 3x3 convolutions beside the identity, or beside a 1x1 convolution where sizes change."""
+    """Basic block: two 3x3 convolutions and a shortcut, which is a 1x1 convolution where shapes change."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Basic(nn.Module):
 
 
 class _Inverted(nn.Module):
-    """1x1 to four times the channels, 3x3 depthwise, 1x1 back without an activation; the identity where sizes allow."""
+    """Inverted residual: 1x1 to four times the channels, 3x3 depthwise, 1x1 back; shortcut where shapes allow."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""FastestDet, a small detector, as a torch module: ShuffleNetV2, three levels in one, a head without anchors.
+"""FastestDet, a small detector, as a torch module: ShuffleNetV2, three merged levels, an anchor-free head.
 
 Restated from the graph of ``FastestDet.onnx`` and the names in the state dict of its authors
 (github.com/dog-qiuqiu/FastestDet, BSD-3-Clause). Backbone: Ma et al., "ShuffleNet V2".
@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from kcompress.errors import WeightsError
 
 SIDE = (352, 352)
-"""Height and width of the pictures it was trained with, in pixels; other multiples of 32 are possible."""
+"""Height and width of its training pictures, pixels; other multiples of 32 are possible."""
 
 _STAGES = (("stage2", 24, 48, 4), ("stage3", 48, 96, 8), ("stage4", 96, 192, 4))
-"""Name, channels in, channels out, blocks."""
+"""Name, input channels, output channels and number of blocks of each stage."""
 
 _CHANNELS = 96
-"""Of what the head sees."""
+"""Input channels of the head."""
 
 
 def _normed(inputs: int, outputs: int, side: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -29,7 +29,7 @@ def _normed(inputs: int, outputs: int, side: int, stride: int = 1, groups: int =
 
 
 class _Shuffle(nn.Module):
-    """A block of ShuffleNetV2: of stride 2 both halves of its output are made of the whole input."""
+    """Block of ShuffleNetV2; with stride 2 both branches take the whole input."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Shuffle(nn.Module):
 
 
 class _Backbone(nn.Module):
-    """(N, 3, H, W) -> three levels, of 1/8, 1/16 and 1/32 of its sides."""
+    """Backbone: (N, 3, H, W) -> three levels, of 1/8, 1/16 and 1/32 of its sides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class _Conv1x1(nn.Module):
 
 
 class _Pyramid(nn.Module):
-    """One, two and three depthwise 5x5 convolutions in a row, side by side: places as far as 6 away are seen."""
+    """Spatial pyramid: one, two and three depthwise 5x5 convolutions in parallel; it reaches 6 places far."""
 
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
@@ -93,12 +93,12 @@ class _Pyramid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.Conv1x1(x)
-        seen = torch.cat([getattr(self, f"S{count}")(x) for count in (1, 2, 3)], dim=1)
-        return F.relu(x + self.output(seen))
+        branches = torch.cat([getattr(self, f"S{count}")(x) for count in (1, 2, 3)], dim=1)
+        return F.relu(x + self.output(branches))
 
 
 class _Part(nn.Module):
-    """Of the head: a depthwise 5x5 convolution and a 1x1 one."""
+    """Branch of the head: a depthwise 5x5 convolution and a 1x1 one."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -126,11 +126,14 @@ class _Head(nn.Module):
 class FastestDet(nn.Module):
     """The network.
 
+        picture (N, 3, H, W) -> backbone -> levels at 1/8, 1/16, 1/32 -> concatenated at 1/16 -> pyramid (N, 96, h, w)
+          -> head: objectness (1), box (4), classes -> (N, 5 + classes, h, w), h = H / 16, w = W / 16
+
     Shapes: (N, 3, H, W) BGR 0..1, H and W multiples of 32 -> (N, 5 + classes, H / 16, W / 16): objectness 0..1, four
     numbers of a box (`kcompress.machine.boxes`), and the classes' probabilities.
 
     Args:
-        classes: how many kinds of objects it knows.
+        classes: number of classes.
     """
 
     def __init__(self, classes: int = 80) -> None:
@@ -147,14 +150,14 @@ class FastestDet(nn.Module):
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor], path: Path) -> "FastestDet":
-        """The network of a state dict.
+        """Network of a state dict.
 
         Args:
-            state: as its authors write it.
+            state: in its authors' format.
             path: of its file, for messages.
 
         Raises:
-            WeightsError: it is the state dict of something else.
+            WeightsError: it is the state dict of another network.
         """
         try:
             built = cls(len(state["detect_head.cls_layers.conv5x5.3.weight"]))

@@ -7,10 +7,10 @@ from kcompress.errors import InputError
 
 
 def class_folders(names: Sequence[str]) -> tuple[list[str], dict[str, int]]:
-    """Classes and labels, read off the folders pictures lie in.
+    """Classes and labels by the folders of pictures.
 
     Args:
-        names: of pictures, relative to the data set. Of ``train/Apple/x.jpg`` the last folder, ``Apple``, is the class.
+        names: of pictures, relative to the data set. The class is the last folder: ``Apple`` in ``train/Apple/x.jpg``.
 
     Returns:
         The classes by name, and each picture's class as its position among them.

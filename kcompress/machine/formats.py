@@ -1,4 +1,4 @@
-"""What models come in, one function each: programs of torch.export, TorchScript, ONNX, weights, torchvision.
+"""Loaders of model files, one function each: torch.export, TorchScript, ONNX, safetensors, torchvision.
 
 A new kind of file is one more function and one more line in a table.
 """
@@ -25,7 +25,7 @@ from kcompress.machine.input_transform import InputTransform
 from kcompress.machine.model import LoadedModel, check_shape, digest_of, reason
 
 Load = Callable[[str, str, str], LoadedModel]
-"""From a file or name, what the user typed (for messages) and a device."""
+"""Loader: file or name, the user's text (for messages), device -> loaded model."""
 
 
 def load(target: str, spec: str, device: str) -> LoadedModel:
@@ -37,9 +37,9 @@ def load(target: str, spec: str, device: str) -> LoadedModel:
         device: ``cpu`` or ``cuda:N``.
 
     Raises:
-        UsageError: no such kind of model.
-        WeightsError: missing, cannot be loaded, or takes something else than colour pictures.
-        MissingProgramError: torchvision or its weights are not at hand.
+        UsageError: there is no such kind of model.
+        WeightsError: the file is missing, cannot be loaded, or does not take colour pictures.
+        MissingProgramError: torchvision or its weights are not installed.
     """
     prefix, colon, rest = target.partition(":")
     if colon and rest and prefix in PREFIXES:
@@ -80,7 +80,7 @@ def _exported(target: str, spec: str, device: str) -> LoadedModel:
 
 
 def _learns(node: Any) -> bool:
-    """Whether a step of a program does something else in training; its evaluation mode can no longer be chosen."""
+    """Whether a node of a program runs in training mode; evaluation mode can no longer be chosen."""
     schema = getattr(node.target, "_schema", None)
     names = [argument.name for argument in schema.arguments] if schema else []
     return any(
@@ -115,11 +115,11 @@ def _onnx(target: str, spec: str, device: str) -> LoadedModel:
 
 
 class _Graph(OnnxEngine):
-    """An engine that tells what its graph declares."""
+    """Engine with the declared inputs and outputs of its graph."""
 
     @property
     def inputs(self) -> list[tuple[list[int | None], str]]:
-        """Shape and type of every input; None is any number."""
+        """Shape and type of every input; None where any number is allowed."""
         kinds = {"tensor(float)": "float32"}
         return [
             ([side if isinstance(side, int) else None for side in each.shape], kinds.get(each.type, each.type))
@@ -128,7 +128,7 @@ class _Graph(OnnxEngine):
 
     @property
     def outputs(self) -> int:
-        """How many."""
+        """Number of outputs."""
         return len(self._session.get_outputs())
 
 
@@ -202,10 +202,10 @@ SUFFIXES: dict[str, Load] = {
     ".onnx": _onnx,
     ".safetensors": _classifier,
 }
-"""By the suffix of a file."""
+"""Loaders by the suffix of a file."""
 
 PREFIXES: dict[str, Load] = {"fastestdet": _fastestdet, "torchvision": _torchvision}
-"""By what comes before the first colon."""
+"""Loaders by the text before the first colon."""
 
 
 def _there(target: str, spec: str) -> Path:
@@ -217,7 +217,7 @@ def _there(target: str, spec: str) -> Path:
 
 @contextmanager
 def _loading(path: Path, kind: str) -> Iterator[None]:
-    """Anything that goes wrong inside means that the file is not of its kind: torch raises a dozen classes."""
+    """Turn any exception into a WeightsError that the file is not of its kind: torch raises a dozen classes."""
     log = logging.getLogger("torch.export")
     before = log.level
     log.setLevel(logging.CRITICAL)  # torch writes the traceback of what it then raises
@@ -232,7 +232,7 @@ def _loading(path: Path, kind: str) -> Iterator[None]:
 
 
 def _frozen(module: nn.Module) -> nn.Module:
-    """Without gradients into the parameters; an exported program has no evaluation mode to be put into."""
+    """Module without gradients into its parameters; exported programs have no evaluation mode to choose."""
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module

@@ -1,4 +1,4 @@
-"""How pictures are brought to a model, and how the user types it: ``FILE:size=224,mean=imagenet,order=bgr``."""
+"""Input transform of a model, and its text: ``FILE:size=224,mean=imagenet,order=bgr``."""
 
 import math
 import re
@@ -15,10 +15,10 @@ Three = tuple[float, float, float]
 Size = tuple[int, int]
 
 IMAGENET: tuple[Three, Three] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of R, G and B in 0..1, with which nearly all ImageNet classifiers are trained."""
+"""Mean and standard deviation of R, G and B, 0..1, of nearly all ImageNet classifiers."""
 
 LARGEST_SIDE = 8192
-"""Pixels."""
+"""Largest side of a model's input, pixels."""
 
 ALLOWED = (
     "size=SIDE or size=WxH (pixels), mean=R/G/B or mean=imagenet, std=R/G/B, range=255 (the default is 1), "
@@ -28,11 +28,11 @@ ALLOWED = (
 
 @dataclass(frozen=True)
 class InputTransform:
-    """What is done to RGB pictures 0..1 before a model sees them, in this order.
+    """Transform of RGB pictures 0..1 to a model's input, in this order.
 
     Attributes:
-        size: height and width they are brought to, in pixels; None leaves them as they are. The task does that.
-        range: they are multiplied by it: 255 for a model that wants 0..255.
+        size: height and width, pixels; None keeps them. The task resizes.
+        range: factor: 255 for a model that takes 0..255.
         mean: of R, G and B, in units of ``range``, subtracted.
         std: of R, G and B, in units of ``range``, above 0; divided by.
         order: ``rgb`` or ``bgr``, the order of the channels.
@@ -45,7 +45,7 @@ class InputTransform:
     order: str = "rgb"
 
     def __call__(self, pictures: "Tensor") -> "Tensor":
-        """(N, 3, H, W) RGB 0..1 -> (N, 3, H, W) as the model wants it, differentiable."""
+        """RGB 0..1 (N, 3, H, W) -> input of the model (N, 3, H, W), differentiable."""
         x = pictures
         if self.range != 1:
             x = x * self.range
@@ -55,10 +55,10 @@ class InputTransform:
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str]]:
-    """What comes before the keys, and the keys: ``"a.onnx:size=96"`` -> ``"a.onnx", {"size": "96"}``.
+    """Split a text into target and keys: ``"a.onnx:size=96"`` -> ``"a.onnx", {"size": "96"}``.
 
     Raises:
-        UsageError: something without ``=`` among the keys, or a key twice.
+        UsageError: a key without ``=``, or a key twice.
     """
     target, _, keys = spec.rpartition(":")
     if not target or not re.match(r"\w+=", keys):
@@ -73,12 +73,12 @@ def split_spec(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def parse_transform(spec: str, keys: Mapping[str, str], default: InputTransform) -> InputTransform:
-    """The preparation that the keys ask for.
+    """Input transform of the keys.
 
     Args:
-        spec: what the user typed, for messages.
+        spec: the user's text, for messages.
         keys: as `split_spec` finds them.
-        default: what holds where a key is missing.
+        default: values where a key is missing.
 
     Raises:
         UsageError: unknown key, or a value that is not allowed.

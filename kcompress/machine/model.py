@@ -1,4 +1,4 @@
-"""Model: a frozen network that looks at pictures, alike whatever file it came in."""
+"""Model: a frozen downstream network, with one interface for all file formats."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Network = Callable[["Tensor"], "Tensor"]
-"""(N, 3, H, W) float32 as it was trained -> raw output."""
+"""Network as it was trained: (N, 3, H, W) float32 -> raw output."""
 
 Shape = Sequence[int | None]
-"""Of an input, as its file declares it; None where any number is allowed."""
+"""Shape of an input, as its file declares it; None where any number is allowed."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What a file holds, before the user's keys are followed.
+    """Model as its file declares it, before the user's keys apply.
 
     Attributes:
         name: for reports.
         network: in evaluation mode, without gradients into its parameters.
-        digest: SHA-256 of what decides its answers.
+        digest: SHA-256 of the files that decide its output.
         trainable: gradients flow through it into the pictures.
         shape: of its input (N, 3, H, W), as far as the file fixes it.
-        preparation: what it was trained with, where that is known.
+        transform: input transform of its training, where known.
     """
 
     name: str
@@ -42,14 +42,14 @@ class LoadedModel:
 
 
 class Model:
-    """A frozen downstream model. It takes RGB 0..1, whatever order and range its network was trained with.
+    """Frozen downstream model that takes RGB 0..1, whatever order and range its network was trained with.
 
     Attributes:
         name: for reports: the stem of its file.
-        spec: as the user typed it. It holds what the digest does not: how pictures are prepared.
-        size: height and width of the pictures it takes; None where any will do.
+        spec: as the user typed it; unlike the digest it includes the input transform.
+        size: height and width of its input, pixels; None where any will do.
         trainable: gradients flow through it into the pictures.
-        device: ``cpu`` or ``cuda:N``, where it takes pictures and gives its output.
+        device: ``cpu`` or ``cuda:N`` of its input and output.
     """
 
     def __init__(self, spec: str, loaded: LoadedModel, transform: InputTransform, device: str = "cpu") -> None:
@@ -68,17 +68,17 @@ class Model:
         return self._loaded.digest()
 
     def __call__(self, pictures: "Tensor") -> "Tensor":
-        """Its raw output.
+        """Raw output.
 
         Args:
-            pictures: (N, 3, H, W) float32 RGB 0..1, already of its size, on its device.
+            pictures: (N, 3, H, W) float32 RGB 0..1, of its size, on its device.
 
         Returns:
-            A tensor whose first dimension is N. It has a gradient towards the pictures where ``trainable``, and never
+            A tensor whose first dimension is N, with a gradient towards the pictures where ``trainable``, and never
             one towards the parameters.
 
         Raises:
-            WeightsError: the network cannot take such pictures, or gives something else than one tensor.
+            WeightsError: the network cannot take such pictures, or its output is not one tensor.
         """
         prepared = self._transform(pictures)
         if self._batch is not None:
@@ -94,7 +94,7 @@ class Model:
         return result
 
     def _in_batches(self, pictures: "Tensor", batch: int) -> "Tensor":
-        """Run a network that takes ``batch`` pictures at a time, the last ones filled up with one of them."""
+        """Run a network of fixed batch size; the last batch is padded with copies of its first picture."""
         import torch
 
         results = []
@@ -137,13 +137,13 @@ def _described(result: object) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What an exception of a library says, on one line and not too long: the end tells most."""
+    """Message of a library's exception on one line, at most its last 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return (text if len(text) <= 300 else "... " + text[-300:]).rstrip(".") + "."
 
 
 def digest_of(*files: Path) -> str:
-    """SHA-256 of the files, one after the other."""
+    """SHA-256 of the concatenated files, hexadecimal."""
     found = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -153,7 +153,7 @@ def digest_of(*files: Path) -> str:
 
 
 def check_shape(spec: str, shape: Shape, kind: str = "float32") -> None:
-    """Whether an input can be a batch of colour pictures.
+    """Check that an input can be a batch of colour pictures.
 
     Raises:
         WeightsError: it is not (N, 3, H, W), or not float32.

@@ -1,4 +1,4 @@
-"""Downstream models: classifiers and detectors that pictures are compressed for, opened as the user types them."""
+"""Downstream models, classifiers and detectors, opened by the user's text."""
 
 from dataclasses import replace
 
@@ -11,22 +11,19 @@ def open_model(spec: str, device: str = "cpu") -> Model:
     """Open a model.
 
     Args:
-        spec: a file or name, and after a colon how pictures are prepared (`InputTransform`), with commas between:
+        spec: a file or name, and after a colon the keys of `InputTransform` with commas between:
             ``net.pt2``, ``net.onnx:size=224,mean=imagenet``, ``fastestdet:net.pth``, ``torchvision:resnet50``,
-            ``classifier-small``. Without ``size`` pictures get the size that the file declares.
-            ``.pt2`` and TorchScript files can hold code: open those alone whose source you trust.
+            ``classifier-small``. Without ``size`` the size that the file declares holds.
+            ``.pt2`` and TorchScript files can hold code: open only those whose source you trust.
         device: ``cpu`` or ``cuda:N``. ONNX models compute on the CPU whatever it says.
 
     Raises:
-        UsageError: not understood, a key that does not exist, a value that is not allowed, no such kind of model, or a
-            size that the file rules out.
+        UsageError: a key, value, kind of model or size is not allowed.
         WeightsError: the file is missing, cannot be loaded, or does not take colour pictures.
-        MissingProgramError: torchvision or its weights are not at hand.
+        MissingProgramError: torchvision or its weights are not installed.
     """
     target, keys = split_spec(spec)
-    parse_transform(
-        spec, keys, InputTransform()
-    )  # a slip of the user's is told before torch is imported and a file read
+    parse_transform(spec, keys, InputTransform())  # report a user's slip before torch is imported
     from kcompress.machine.formats import load
 
     found = load(target, spec, device)

@@ -1,6 +1,6 @@
-"""Tasks: what a model is asked about a picture, how wrong a compressed picture makes it, and how often it stays right.
+"""Tasks of downstream models: targets, loss and score on compressed pictures.
 
-Without labels a task is "agree with the model's own answer on the uncompressed picture".
+Without labels the target is a pseudo label: the model's own output on the uncompressed picture.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,46 +13,45 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PROBE = (224, 224)
-"""Height and width of the picture with which a model without a size is tried out."""
+"""Height and width of the test picture for a model without a size."""
 
 
 class Task(Protocol):
-    """One question to one model.
+    """Task of one model.
 
-    Pictures are (N, 3, H, W) float32 RGB 0..1, of any size, on the model's device. Targets are a tensor with a row a
-    picture: they may be sliced, joined and stored like any tensor. Every function raises WeightsError where the model
-    cannot take the pictures.
+    Pictures are (N, 3, H, W) float32 RGB 0..1, of any size, on the model's device. Targets are a tensor with one row a
+    picture. Every function raises WeightsError where the model cannot take the pictures.
 
     Attributes:
         name: a key of ``TASKS``.
-        model: that is asked.
+        model: the downstream model.
     """
 
     name: str
     model: Model
 
     def resized(self, pictures: "Tensor") -> "Tensor":
-        """The pictures at the model's size, differentiable; as they are where it has none."""
+        """Pictures at the model's size, differentiable; unchanged where it has none."""
         ...
 
     def pseudo_labels(self, pictures: "Tensor") -> "Tensor":
-        """Targets without labels: what the model says of uncompressed pictures. No gradient."""
+        """Targets without labels: the model's output on uncompressed pictures. No gradient."""
         ...
 
     def class_targets(self, classes: Sequence[int]) -> "Tensor":
         """Targets from class numbers, one a picture, on the CPU.
 
         Raises:
-            UsageError: the task has no labels, or a class that the model does not know.
+            UsageError: the task has no labels, or the model does not know a class.
         """
         ...
 
     def loss(self, pictures: "Tensor", targets: "Tensor") -> "Tensor":
-        """How far the model is from the targets when it sees the decoded pictures: (N,), 0 or above, differentiable."""
+        """Loss (N,), 0 or above, of the model on decoded pictures, differentiable."""
         ...
 
     def scores(self, pictures: "Tensor", targets: "Tensor") -> list[float | None]:
-        """How right it is, 0..1 a picture, higher is better; None where the target says nothing. No gradient."""
+        """Score 0..1 of each picture, higher is better; None where the target is empty. No gradient."""
         ...
 
 
@@ -74,19 +73,19 @@ TASKS: dict[str, Callable[[Model, "Tensor", int | None], Task]] = {
     "classification": _classification,
     "detection": _detection,
 }
-"""By name: built from a model, what it says of two pictures of noise, and the number of labels if there are any."""
+"""Constructors by name: model, its output on two pictures of noise, number of classes or None -> task."""
 
 
 def task(name: str, model: Model, classes: int | None = None) -> Task:
-    """A task for a model, which is tried out on two pictures of noise.
+    """Task for a model, which is run on two pictures of noise.
 
     Args:
         name: a key of ``TASKS``.
-        model: that is asked.
-        classes: how many labels the data set has, where there are labels.
+        model: the downstream model.
+        classes: number of classes of the labels, None without labels.
 
     Raises:
-        UsageError: no such task; a number of labels that is not the model's; labels for detection.
+        UsageError: there is no such task; the number of classes is not the model's; labels for detection.
         WeightsError: the model cannot take pictures of its size, or its output does not fit the task.
     """
     import torch

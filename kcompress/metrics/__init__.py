@@ -1,4 +1,4 @@
-"""The metrics, one file each. What needs torch is imported when it is used."""
+"""Metrics, one file each; torch is imported when a metric needs it."""
 
 from collections.abc import Iterable
 from math import inf
@@ -137,7 +137,7 @@ METRICS: dict[str, Metric] = {
 
 
 class Scorer:
-    """Several metrics of one original: its part is computed once, however many distorted versions follow."""
+    """Several metrics of one original, whose part is computed once for all distorted versions."""
 
     def __init__(self, original: Pixels, names: Iterable[str]) -> None:
         """Prepare an original.
@@ -160,7 +160,7 @@ class Scorer:
             InputError: the sizes differ.
             ProgramError: a program behind a metric failed.
         """
-        return {name: judge(distorted) for name, judge in self._scorers.items()}
+        return {name: score(distorted) for name, score in self._scorers.items()}
 
 
 def _metric(name: str) -> Metric:

@@ -24,22 +24,22 @@ from kcompress.images import Pixels
 from kcompress.metrics.butteraugli_bands import Bands, by_channel, opsin, parted, smoothed
 
 SMALLEST_SIDE = 8
-"""Lines are 9 pixels long; where half a side is below 8, that size is not looked at."""
+"""Smallest side, pixels: lines are 9 long. Where half a side is below 8, the half size is left out."""
 
 _POWERS = (3, 6, 12)
 
 _STRIP, _HALO = 512, 96
-"""Rows that are scored at a time, and what is seen around them: even, and more than filters at half the size reach."""
+"""Rows of a strip, and rows around it: even, and more than the filters' reach at half the size."""
 
 # Squared differences of bands, X, Y, B: asymmetric in the high one, and in the medium and the low one.
 _HIGH_WEIGHTS = (400.0, 1.50815703118)
 _MEDIUM_WEIGHTS = (2150.0, 10.6195433239, 16.2176043152)
 _LOW_WEIGHTS = (29.2353797994, 0.844626970982, 0.703646627719)
 _LOW_IN_0_7 = 1 / 1.05**2
-"""To these, which are of later versions: found with even shifts of grey, of any size, against the program of 0.7."""
+"""Factor of these weights, which are of later versions: measured against the program of 0.7 by shifts of grey."""
 
 _ASYMMETRY = 0.8
-"""Of high frequencies: below 1, detail that is lost or made counts more than one that changes; the program's."""
+"""Asymmetry of high frequencies: below 1, lost or added detail counts more than changed detail."""
 
 _SIGMA_MASK = 2.7
 _SCALE = 1 / (17.8 * 0.79079917404)  # what is just good enough becomes 1
@@ -49,12 +49,12 @@ _SMALL = 1e-12  # under roots, whose slope is infinite at 0
 
 @dataclass(frozen=True)
 class _Lines:
-    """How differences along lines count.
+    """Parameters of differences along lines ("Malta").
 
     Attributes:
-        dense: whether lines have all their pixels or every other one.
+        dense: lines have all their pixels; otherwise every other one.
         weight: of the sum.
-        norm: of the contrast by which differences are masked.
+        norm: of the contrast that masks differences.
         asymmetry: see ``_ASYMMETRY``.
     """
 
@@ -89,15 +89,15 @@ _SPARSE_HALVES = (
 
 
 def butteraugli(original: Tensor, distorted: Tensor) -> Tensor:
-    """Compare distorted pictures with the original.
+    """Butteraugli of distorted pictures.
 
     Args:
         original: (N, 3, H, W) sRGB 0..1, no side below 8. No gradient flows to it.
         distorted: the same.
 
     Returns:
-        (N,): the mean of the map's 3-, 6- and 12-norm; 0 for identical pictures (1e-6, for the sake of the gradient),
-        about 1 at the threshold of visibility, without an upper bound. Differentiable.
+        (N,), mean of the map's 3-, 6- and 12-norm, lower is better: 0 for identical pictures (1e-6, for the gradient's
+        sake), about 1 at the threshold of visibility, no upper bound. Differentiable.
 
     Raises:
         InputError: the sizes differ.
@@ -109,9 +109,9 @@ def butteraugli(original: Tensor, distorted: Tensor) -> Tensor:
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
-    """A function that scores distorted pixels (H, W, 3) against the original's, on the CPU; no side below 8.
+    """Score function of an original (H, W, 3), no side below 8, on the CPU; range as `butteraugli`.
 
-    It works by strips, so that large pictures take no more memory than small ones.
+    It works in strips, so that large pictures take no more memory than small ones.
     """
     height = len(original)
     edges = [*range(0, max(1, height - _STRIP // 2), _STRIP), height]  # none of the strips is narrow
@@ -121,10 +121,10 @@ def prepare(original: Pixels) -> Callable[[Pixels], float]:
             return 0.0
         sums = torch.zeros(len(_POWERS), dtype=torch.float64)
         for top, end in itertools.pairwise(edges):
-            seen = slice(max(0, top - _HALO), end + _HALO)
+            rows = slice(max(0, top - _HALO), end + _HALO)
             with torch.inference_mode():
-                found = difference_map(_batch(original[seen]), _batch(distorted[seen]))
-            own = found[0, top - seen.start : end - seen.start].double()
+                found = difference_map(_batch(original[rows]), _batch(distorted[rows]))
+            own = found[0, top - rows.start : end - rows.start].double()
             sums += torch.stack([own.pow(power).sum() for power in _POWERS])
         return float(_norm(sums / original[..., 0].size))
 
@@ -132,12 +132,12 @@ def prepare(original: Pixels) -> Callable[[Pixels], float]:
 
 
 def _norm(means: Tensor) -> Tensor:
-    """(3, ...), of powers -> (...)."""
+    """Mean of norms: means of powers (3, ...) -> (...)."""
     return torch.stack([mean.pow(1 / power) for power, mean in zip(_POWERS, means, strict=True)]).mean(0)
 
 
 def difference_map(original: Tensor, distorted: Tensor) -> Tensor:
-    """Where the difference is seen: (N, H, W); otherwise as `butteraugli`."""
+    """Map of visible differences, (N, H, W); otherwise as `butteraugli`."""
     if original.shape != distorted.shape:
         raise InputError("Butteraugli compares pictures of one size. Give an original and versions of it.")
     height, width = original.shape[2:]
@@ -153,7 +153,7 @@ def difference_map(original: Tensor, distorted: Tensor) -> Tensor:
 
 
 def _map(one: Tensor, other: Tensor) -> Tensor:
-    """Of linear light at one size."""
+    """Difference map (N, H, W) of linear light (N, 3, H, W) at one size."""
     with torch.no_grad():
         first = parted(opsin(one))
     second = parted(opsin(other))
@@ -176,19 +176,19 @@ def _map(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _squares(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    """(N, C, H, W), twice -> (N, 1, H, W)."""
+    """Weighted squared differences of (N, C, H, W): (N, 1, H, W)."""
     return (weights * (one - other).square()).sum(1, keepdim=True)
 
 
 def _asymmetric(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    """Squares, and more of them where detail was lost (less than 0.4 times what it was) or made."""
+    """Squared differences, with extra weight on lost (below 0.4 times the original) or added detail: (N, 1, H, W)."""
     size, along = one.abs(), torch.where(one < 0, -other, other)
     beyond = F.relu(0.4 * size - along) + F.relu(along - size)
     return _ASYMMETRY * _squares(one, other, weights) + (weights * beyond.square()).sum(1, keepdim=True) / _ASYMMETRY
 
 
 def _along_lines(one: Tensor, other: Tensor, how: _Lines) -> Tensor:
-    """(N, 1, H, W), twice: squared sums of differences along lines of 16 directions."""
+    """Squared sums of differences along lines of 16 directions: (N, 1, H, W)."""
     scale = (0.39905817637 if how.dense else 0.611612573796) / (2 * 3.75 + 1) * how.norm
     contrast = how.norm + 0.5 * (one.abs() + other.abs())
     size, sign = one.abs(), torch.where(one < 0, -1.0, 1.0)
@@ -203,7 +203,7 @@ def _along_lines(one: Tensor, other: Tensor, how: _Lines) -> Tensor:
 
 
 class _Sums(torch.autograd.Function):
-    """(N, 1, H, W) -> (N, 16, H, W): along a line in each direction. A convolution, whose own gradient is slow."""
+    """Sums along a line in each direction, (N, 1, H, W) -> (N, 16, H, W): a convolution with a faster gradient."""
 
     @staticmethod
     def forward(ctx: Any, planes: Tensor, dense: bool) -> Tensor:
@@ -221,7 +221,7 @@ class _Sums(torch.autograd.Function):
 
 @cache
 def _lines(dense: bool) -> Tensor:
-    """(16, 1, 9, 9)."""
+    """Lines as kernels (16, 1, 9, 9)."""
     halves = _DENSE_HALVES if dense else _SPARSE_HALVES
     with torch.inference_mode(False):  # what is kept may be needed for gradients later
         lines = torch.zeros(len(halves), 1, 9, 9)
@@ -233,19 +233,19 @@ def _lines(dense: bool) -> Tensor:
 
 
 def _linear(rgb: Tensor) -> Tensor:
-    """Light, 0..1, of sRGB 0..1."""
+    """Linear light, 0..1, of sRGB 0..1."""
     rgb = rgb.clamp(0, 1)
     return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0.04045) + 0.055) / 1.055).pow(2.4))
 
 
 def _halved(light: Tensor) -> Tensor:
-    """Means of 2x2; what is left at an odd side counts twice."""
+    """Means of 2x2; a last odd row or column counts twice."""
     height, width = light.shape[2:]
     return F.avg_pool2d(F.pad(light, (0, width % 2, 0, height % 2), mode="replicate"), 2)
 
 
 def _activity(bands: Bands) -> Tensor:
-    """(N, 1, H, W): detail that hides differences."""
+    """Masking activity (N, 1, H, W): detail that hides differences."""
     x = 2.5 * (bands.ultra[:, :1] + bands.high[:, :1])
     y = 0.4 * (bands.ultra[:, 1:] + bands.high[:, 1:])
     size = (x.square() + y.square() + _SMALL).sqrt()
@@ -254,7 +254,7 @@ def _activity(bands: Bands) -> Tensor:
 
 
 def _eroded(activity: Tensor) -> Tensor:
-    """The lowest of the surroundings, more or less: beside flat ground nothing hides."""
+    """Soft minimum of the neighbourhood, (N, 1, H, W): beside flat ground nothing masks."""
     height, width = activity.shape[2:]
     padded = F.pad(activity, (3, 3, 3, 3), value=math.inf)
     around = [

@@ -1,4 +1,4 @@
-"""Butteraugli's bands: what the eye takes up of a picture, parted by frequency, in torch.
+"""Butteraugli's bands: opsin dynamics and frequency decomposition, in torch.
 
 Source: as `metrics.butteraugli`.
 """
@@ -27,17 +27,17 @@ _LOW_UNITS = (33.832837186260, 14.458268100570, 49.87984651440)
 _Y_IN_B = -0.362267051518
 
 _BLOCK = 128
-"""Samples that are filtered at a time."""
+"""Number of samples that are filtered at a time."""
 
 
 @dataclass(frozen=True)
 class Bands:
-    """A picture by frequency.
+    """Frequency bands of X, Y, B.
 
     Attributes:
-        low: (N, 3, H, W), in units in which squares can be added.
+        low: (N, 3, H, W), scaled so that squares can be added.
         medium: (N, 3, H, W).
-        high: (N, 2, H, W): blue is not seen there.
+        high: (N, 2, H, W), without B, which is invisible there.
         ultra: (N, 2, H, W).
     """
 
@@ -48,7 +48,7 @@ class Bands:
 
 
 def opsin(light: Tensor) -> Tensor:
-    """Linear RGB to X (red less green), Y (their sum) and B, as the eye adapted to the surroundings sees them."""
+    """Opsin dynamics (N, 3, H, W): linear RGB -> X (red less green), Y (their sum), B, adapted to the surroundings."""
     light = _NITS * light
     absorbance, dark = torch.tensor(_ABSORBANCE).to(light), by_channel(_DARK, light)
 
@@ -62,7 +62,7 @@ def opsin(light: Tensor) -> Tensor:
 
 
 def parted(xyb: Tensor) -> Bands:
-    """What `opsin` returns by frequency; X is weaker where Y has contrast, and what is too faint to be seen is gone."""
+    """Bands of X, Y, B (N, 3, H, W): X is attenuated where Y has contrast, and invisible amplitudes are removed."""
     low = smoothed(xyb, _SIGMA_LOW)
     rest = xyb - low
     x, y, b = low.unbind(1)
@@ -95,17 +95,17 @@ def _limited(values: Tensor, limit: float) -> Tensor:
 
 
 def by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """(C, 1, 1)."""
+    """Values as a tensor (C, 1, 1)."""
     return torch.tensor(values).to(like)[:, None, None]
 
 
 def smoothed(planes: Tensor, sigma: float) -> Tensor:
-    """(N, C, H, W), by a Gaussian that ends at 2.25 sigma, at the border by what of it lies inside."""
+    """Gaussian filter of (N, C, H, W), cut off at 2.25 sigma, renormalised at the border."""
     return _along_rows(_along_rows(planes, sigma).transpose(2, 3), sigma).transpose(2, 3)
 
 
 def _along_rows(planes: Tensor, sigma: float) -> Tensor:
-    """By products with matrices, whose gradients are much faster than those of convolutions of single planes."""
+    """Filter along rows by matrix products, whose gradients are much faster than those of depthwise convolutions."""
     reach, length = max(1, int(2.25 * sigma)), planes.shape[3]
     rest = -length % _BLOCK
     if reach == 2:  # the one size that mirrors at the border
@@ -119,13 +119,13 @@ def _along_rows(planes: Tensor, sigma: float) -> Tensor:
 
 
 def _filtered(padded: Tensor, reach: int, sigma: float) -> Tensor:
-    """(..., blocks + 2 reach) -> (..., blocks)."""
+    """Filter padded rows, (..., blocks + 2 reach) -> (..., blocks)."""
     return (padded.unfold(-1, _BLOCK + 2 * reach, _BLOCK) @ _taps(reach, sigma).to(padded)).flatten(-2)
 
 
 @cache
 def _taps(reach: int, sigma: float) -> Tensor:
-    """(block + 2 reach, block)."""
+    """Taps as a banded matrix (block + 2 reach, block)."""
     with torch.inference_mode(False):  # what is kept may be needed for gradients later
         distance = torch.arange(_BLOCK + 2 * reach)[:, None] - reach - torch.arange(_BLOCK)
         taps = torch.exp(-distance.double().square() / (2 * sigma**2)) * (distance.abs() <= reach)

@@ -1,4 +1,4 @@
-"""Metrics as functions of tensors that a training or a search can descend: finite everywhere, higher is better."""
+"""Differentiable metrics as objectives of trainings and searches: finite everywhere, higher is better."""
 
 from collections.abc import Callable
 
@@ -11,15 +11,16 @@ from kcompress.metrics.ssimulacra2 import ssimulacra2
 from kcompress.metrics.vif import vif
 
 Score = Callable[[Tensor, Tensor], Tensor]
+"""Original and distorted batches (N, 3, H, W) 0..1 -> scores (N,)."""
 
 
 def _psnr_hvs_m(original: Tensor, distorted: Tensor) -> Tensor:
-    """The metric, finite where nothing of a difference is seen."""
+    """PSNR-HVS-M, dB, finite for invisible differences."""
     return -10 * torch.log10(masked_error(original, distorted) / 255**2 + 1e-7)
 
 
 def _psnr(original: Tensor, distorted: Tensor) -> Tensor:
-    """The metric, finite where nothing was lost."""
+    """PSNR over RGB, dB, finite for equal pictures."""
     return -10 * torch.log10((original - distorted).square().flatten(1).mean(1) + 1e-7)
 
 
@@ -28,11 +29,11 @@ def _vif(original: Tensor, distorted: Tensor) -> Tensor:
 
 
 def _butteraugli(original: Tensor, distorted: Tensor) -> Tensor:
-    """The metric, higher for better."""
+    """Negative Butteraugli."""
     return -butteraugli(original, distorted)
 
 
 SCORES: dict[str, Score] = {
     "ssimulacra2": ssimulacra2, "butteraugli": _butteraugli, "psnr-hvs-m": _psnr_hvs_m, "psnr": _psnr, "vif": _vif,
 }  # fmt: skip
-"""Of two batches (N, 3, H, W) 0..1: (N,), higher is better, differentiable; VIF in per cent."""
+"""Score functions by name; VIF is in per cent."""

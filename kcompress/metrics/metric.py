@@ -1,4 +1,4 @@
-"""Metric: one way to put a number on what a codec has done to a picture."""
+"""Metric: interface of all quality metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from kcompress.errors import InputError, MissingProgramError, UnsupportedError
 from kcompress.images import Pixels
 
 ScoreFunction = Callable[[Pixels], float]
-"""Scores distorted pixels (H, W, 3) against an original that it knows."""
+"""Score of distorted pixels (H, W, 3) against one original."""
 
 
 def _always() -> bool:
@@ -17,18 +17,18 @@ def _always() -> bool:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. Pixels are (H, W, 3) uint8 sRGB; flatten transparency and convert profiles before.
+    """One metric on pixels (H, W, 3), uint8 sRGB, without transparency.
 
     Attributes:
         name: in tables and on the command line.
-        about: what it measures and in which unit, in one line.
+        about: quantity and unit, in one line.
         direction: whether a higher or a lower score is better.
-        range: worst and best score, or best and worst where lower is better; smallest first.
-        reference: it compares with the original; otherwise the distorted picture alone counts.
-        smallest_side: in pixels, of what it can score.
-        prepare: does the original's part of the work once and returns a function that scores distorted pixels.
-        available: whether what it needs is installed.
-        install: how to get that.
+        range: smallest and largest score.
+        reference: full-reference; otherwise the distorted picture alone counts.
+        smallest_side: of a picture, pixels.
+        prepare: original -> score function; the original's part is computed once.
+        available: whether its program or weights are installed.
+        install: how to install them.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Metric:
     install: str = ""
 
     def scorer(self, original: Pixels) -> ScoreFunction:
-        """A function that scores distorted versions of one original.
+        """Score function of one original.
 
         Raises:
             MissingProgramError: the metric is not installed.
@@ -57,7 +57,7 @@ class Metric:
                 f"{self.name} needs {self.smallest_side} pixels a side; the picture has {width}x{height}. "
                 "Leave the metric out, or take larger pictures."
             )
-        judge = self.prepare(original)
+        score = self.prepare(original)
 
         def checked(distorted: Pixels) -> float:
             if distorted.shape != original.shape:
@@ -65,7 +65,7 @@ class Metric:
                     f"The distorted picture has {distorted.shape[1]}x{distorted.shape[0]} pixels, the original "
                     f"{width}x{height}. Compare pictures of one size."
                 )
-            return judge(distorted)
+            return score(distorted)
 
         return checked
 

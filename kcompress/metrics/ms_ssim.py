@@ -17,7 +17,7 @@ SMALLEST_SIDE = 161  # four halvings must leave the window room
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
-    """A function that scores distorted pixels (H, W, 3) against the original's: 0..1, 1 for identical pictures."""
+    """Score function of an original (H, W, 3), no side below 161: 0..1, higher is better, 1 for identical pictures."""
     batch = _batch(original)
 
     def score(distorted: Pixels) -> float:

@@ -9,9 +9,9 @@ from kcompress.images import Pixels
 
 
 def psnr(original: Pixels, distorted: Pixels) -> float:
-    """10 log10(255^2 / mean squared error) in dB, of two pictures (H, W, 3) or planes (H, W) of one size.
+    """PSNR = 10 log10(255^2 / MSE), dB, of two pictures (H, W, 3) or planes (H, W) of one size, uint8.
 
-    Higher is better; infinite for identical pictures, 0 for black against white.
+    Range 0 (black against white) .. infinity (identical); higher is better.
     """
     # In whole numbers, so that neither size nor order costs accuracy.
     difference = original.astype(np.int32) - distorted
@@ -20,5 +20,5 @@ def psnr(original: Pixels, distorted: Pixels) -> float:
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
-    """A function that scores distorted pixels (H, W, 3) against the original's."""
+    """Score function of an original (H, W, 3), as `psnr`."""
     return lambda distorted: psnr(original, distorted)

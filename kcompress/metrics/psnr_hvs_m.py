@@ -1,4 +1,4 @@
-"""PSNR-HVS-M in torch: batched, differentiable; the error of 8x8 blocks in the DCT, less what the blocks mask.
+"""PSNR-HVS-M in torch: batched, differentiable; errors of 8x8 DCT blocks after contrast masking.
 
 Source: Ponomarenko, Silvestri, Egiazarian, Carli, Astola and Lukin, "On between-coefficient contrast masking of DCT
 basis functions", VPQM 2007, and the authors' ``psnrhvsm.m``. Written from that description.
@@ -54,15 +54,15 @@ _STRIP_PIXELS = 1 << 17  # worked on at a time by `prepare`: a strip's intermedi
 
 
 def psnr_hvs_m(original: Tensor, distorted: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of two batches of pictures, of what can be seen of their difference.
+    """PSNR-HVS-M of two batches of pictures.
 
     Args:
         original: as for `masked_error`.
         distorted: as for `masked_error`.
 
     Returns:
-        (N,) float64, 10 log10(255^2 / masked error) in dB. Higher is better; infinite where nothing of a difference is
-        seen. Differentiable; the gradient is 0 where the score is infinite.
+        (N,) float64, 10 log10(255^2 / masked error), dB. Higher is better; infinite for invisible differences.
+        Differentiable; the gradient is 0 where the score is infinite.
 
     Raises:
         InputError: the sizes differ.
@@ -72,10 +72,10 @@ def psnr_hvs_m(original: Tensor, distorted: Tensor) -> Tensor:
 
 
 def masked_error(original: Tensor, distorted: Tensor) -> Tensor:
-    """Mean squared error of the DCT coefficients, less what is masked, weighted by the eye's sensitivity.
+    """Mean squared error of DCT coefficients after masking, weighted by contrast sensitivity.
 
-    An objective for training: unlike the score it is finite for equal pictures, and its gradient is 0 there. The
-    gradient includes that of the distorted picture's own masks. Not for ``torch.autocast``: bfloat16 is too coarse.
+    As an objective it is finite for equal pictures, and its gradient is 0 there. The gradient includes that of the
+    distorted picture's own masks. Not for ``torch.autocast``: bfloat16 is too coarse.
 
     Args:
         original: (N, 3, H, W) sRGB or (N, 1, H, W) luma, no side below 8: uint8 0..255, or floating 0..1 (what lies
@@ -83,7 +83,7 @@ def masked_error(original: Tensor, distorted: Tensor) -> Tensor:
         distorted: the same; N may differ where one of the two is 1.
 
     Returns:
-        (N,) float64, in squared levels of 0..255: 0 where nothing of a difference is seen. Differentiable.
+        (N,) float64, squared levels of 0..255, 0 or above: 0 for invisible differences. Differentiable.
 
     Raises:
         InputError: the sizes differ.
@@ -97,7 +97,7 @@ def masked_error(original: Tensor, distorted: Tensor) -> Tensor:
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
-    """A function that scores distorted pixels (H, W, 3) against the original's, on the CPU; no side below 8."""
+    """Score function of an original (H, W, 3), no side below 8, on the CPU; range as `psnr_hvs_m`."""
     with torch.inference_mode():
         originals = [_spectrum(strip) for strip in _strips(original)]
 
@@ -112,11 +112,11 @@ def prepare(original: Pixels) -> Callable[[Pixels], float]:
 
 @dataclass(frozen=True)
 class _Spectrum:
-    """The blocks of a batch.
+    """DCT blocks of a batch.
 
     Attributes:
         steps: (N, blocks, 64) DCT coefficients in JPEG's steps.
-        mask: (N, blocks, 1) in levels, what a block hides of an AC coefficient's error, but for that one's MaskCof.
+        mask: (N, blocks, 1) masking threshold of AC errors, levels, without the coefficient's MaskCof.
     """
 
     steps: Tensor
@@ -136,15 +136,15 @@ def _spectrum(batch: Tensor) -> _Spectrum:
 
 
 def _errors(original: _Spectrum, distorted: _Spectrum) -> Tensor:
-    """(N, blocks) mean squares of what can be seen; the paper's equation 3, weighted by CSFCof."""
+    """Mean squares (N, blocks) of visible errors; the paper's equation 3, weighted by CSFCof."""
     difference = (original.steps - distorted.steps).abs()
     hidden = torch.maximum(original.mask, distorted.mask) * _HIDDEN.to(difference)
     return _SENSITIVITY**2 * (difference - hidden).clamp_min(0).square().mean(-1)
 
 
 def _decibels(error: Tensor) -> Tensor:
-    seen = error > 0
-    return torch.where(seen, 10 * torch.log10(255**2 / torch.where(seen, error, 1)), inf)
+    visible = error > 0
+    return torch.where(visible, 10 * torch.log10(255**2 / torch.where(visible, error, 1)), inf)
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _luma(batch: Tensor) -> Tensor:
-    """(N, H, W) levels 0..255, float32 or better."""
+    """Luma (N, H, W), levels 0..255, float32 or better."""
     levels = batch.to(torch.promote_types(batch.dtype, torch.float32)) * (255 if batch.is_floating_point() else 1)
     if levels.shape[1] == 1:
         return levels[:, 0]
@@ -162,7 +162,7 @@ def _luma(batch: Tensor) -> Tensor:
 
 
 def _blocks(planes: Tensor) -> Tensor:
-    """(N, blocks, 64) of (N, H, W); blocks and their pixels in row order."""
+    """Blocks (N, blocks, 64) of planes (N, H, W); blocks and their pixels in row order."""
     for axis in (1, 2):
         rest = planes.shape[axis] % 8
         if rest:

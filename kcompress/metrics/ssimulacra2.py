@@ -71,10 +71,10 @@ _WEIGHTS = torch.tensor([
 
 
 class Reference:
-    """An original, ready to be compared with any number of distorted versions."""
+    """Original, prepared for comparison with any number of distorted versions."""
 
     def __init__(self, original: Tensor) -> None:
-        """Compute the original's part once.
+        """Prepare the original.
 
         Args:
             original: (N, 3, H, W) sRGB, no side below 8: uint8 0..255, or floating 0..1 (what lies outside is clipped).
@@ -88,14 +88,14 @@ class Reference:
         self._originals = [_prepared(part) for part in _parts(original)]
 
     def score(self, distorted: Tensor) -> Tensor:
-        """Compare distorted pictures with the original.
+        """SSIMULACRA 2.1 of distorted pictures.
 
         Args:
             distorted: (N, 3, H, W) as the original; N may differ where one of the two is 1.
 
         Returns:
-            (N,) float64. 100 for identical pictures, 90 visually lossless, 70 high, 50 medium, 30 low quality; there
-            is no lower bound. Differentiable; the gradient at identical pictures is 0.
+            (N,) float64, higher is better: 100 identical, 90 visually lossless, 70 high, 50 medium, 30 low quality, no
+            lower bound. Differentiable; the gradient at identical pictures is 0.
 
         Raises:
             InputError: the sizes differ.
@@ -109,12 +109,12 @@ class Reference:
 
 
 def ssimulacra2(original: Tensor, distorted: Tensor) -> Tensor:
-    """SSIMULACRA 2.1 of two batches of pictures; see `Reference` for shapes, range and direction (higher is better)."""
+    """SSIMULACRA 2.1 (N,) of two batches of pictures; shapes and range as in `Reference.score`."""
     return Reference(original).score(distorted)
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
-    """A function that scores distorted pixels (H, W, 3) against the original's, on the CPU."""
+    """Score function of an original (H, W, 3), no side below 8, on the CPU; range as `Reference.score`."""
     with torch.inference_mode():
         reference = Reference(_batch(original))
 
@@ -127,10 +127,10 @@ def prepare(original: Pixels) -> Callable[[Pixels], float]:
 
 @dataclass(frozen=True)
 class _Strip:
-    """Some rows of the original at one scale.
+    """Strip of rows of the original at one scale.
 
     Attributes:
-        rows: where they lie in the picture with its mirrored rows, with what a blur needs around them.
+        rows: position in the picture with mirrored rows, margins of the blur included.
         picture: (N, 3, h + 2 * reach, W) XYB of these rows.
         mean: (N, 3, h, W) local mean.
         variance: (N, channels, h, W) local variance plus SSIM's constant, of the channels whose SSIM counts.
@@ -142,7 +142,7 @@ class _Strip:
     variance: Tensor
 
     def maps(self, distorted: Tensor, counted: list[slice]) -> Iterator[Tensor]:
-        """(N, channels, h, W) each: SSIM's, ringing's and blur's error; ``distorted`` is XYB of the same rows."""
+        """Error maps (N, channels, h, W) of SSIM, ringing and blur; ``distorted`` is XYB of the same rows."""
         mean = _blur(distorted)
         ssim, ringing, blur = counted
 
@@ -162,10 +162,10 @@ class _Strip:
 
 
 class _Scale:
-    """The original at one scale."""
+    """Original at one scale."""
 
     def __init__(self, picture: Tensor, weights: Tensor) -> None:
-        """Of XYB with mirrored rows (N, 3, H + 2 * reach, W) and weights (3, 2, 3): X, Y, B-Y; norms; error maps."""
+        """Take XYB with mirrored rows (N, 3, H + 2 * reach, W) and weights (3, 2, 3): X, Y, B-Y; norms; error maps."""
         self._weights, self._counted = weights, _counted(weights)
         self._pixels = (picture.shape[2] - 2 * _REACH) * picture.shape[3]
         ssim = self._counted[0]
@@ -177,7 +177,7 @@ class _Scale:
             self._strips.append(_Strip(rows, own, mean, variance))
 
     def error(self, distorted: Tensor) -> Tensor:
-        """(N,) weighted sum of the norms of the error maps; ``distorted`` is XYB with mirrored rows."""
+        """Weighted sum (N,) of the norms of the error maps; ``distorted`` is XYB with mirrored rows."""
         moments: list[list[Tensor]] = [[], [], []]
         for strip in self._strips:
             maps = strip.maps(distorted[:, :, strip.rows], self._counted)
@@ -193,7 +193,7 @@ class _Scale:
 
 
 def _parts(batch: Tensor) -> list[Tensor]:
-    """What is worked on at a time: on the CPU one picture, so that the bits of a score do not depend on its company."""
+    """Parts of a batch: on the CPU one picture each, so that the bits of a score do not depend on the batch."""
     return [batch] if batch.is_cuda else [picture[None] for picture in batch.contiguous()]
 
 
@@ -211,7 +211,7 @@ def _score(original: list[_Scale], distorted: Tensor) -> Tensor:
 
 
 def _counted(weights: Tensor) -> list[slice]:
-    """Per error map the channels that have a weight other than 0: the others need not be computed."""
+    """Channels with a nonzero weight, for each error map: the others need not be computed."""
     counted = []
     for number in range(3):
         channels = [channel for channel in range(3) if weights[channel, :, number].any()] or [0]
@@ -221,7 +221,7 @@ def _counted(weights: Tensor) -> list[slice]:
 
 
 def _scales(picture: Tensor) -> Iterator[Tensor]:
-    """XYB with mirrored rows, (N, 3, H + 2 * reach, W), at 1:1, 1:2 and on to 1:32; halved in linear light."""
+    """XYB with mirrored rows, (N, 3, H + 2 * reach, W), at 1:1, 1:2 .. 1:32; downsampled in linear light."""
     linear: Callable[[Tensor], Tensor] = _linear
     for _ in range(SCALES):
         if min(picture.shape[2:]) < SMALLEST_SIDE:
@@ -258,7 +258,7 @@ def _xyb(linear: Tensor) -> Tensor:
 
 
 def _halved(linear: Tensor) -> Tensor:
-    """Mean of 2x2; a last odd row or column stands for itself."""
+    """Means of 2x2; a last odd row or column stands for itself."""
     height, width = linear.shape[2:]
     if height % 2 or width % 2:
         linear = pad(linear, (0, width % 2, 0, height % 2), mode="replicate")
@@ -267,7 +267,7 @@ def _halved(linear: Tensor) -> Tensor:
 
 
 def _strips(picture: Tensor, overlap: int = 0) -> Iterator[slice]:
-    """Rows of a picture, in strips that overlap by so many rows."""
+    """Strips of rows of a picture, with overlap."""
     height, width = picture.shape[2] - overlap, picture.shape[3]
     step = height if picture.is_cuda else max(2 * _REACH, _STRIP_PIXELS // width // 2 * 2)  # even, for what is halved
     for top in range(0, height, step):
@@ -275,7 +275,7 @@ def _strips(picture: Tensor, overlap: int = 0) -> Iterator[slice]:
 
 
 def _blur(rows: Tensor) -> Tensor:
-    """Gaussian of sigma 1.5: (N, C, H + 2 * reach, W) to (N, C, H, W), zeros left and right."""
+    """Gaussian blur of sigma 1.5: (N, C, H + 2 * reach, W) -> (N, C, H, W), zeros left and right."""
     return _filtered(pad(_filtered(rows, 2), (_REACH, _REACH)), 3)
 
 
@@ -289,7 +289,7 @@ def _filtered(x: Tensor, axis: int) -> Tensor:
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """Power of what is positive, 0 otherwise; its gradient at 0 is 0 instead of infinite."""
+    """Power of positive values, 0 otherwise; the gradient at 0 is 0 instead of infinite."""
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, 1) ** exponent, 0)
 

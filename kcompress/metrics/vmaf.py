@@ -43,9 +43,9 @@ def available() -> bool:
 
 
 def prepare(original: Pixels, model: Model) -> Callable[[Pixels], float]:
-    """A function that scores distorted pixels (H, W, 3) against the original's.
+    """Score function of an original (H, W, 3), no side below 33.
 
-    The score is 0..100, higher is better; see ``MAXIMUM`` for identical pictures.
+    Scores are 0..100, higher is better; ``MAXIMUM`` for identical pictures.
 
     Raises (the function):
         ProgramError: ffmpeg failed or wrote no score.
@@ -82,6 +82,6 @@ def _frame(pixels: Pixels) -> bytes:
 
 
 def _escaped(path: Path) -> str:
-    """A path as an option of a filter in a filter graph: quoted once for each of the two parsers."""
+    """Path as an option of a filter in a filter graph, quoted once for each of the two parsers."""
     option = re.sub(r"([\\':])", r"\\\1", path.as_posix())
     return re.sub(r"([\\'\[\],;])", r"\\\1", option)

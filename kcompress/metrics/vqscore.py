@@ -1,7 +1,7 @@
-"""VQscore: a score without reference (Kuchen paper, section 4.1), by a network of our own.
+"""VQscore: a no-reference score (Kuchen paper, section 4.1), by a network of our own.
 
-100 is a picture without a visible trace of codec, noise or filter, on the scale of SSIMULACRA2 from which
-it learned; ByteDance's weights, which the paper uses, are not public, so the numbers are not the paper's.
+100 is a picture without a visible trace of codec, noise or filter, on the scale of SSIMULACRA2, its training target.
+ByteDance's weights, which the paper uses, are not public, so the numbers are not the paper's.
 """
 
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 SMALLEST_SIDE = 64
-"""Two tokens; it was trained on 224."""
+"""Smallest side, pixels: two tokens; it was trained on 224."""
 
 _MULTIPLE = 32
 _WINDOW = 320
 
 
 def vqscore(pixels: Pixels) -> float:
-    """Score a picture alone.
+    """VQscore of one picture.
 
     Args:
         pixels: (H, W, 3) sRGB, each side at least 64.
 
     Returns:
-        0..100, higher is better: the mean over windows that together cover the picture.
+        Mean over windows that together cover the picture, 0..100; higher is better.
 
     Raises:
         WeightsError: the weights ``vqscore`` are missing.
@@ -40,10 +40,10 @@ def vqscore(pixels: Pixels) -> float:
 
 
 def windows(pixels: Pixels) -> Iterator[Pixels]:
-    """Windows of one size (multiples of 32, at most 320) that cover a picture evenly, overlapping where they must.
+    """Windows of one size (multiples of 32, at most 320) that cover a picture evenly, with overlap where needed.
 
-    Their corners are multiples of 8, as the blocks of most codecs are. So a rest of less than 8 pixels at the
-    right or lower edge may be left out; of less than 32 where the picture has only one window that way.
+    Corners are multiples of 8, as the blocks of most codecs are. So less than 8 pixels at the right or lower edge may
+    be left out; less than 32 in a direction with one window.
     """
     height, width = pixels.shape[:2]
     rows, columns = _spans(height), _spans(width)

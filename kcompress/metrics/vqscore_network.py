@@ -1,4 +1,4 @@
-"""VQscore's network as a torch module: a convolutional backbone and a transformer encoder, one number out.
+"""VQscore's network as a torch module: a convolutional backbone and a transformer encoder.
 
 The Kuchen paper (section 4.1) describes its score by these two parts alone; its weights are not public.
 """
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MULTIPLE = 32
-"""Sides of its input are multiples of it: pixels a token."""
+"""Side of a token, pixels; sides of the input are multiples of it."""
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Sequential:
@@ -20,7 +20,7 @@ def _convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Sequen
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions beside an identity."""
+    """Residual block of two 3x3 convolutions, (N, C, H, W) -> (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _Residual(nn.Module):
 
 
 class _Encoder(nn.Module):
-    """One layer of a transformer encoder, normalised before each part: (N, T, C) -> (N, T, C)."""
+    """Transformer encoder layer, pre-norm: (N, T, C) -> (N, T, C)."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -45,21 +45,22 @@ class _Encoder(nn.Module):
         self.mixing = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        asked = self.ask(self.before_attention(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        heard = F.scaled_dot_product_attention(asked[0], asked[1], asked[2])
-        tokens = tokens + self.answer(heard.transpose(1, 2).flatten(2))
+        qkv = self.ask(self.before_attention(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        tokens = tokens + self.answer(attended.transpose(1, 2).flatten(2))
         y: Tensor = tokens + self.mixing(self.before_mixing(tokens))
         return y
 
 
 class VQscoreNetwork(nn.Module):
-    """Scores a window of a picture.
+    """Score of a window of a picture.
 
-    It is shown the picture, and beside it what differs from the means of 3x3 and 9x9 pixels around, with a
-    logarithm that makes faint traces as plain as edges: without it, learning takes many times longer.
-    A token stands for 32x32 pixels and sees every level of the backbone, the finest too, for that is
-    where a codec's traces are. The mean of the encoder's tokens becomes the score. There are no
-    positions: quality does not depend on where in the window it is good or bad.
+        image (N, 3, H, W) -> + log differences to 3x3, 9x9 means (N, 9, H, W) -> 5 levels, H/2 .. H/32
+          -> each pooled to 32x32 pixels, concatenated (N, 480, H/32, W/32) -> tokens (N, T, tokens)
+          -> transformer encoder (N, T, tokens) -> mean -> linear, sigmoid -> (N, 1)
+
+    The log differences make faint traces as strong as edges: without them training takes many times longer. Tokens see
+    the finest level, where a codec's traces are. There are no positional encodings: quality does not depend on place.
 
     Shapes: (N, 3, H, W) RGB 0..1, H and W multiples of 32 -> (N, 1), 0..100.
     Cost: 31 kFLOP a pixel.
@@ -78,8 +79,8 @@ class VQscoreNetwork(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(tokens), nn.Linear(tokens, 1))
 
     def look(self, image: Tensor) -> Tensor:
-        """What the encoder says of every token: (N, 3, H, W) -> (N, H/32 W/32, tokens), row by row."""
-        x = torch.cat([image - 0.5, *_faint(image)], dim=1)
+        """Encoded tokens, row by row: (N, 3, H, W) -> (N, H/32 W/32, tokens)."""
+        x = torch.cat([image - 0.5, *_log_differences(image)], dim=1)
         pooled = []
         for number, level in enumerate(self.levels):
             x = level(x)
@@ -89,15 +90,15 @@ class VQscoreNetwork(nn.Module):
         return encoded
 
     def score(self, encoded: Tensor) -> Tensor:
-        """One number of what `look` says: (N, T, tokens) -> (N, 1), 0..100."""
+        """Score of encoded tokens: (N, T, tokens) -> (N, 1), 0..100."""
         return 100 * torch.sigmoid(self.head(encoded.mean(dim=1)).float())
 
     def forward(self, image: Tensor) -> Tensor:
         return self.score(self.look(image))
 
 
-def _faint(image: Tensor) -> tuple[Tensor, Tensor]:
-    """What differs from the means of 3x3 and of 9x9 pixels around: sign(d) log(1 + |d|), d in grey levels."""
+def _log_differences(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Log differences to the means of 3x3 and 9x9 pixels: sign(d) log(1 + |d|), d in grey levels, (N, 3, H, W) each."""
     near, wide = _around(image)
     few, many = _around(torch.ones_like(image[:1, :1]))  # pixels outside are none
     return _logarithm(image - near / few), _logarithm(image - wide / many)
@@ -115,7 +116,7 @@ def _around(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sums(x: Tensor, apart: int) -> Tensor:
-    """Of 3x3 values ``apart`` from each other; the sides become 2 apart shorter. Faster than pooling."""
+    """Sums of 3x3 values at distance ``apart``; sides shrink by 2 apart. Faster than pooling."""
     rows = x[..., : -2 * apart, :] + x[..., apart:-apart, :]
     rows += x[..., 2 * apart :, :]
     both = rows[..., : -2 * apart] + rows[..., apart:-apart]

@@ -185,7 +185,7 @@ def closed_loop(engine: Engine, trained: TrainingDomain, shown: Shown, strength:
 
 
 def trained_for(weights: weight_files.Weights) -> TrainingDomain:
-    """What a conditioned network was trained for.
+    """Training domain of a conditioned network.
 
     Raises:
         WeightsError: its recipe makes no sense.

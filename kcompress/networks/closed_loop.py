@@ -14,7 +14,7 @@ from kcompress.networks.preprocessor import Preprocessor, blended
 from kcompress.setting import Setting
 
 Shown = Callable[[Image, Setting], Pixels]
-"""What a codec shows of a picture, (H, W, 3): encoded and decoded."""
+"""Reconstruction (H, W, 3) of a picture by a codec: encoded and decoded."""
 
 
 class ClosedLoop:

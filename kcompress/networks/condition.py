@@ -34,7 +34,7 @@ _NEVER = -1e4
 
 
 MAX_PASSES = 32
-"""Of a closed loop: each is an encode."""
+"""Largest number of passes of a closed loop; each is an encode."""
 
 
 @dataclass(frozen=True)

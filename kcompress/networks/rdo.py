@@ -1,14 +1,14 @@
 """RDO: a network that decides which quantised JPEG coefficients are worth their bits, as a torch module.
 
-- In: a picture, and a condition: quantisation tables, initial thresholds, quality, whether the encoder does trellis
-  quantisation.
-- Decided: for every AC level that is not zero, whether its magnitude is decremented by one, incremented by one or kept.
-- How: the picture is taken apart as JPEG does (4:2:0, 8x8 DCT); one position of the network is one MCU of 16x16 pixels.
-  It starts as a rule: decrement where the coefficient lies less than a threshold above the lower edge of its
-  quantisation cell. Thresholds grow with the square root of the bits saved. Context of neighbouring MCUs (masking,
-  runs of zeros) then moves the scores, and scales the thresholds of each block by a polynomial of the frequencies.
+- In: a picture, and a condition: quantisation tables, initial thresholds, quality, kind of encoder (see `condition`).
+- Decided: for every nonzero AC level (a DCT coefficient over its quantiser step, rounded) whether its magnitude is
+  decremented by one, incremented by one or kept.
+- How: the picture goes through JPEG's transform (4:2:0, 8x8 DCT); one position of the network is one MCU, 16x16 pixels.
+  Untrained it is a rule: decrement where the coefficient lies less than a threshold above the inner edge of its
+  quantisation cell; thresholds grow with the square root of the bits saved. Trained, context of neighbouring MCUs
+  (masking, runs of zeros) moves the scores, and scales each block's thresholds by a polynomial of the frequencies.
 - Out: the picture, changed so that a standard JPEG encoder with these tables quantises it to the levels decided on.
-- Trained for: fewest bits at equal scores of metrics, through a differentiable JPEG with sampled decisions.
+- Trained for: least ln(rate) at equal metric scores, through a differentiable JPEG, with sampled decisions.
 """
 
 from typing import NamedTuple
@@ -32,10 +32,10 @@ _TYPICAL_BITS = 3.5
 """Bits saved by a typical decrement. There the thresholds of the condition apply as they are."""
 
 _INCREMENT_START = 1.1
-"""Initial threshold of increments, steps above the lower edge of the cell: none lies there, but some lie near."""
+"""Initial threshold of increments, steps above the inner edge of the cell: none lies there, but some lie near."""
 
 _INCREMENT_FLOOR = 0.7
-"""Lowest position in the cell from which a level is incremented, whatever the context says.
+"""Lowest position, steps above the inner edge of the cell, that allows an increment, whatever the context says.
 
 In photographs one increment in ten lies below it up to quality 80, one in three at 90. Without it, the context
 increments many levels of pictures unlike the training data, such as text, at up to half of the file's cost."""
@@ -121,10 +121,10 @@ class Rdo(RowScanNetwork):
         steps, rule = self.unpack_condition(condition)
         grey = self.transform.coefficients(image)
         coefficients = grey * (1 / steps)
-        levels, depth, sign = self._locate(coefficients, condition)
+        levels, offset, sign = self._locate(coefficients, condition)
         bits = bits_saved(levels)
         threshold = rule / steps / _TYPICAL_BITS**0.5 * F.relu(bits).sqrt()
-        margin = sign.abs() * (threshold - depth) - 1
+        margin = sign.abs() * (threshold - offset) - 1
         # Quantisation error if the rule decides.
         error = levels - coefficients - sign * (margin > 0)
         size = coefficients.abs()
@@ -143,16 +143,16 @@ class Rdo(RowScanNetwork):
         return image + self.pixel_change(decisions.coefficients, decisions.new_levels, condition)
 
     def _decide(self, condition: Tensor, around: Tensor, coefficients: Tensor, threshold: Tensor) -> Decisions:
-        _, depth, sign = self._locate(coefficients, condition)
+        _, offset, sign = self._locate(coefficients, condition)
         decrement, increment, upward, modulation = self.context.predict(around)
         threshold = threshold * self.surface(modulation).clamp(-_MODULATION_LIMIT, _MODULATION_LIMIT).exp()
         # `upward` asks for a higher value, whatever the sign: it mends what errors of other coefficients leave.
-        outward = depth + sign * upward
-        increment = torch.minimum(increment + (1 - _INCREMENT_START) + outward, depth + (1 - _INCREMENT_FLOOR))
+        outward = offset + sign * upward
+        increment = torch.minimum(increment + (1 - _INCREMENT_START) + outward, offset + (1 - _INCREMENT_FLOOR))
         return Decisions(coefficients, sign, decrement + threshold - 1 - outward, increment)
 
     def _locate(self, coefficients: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Levels; position above the lower edge of the quantisation cell less 1, -1..0; signs as in `Decisions`."""
+        """Levels; offsets from the outer edge of the quantisation cell, -1..0 steps; signs as in `Decisions`."""
         levels = coefficients.round()
         return levels, coefficients.abs() - levels.abs() - 0.5, levels.clamp(-1, 1) * self._allowed(condition)
 
@@ -165,8 +165,8 @@ class Rdo(RowScanNetwork):
         """Change of the picture, (N, 3, H, W), with which the encoder arrives at these levels.
 
         Pixels are rounded to 8 bits before the encoder, which moves coefficients by some 0.3 steps. So a level that
-        changes is placed well inside its new cell. All other coefficients are pulled towards 0 within their cells:
-        those that would have crossed the upper edge by accident stay.
+        changes is placed well inside its new cell. All other coefficients are pulled towards 0 within their cells, so
+        that the rounding moves fewer of them across the outer edge.
 
         Before trellis quantisation all coefficients are placed on their levels, and those that shall be zero are
         halved: the search then finds no reason to move them.

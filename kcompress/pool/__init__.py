@@ -1,4 +1,4 @@
-"""The filters of the label pool (Kuchen paper, section 4.2), one file each, as preprocessors and in groups."""
+"""Filters of the label pool (Kuchen paper, section 4.2), one file each, and groups of them."""
 
 from kcompress.pool.filters import FILTERS, Filter, FilterContext, FilterType, filter_named
 from kcompress.pool.groups import IDENTITY, Group, groups

@@ -1,4 +1,4 @@
-"""Artifact removal: our own network in place of ByteDance's "AR" (Kuchen paper, section 4.2)."""
+"""Artefact removal: a network of our own in place of ByteDance's "AR" (Kuchen paper, section 4.2)."""
 
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 HALO = 72
-"""The network reaches 67 pixels far (a test measures it)."""
+"""Halo of a tile, pixels; the receptive field reaches 67 (a test measures it)."""
 
 
 def remove_artifacts(pixels: Pixels, device: str = "cpu") -> Pixels:
-    """Remove what a codec left: (H, W, 3) RGB 0..255 -> the same.
+    """Remove compression artefacts: (H, W, 3) RGB 0..255 -> the same.
 
     Args:
         pixels: of any size.

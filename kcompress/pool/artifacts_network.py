@@ -1,11 +1,11 @@
-"""The artifact removal network as a torch module: a residual U-Net on 2x2 blocks of pixels."""
+"""Artefact removal network as a torch module: a residual U-Net on 2x2 blocks of pixels."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions beside an identity."""
+    """Residual block of two 3x3 convolutions, (N, C, H, W) -> (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class _Residual(nn.Module):
 
 
 class _Up(nn.Module):
-    """Half the channels at twice the resolution, by a 1x1 convolution and depth to space."""
+    """Upsampling by a 1x1 convolution and depth to space, (N, C, H, W) -> (N, C / 2, 2 H, 2 W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -29,10 +29,13 @@ class _Up(nn.Module):
 
 
 class ArtifactRemoval(nn.Module):
-    """Removes what JPEG, WebP and HEVC left in a picture; blind to codec and quality.
+    """Removal of artefacts of JPEG, WebP and HEVC, blind to codec and quality; w = width.
 
-    Works on the picture at half resolution with four times the channels (space to depth), then at a
-    quarter and an eighth: where tiles begin at multiples of 8, the network can know JPEG's grid.
+        x (N, 3, H, W) -> space to depth (12, H/2, W/2) -> half (w) -> quarter (2w) -> eighth (4w)
+                                                            v             v              |
+          y = x + d <- d (N, 3, H, W) <- depth to space <- half (w) <- quarter (2w) <----+
+
+    Where tiles begin at multiples of 8, the network can know JPEG's grid.
 
     Shapes: (N, 3, H, W) -> (N, 3, H, W), RGB 0..1 (not clamped), H and W multiples of 8.
     Cost: width 32 takes 63 kFLOP a pixel, 130 GFLOP for 1920x1080.

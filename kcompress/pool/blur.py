@@ -1,4 +1,4 @@
-"""Blur: a Gaussian so narrow that it takes noise and ringing of the last pixel away, and little else."""
+"""Blur: a Gaussian so narrow that it removes noise and ringing of single pixels, and little else."""
 
 import cv2
 import numpy as np

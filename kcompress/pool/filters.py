@@ -1,4 +1,4 @@
-"""What a filter of the pool is, and the table of them (Kuchen paper, section 4.2)."""
+"""Filters of the pool and their table (Kuchen paper, section 4.2)."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from kcompress.setting import Setting
 
 @dataclass(frozen=True)
 class FilterContext:
-    """What filters may use.
+    """Resources of filters.
 
     Attributes:
         device: ``cpu`` or ``cuda:N``, for filters that are networks.
@@ -26,7 +26,7 @@ class FilterContext:
 
 
 FilterFunction = Callable[..., Pixels]
-"""The function behind a filter: pixels (H, W, 3) RGB 0..255, means and numbers by name -> pixels."""
+"""Function of a filter: pixels (H, W, 3) RGB 0..255, context, parameters by name -> pixels."""
 
 
 def _always() -> bool:
@@ -35,15 +35,15 @@ def _always() -> bool:
 
 @dataclass(frozen=True)
 class FilterType:
-    """A filter before its numbers are chosen. It travels to other processes: its functions have names.
+    """Filter without values of its parameters. It is pickled for other processes: its functions have names.
 
     Attributes:
         name: as the user types it.
         about: one line for people.
-        work: the function; imports what is heavy itself.
-        numbers: its parameters with the least and the largest value.
-        available: whether what it needs is installed.
-        install: how to get that.
+        function: imports heavy libraries itself.
+        parameters: name, smallest and largest value of each.
+        available: whether its program or weights are installed.
+        install: how to install them.
     """
 
     name: str
@@ -119,18 +119,18 @@ FILTERS: dict[str, FilterType] = {
         ),
     )
 }  # fmt: skip
-"""By name, in the order in which they are applied unless the user says otherwise."""
+"""Filters by name, in their default order of application."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter with its numbers; callable like a network.
+    """Filter with values of its parameters; a preprocessor.
 
     Attributes:
         name: as the user typed it, for example ``nlm:h=5``.
-        kind: of filter.
-        numbers: its parameters, where they are not the default.
-        means: what it may use.
+        kind: the filter without values.
+        parameters: values that are not the default.
+        context: its resources.
     """
 
     name: str
@@ -144,7 +144,7 @@ class Filter:
         return image.with_pixels(self.apply(image.pixels))
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """(H, W, 3) RGB 0..255 -> the same.
+        """Filter pixels: (H, W, 3) RGB 0..255 -> the same.
 
         Raises:
             KcompressError: a program or the weights are missing, or the filter failed.
@@ -156,7 +156,7 @@ class Filter:
 
 
 def filter_named(text: str, context: FilterContext | None = None) -> Filter:
-    """A filter as the user types it: ``detail``, ``nlm``, ``nlm:h=10``.
+    """Filter of the user's text: ``detail``, ``nlm``, ``nlm:h=10``.
 
     Raises:
         UsageError: no such filter or parameter, or a number out of range.

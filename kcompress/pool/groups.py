@@ -1,4 +1,4 @@
-"""Groups: filters in series, the candidates of the labelling (Kuchen paper, section 3.2, equation 1)."""
+"""Groups: filters in series, the candidates of labelling (Kuchen paper, section 3.2, equation 1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class Group:
-    """Filters in the order in which they are applied.
+    """Filters in order of application.
 
     Attributes:
         filters: none for the identity.
@@ -23,12 +23,12 @@ class Group:
 
     @property
     def name(self) -> str:
-        """``identity``, ``ar``, ``ar+nlm:h=5``."""
+        """Name: ``identity``, ``ar``, ``ar+nlm:h=5``."""
         return "+".join(filter.name for filter in self.filters) or IDENTITY
 
     @property
     def prefix(self) -> "Group":
-        """All but the last filter: what its result is made from."""
+        """Group of all filters but the last."""
         return Group(self.filters[:-1])
 
 

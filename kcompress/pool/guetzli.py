@@ -17,18 +17,18 @@ from kcompress.images import Image, Pixels, read, write
 from kcompress.programs import GUETZLI, scratch_folder
 
 LOWEST_QUALITY = 84
-"""Guetzli refuses less."""
+"""Lowest quality that Guetzli accepts."""
 
 
 @dataclass(frozen=True)
 class GuetzliLimits:
-    """What Guetzli may take: it is slow and hungry.
+    """Limits of Guetzli, which is slow and needs much memory.
 
     Attributes:
         seconds: for one picture.
-        megabytes: of memory for one picture; it wants about 300 a megapixel.
+        megabytes: of memory for one picture; it needs about 300 a megapixel.
         jobs: pictures at a time on one machine, whatever the number of workers.
-        cache: folder that keeps its results from run to run; None for none.
+        cache: folder that keeps its results from run to run; None for no cache.
     """
 
     seconds: float = 600
@@ -51,7 +51,7 @@ def guetzli(pixels: Pixels, limits: GuetzliLimits, quality: float = 95) -> Pixel
     Raises:
         MissingProgramError: the program is not installed.
         ProgramTimeoutError: it took too long.
-        ProgramError: it failed; so it does where the memory is too little.
+        ProgramError: it failed, for example by too little memory.
         OutputError: the cache cannot be written.
     """
     kept = limits.cache and limits.cache / f"{_key(pixels, quality)}.jpg"
@@ -86,7 +86,7 @@ def _key(pixels: Pixels, quality: float) -> str:
 
 @contextmanager
 def _turn(jobs: int) -> Iterator[None]:
-    """One of ``jobs`` places on this machine, waited for; a worker that is killed leaves its place."""
+    """Wait for one of ``jobs`` places on this machine; a worker that is killed frees its place."""
     user = os.getuid() if hasattr(os, "getuid") else "all"
     folder = Path(tempfile.gettempdir()) / f"kcompress-guetzli-{user}"
     folder.mkdir(exist_ok=True)

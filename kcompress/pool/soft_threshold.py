@@ -1,4 +1,4 @@
-"""Soft threshold in the block DCT: fine texture that costs bits leaves the picture, whatever the codec's quality."""
+"""Soft thresholding in the block DCT: removes fine texture, independently of the codec's quality."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from kcompress.blockdct import strips_shrunk, thresholds
 
 
 def soft_threshold(pixels: NDArray[np.uint8], height: float = 2.0) -> NDArray[np.uint8]:
-    """Pull the coefficients of all 8x8 blocks towards 0: (H, W, 3) RGB 0..255 -> the same.
+    """Soft-threshold the coefficients of all 8x8 blocks: (H, W, 3) RGB 0..255 -> the same.
 
     Args:
         pixels: of any size.

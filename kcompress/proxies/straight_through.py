@@ -92,9 +92,9 @@ class StraightThroughCodec(Generic[ConditionT]):
         whole = [np.ascontiguousarray(picture) for picture in pixels]
         with ThreadPoolExecutor(self._jobs) as pool:
             found = pool.map(encode_decode, whole, settings, [self._backend] * len(settings))
-            shown, bits = zip(*found, strict=True)
+            reconstructions, bits = zip(*found, strict=True)
         decoded, rate = self._proxy(pictures, condition)
-        return straight_through(tensor(shown), decoded), straight_through(torch.tensor(bits), rate)
+        return straight_through(tensor(reconstructions), decoded), straight_through(torch.tensor(bits), rate)
 
 
 def straight_through(value: Tensor, path: Tensor) -> Tensor:
