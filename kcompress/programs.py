@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ TIMEOUT_SECONDS = 600.0
 """Longest run of one program on one picture, seconds; ``KCOMPRESS_TIMEOUT`` overrides it."""
 
 _PROBE_SECONDS = 10.0
+_LAST_WORDS = 1 << 16
+"""Bytes of a program's stderr that are kept."""
+
+_PIECE = 1 << 20
 _running: set[subprocess.Popen[bytes]] = set()
 _stopped = threading.Event()
 _scratch: set[str] = set()
@@ -55,21 +60,36 @@ class Program:
         path = self.find()
         return None if path is None else _version(path, self.probe, self.version_pattern)
 
-    def run(self, arguments: Sequence[str], stdin: bytes | memoryview = b"", seconds: float | None = None) -> bytes:
+    def run(
+        self,
+        arguments: Sequence[str],
+        stdin: bytes | memoryview = b"",
+        seconds: float | None = None,
+        most: int | None = None,
+    ) -> bytes:
         """Run the program without a shell and return what it wrote to stdout.
 
-        ``seconds`` is the limit of this run; without it the general one holds.
+        Args:
+            arguments: behind the program's name.
+            stdin: its input.
+            seconds: the limit of this run; without it the general one holds.
+            most: bytes that its output may have; without it, eight times the input and 64 MB.
 
         Raises:
             MissingProgramError: it is not installed.
             ProgramTimeoutError: it took longer than the limit and was killed.
-            ProgramError: it ended with another code than 0; the message carries the end of its stderr.
+            ProgramError: it ended with another code than 0, or wrote too much; the message carries the end of its
+                stderr.
         """
         path = self.find()
         if path is None:
             raise MissingProgramError(f"{self.name} is not installed. {self.install}")
         status, output, complaint = _run(
-            [path, *arguments], stdin, _timeout() if seconds is None else seconds, self.name
+            [path, *arguments],
+            stdin,
+            _timeout() if seconds is None else seconds,
+            self.name,
+            (8 * len(stdin) + (64 << 20)) if most is None else most,
         )
         if status != 0:
             how = f"was ended by signal {signal.Signals(-status).name}" if status < 0 else f"failed with code {status}"
@@ -90,53 +110,100 @@ def _timeout() -> float:
 @functools.cache
 def _version(path: str, probe: tuple[str, ...], pattern: str) -> str:
     try:
-        _, output, complaint = _run([path, *probe], b"", _PROBE_SECONDS, path)
+        _, output, complaint = _run([path, *probe], b"", _PROBE_SECONDS, path, _PIECE)
     except ProgramError:
         return "unknown version"
     match = re.search(pattern, (output + b"\n" + complaint).decode(errors="replace"))
     return match.group() if match else "unknown version"
 
 
-def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str) -> tuple[int, bytes, bytes]:
+def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str, most: int) -> tuple[int, bytes, bytes]:
     with _lock:  # held while it starts: stop_all() sees every program or keeps it from starting
         if _stopped.is_set():
             raise ProgramError(f"{name} was not started: kcompress is ending. Start again.")
         try:
             # A session of its own: what the program starts in turn can be killed with it.
             process = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+                [*_dying_with_us(), *argv],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
             )
         except OSError as error:
             raise ProgramError(f"{name} cannot be started: {error.strerror}. Reinstall it.") from error
         _running.add(process)
-    # communicate() would feed 512 bytes at a time; a thread writes as much as the pipe takes.
-    feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
-    process.stdin = None
-    feeder.start()
+    output, complaint = bytearray(), bytearray()
+    pipes = [
+        threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True),
+        threading.Thread(target=_collect, args=(process.stdout, output, most), daemon=True),
+        threading.Thread(target=_listen, args=(process.stderr, complaint), daemon=True),
+    ]
+    for pipe in pipes:
+        pipe.start()
+    end = time.monotonic() + timeout
     try:
-        output, complaint = process.communicate(timeout=timeout)
+        # A program that is gone may have left children on its pipes.
+        for pipe in pipes[1:]:
+            pipe.join(max(0, end - time.monotonic()))
+        if any(pipe.is_alive() for pipe in pipes[1:]):
+            raise subprocess.TimeoutExpired(argv, timeout)
+        process.wait(max(0, end - time.monotonic()))
     except subprocess.TimeoutExpired as error:
         raise ProgramTimeoutError(
             f"{name} was stopped after {timeout:g} seconds. "
             "Take a smaller picture, a lower --effort, or set KCOMPRESS_TIMEOUT to more seconds."
         ) from error
     finally:
-        # Asked of the attribute, not of the system: a program that is gone may have left children on its pipes.
-        if process.returncode is None:
+        # What it left behind may hold its pipes, too.
+        if process.returncode is None or any(pipe.is_alive() for pipe in pipes):
             _kill(process)
-            process.communicate()
-        if feeder.is_alive():  # something that the program left behind holds its input without reading it
-            _kill(process)
-        feeder.join()
+        process.wait()
+        for pipe in pipes:
+            pipe.join(_PROBE_SECONDS)  # a child in a session of its own could hold it for ever
         with _lock:
             _running.discard(process)
-    return process.returncode, output, complaint
+    if process.returncode == 127 and complaint.startswith(b"setpriv: failed to execute"):
+        reason = complaint.decode(errors="replace").strip().rpartition(": ")[2]
+        raise ProgramError(f"{name} cannot be started: {reason}. Reinstall it.")
+    if len(output) > most:
+        raise ProgramError(f"{name} wrote more than {most:,} bytes and was stopped. Reinstall {name}.")
+    return process.returncode, bytes(output), bytes(complaint)
+
+
+@functools.cache
+def _dying_with_us() -> tuple[str, ...]:
+    """What lets Linux end a program with this process, however that ends; nothing elsewhere.
+
+    A program of its own, because code between fork and exec may hang where there are threads.
+    """
+    setpriv = shutil.which("setpriv", path=os.defpath)
+    if setpriv is None:
+        return ()
+    before = (setpriv, "--pdeathsig", "KILL", "--")
+    known = subprocess.run([*before, setpriv, "--version"], capture_output=True, stdin=subprocess.DEVNULL).returncode
+    return () if known else before
 
 
 def _feed(pipe: IO[bytes], data: bytes | memoryview) -> None:
     """Write a program's input; one that gives up before it has read everything closes the pipe."""
     with contextlib.suppress(BrokenPipeError), pipe:
         pipe.write(data)
+
+
+def _collect(pipe: IO[bytes], output: bytearray, most: int) -> None:
+    """Read a program's output; closing the pipe of one that writes too much ends it."""
+    with pipe:
+        while len(output) <= most and (piece := pipe.read1(_PIECE)):  # type: ignore[attr-defined]
+            output += piece
+
+
+def _listen(pipe: IO[bytes], complaint: bytearray) -> None:
+    """Read what a program says, and keep the end of it."""
+    with pipe:
+        while piece := pipe.read1(_PIECE):  # type: ignore[attr-defined]
+            complaint += piece
+            del complaint[:-_LAST_WORDS]
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from kcompress.errors import OutputError
 
 
-def write(target: str, data: bytes) -> None:
+def write(target: str, data: bytes, *, replace: bool = True) -> None:
     """Write a file wholly or not at all: to a temporary file beside it, then renamed; a device or pipe directly.
 
+    Without ``replace``, a file that has come to be there is left alone, whoever made it and when.
+
     Raises:
-        OutputError: the folder cannot be written, or the disk is full.
+        OutputError: the folder cannot be written, or the disk is full, or the file is there and may not be replaced.
     """
     path = Path(os.path.realpath(target))  # what a link names is written, the link stays
     temporary = ""
@@ -27,16 +29,41 @@ def write(target: str, data: bytes) -> None:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
         Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        if replace:
+            Path(temporary).replace(path)
+        else:
+            _put(Path(temporary), path, target)
     except BaseException as error:
         if temporary:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
         if isinstance(error, OSError):
-            shown = target.encode(errors="surrogateescape").decode(errors="backslashreplace")
             advice = "Free some space." if error.errno == errno.ENOSPC else "Check the folder's rights, or give -o."
-            raise OutputError(f"{shown} cannot be written: {error.strerror}. {advice}") from error
+            raise OutputError(f"{_shown(target)} cannot be written: {error.strerror}. {advice}") from error
         raise
+
+
+def _put(temporary: Path, path: Path, target: str) -> None:
+    """Give a file a name that no other has.
+
+    Raises:
+        OutputError: one has.
+    """
+    try:
+        try:
+            path.hardlink_to(temporary)
+            temporary.unlink()
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            path.open("xb").close()
+            temporary.replace(path)
+    except FileExistsError as error:
+        raise OutputError(f"{_shown(target)} exists. Give --force to overwrite it, or another -o.") from error
+
+
+def _shown(target: str) -> str:
+    return target.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def is_device(path: str) -> bool:

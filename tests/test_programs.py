@@ -1,8 +1,13 @@
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from waiting import alive, wait_until
 
+from kcompress import programs
 from kcompress.errors import MissingProgramError, ProgramError, ProgramTimeoutError
 from kcompress.programs import Program, ffmpeg, scratch_folder
 
@@ -137,3 +142,39 @@ def test_a_child_that_holds_the_input_does_not_block(tmp_path: Path) -> None:
     start = time.monotonic()
     assert program.run([], bytes(1 << 20)) == b"done\n"
     assert time.monotonic() - start < 30
+
+
+def test_a_flood_of_words_costs_no_memory(tmp_path: Path) -> None:
+    program = fake(tmp_path, "head -c 300000000 /dev/zero >&2; echo the end >&2; exit 4")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ProgramError, match=r"failed with code 4: .*the end\. "):
+        program.run([])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_the_last_words_are_kept_whole(tmp_path: Path) -> None:
+    program = fake(tmp_path, "i=0; while [ $i -lt 30000 ]; do echo line $i; i=$((i+1)); done >&2; exit 1")
+    with pytest.raises(ProgramError, match="line 29997 / line 29998 / line 29999"):
+        program.run([])
+
+
+def test_a_flood_of_output_is_cut_off(tmp_path: Path) -> None:
+    program = fake(tmp_path, "cat /dev/zero")
+    start = time.monotonic()
+    with pytest.raises(ProgramError, match="kcfake wrote more than 1,000,000 bytes and was stopped"):
+        program.run([], most=1_000_000)
+    assert time.monotonic() - start < 10
+    assert len(fake(tmp_path, "head -c 1000000 /dev/zero").run([], most=1_000_000)) == 1_000_000
+
+
+@pytest.mark.skipif(not programs._dying_with_us(), reason="no setpriv here")
+def test_a_program_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    fake(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 100")
+    code = "from kcompress.programs import Program; Program('kcfake', (), '', '').run([])"
+    parent = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    child = int((tmp_path / "pid").read_text())
+    assert alive(child)
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not alive(child))

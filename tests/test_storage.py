@@ -205,3 +205,44 @@ def test_what_is_a_device(folder: Path) -> None:
     ]  # fmt: skip
     assert storage.mode(str(folder / "missing")) == 0
     assert stat.S_ISREG(storage.mode(str(folder / "file")))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_without_replace_a_file_that_came_to_be_there_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:  # as on FAT
+
+        def refused(path: Path, target: Path) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+    storage.write(str(folder / "new"), b"x", replace=False)
+    assert (folder / "new").read_bytes() == b"x"
+    assert (folder / "new").stat().st_nlink == 1
+    with pytest.raises(OutputError, match=r"new exists\. Give --force"):
+        storage.write(str(folder / "new"), b"y", replace=False)
+    (folder / "empty").touch()
+    with pytest.raises(OutputError, match="exists"):
+        storage.write(str(folder / "empty"), b"y", replace=False)
+    assert (folder / "new").read_bytes() == b"x"
+    assert (folder / "empty").read_bytes() == b""
+
+
+def test_of_many_who_write_one_name_one_succeeds(folder: Path) -> None:
+    won: list[int] = []
+
+    def write(number: int) -> None:
+        try:
+            storage.write(str(folder / "file"), bytes([number]) * 1000, replace=False)
+        except OutputError:
+            return
+        won.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert (folder / "file").read_bytes() == bytes(won) * 1000

@@ -1,6 +1,8 @@
 """The command line: one module a command. Heavy imports happen inside the commands, so that --help is fast."""
 
-from typing import Annotated
+import os
+import sys
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +13,33 @@ from kcompress.cli.decode import decode
 from kcompress.cli.doctor import doctor
 from kcompress.cli.encode import encode
 from kcompress.cli.label import label
+from kcompress.cli.output import say
 from kcompress.cli.train import TrainCommand, train
+from kcompress.errors import OutputError
 
-app = typer.Typer(
+
+class _App(typer.Typer):
+    """The commands, in a process whose streams may be closed or full."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        for stream in range(3):  # what is opened next would take a closed one's place
+            try:
+                os.fstat(stream)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)
+        try:
+            try:
+                return super().__call__(*args, **options)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # flushing on the way out would only complain again
+            say(f"kcompress: stdout cannot be written: {error.strerror}. Check where it goes.", style="red")
+            sys.exit(OutputError.exit_code)
+
+
+app = _App(
     name="kcompress",
     no_args_is_help=True,
     add_completion=False,

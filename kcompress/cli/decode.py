@@ -57,4 +57,4 @@ def decode(
         with output.guarded_stdout() as stdout:
             stdout.write(decoded())
     else:
-        storage.write(planned.target, decoded())
+        storage.write(planned.target, decoded(), replace=force)

@@ -32,7 +32,8 @@ def read(source: str) -> bytes:
     """
     if source == STREAM:
         if sys.stdin is None or sys.stdin.isatty():
-            raise InputError("stdin is a terminal. Pipe a picture into it, or name a file.")
+            state = "closed" if sys.stdin is None else "a terminal"
+            raise InputError(f"stdin is {state}. Pipe a picture into it, or name a file.")
         return sys.stdin.buffer.read()
     try:
         return Path(source).read_bytes()

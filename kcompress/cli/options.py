@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kcompress.cli import output
 from kcompress.errors import MissingProgramError, UsageError
 
 
@@ -74,7 +75,27 @@ Metadata = Annotated[
 ]
 Background = Annotated[str | None, typer.Option(help="Flatten transparency over a colour: white, #rrggbb, rgb(r,g,b).")]
 Frame = Annotated[int | None, typer.Option(help="Which picture of an animation or of several pages, from 0.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Pictures at a time. [default: number of cores]")]
+
+
+def _helpful(jobs: int | None) -> int | None:
+    """No more jobs than help: each takes a thread or a process, and memory for a picture."""
+    most = 4 * cores()
+    if jobs is None or jobs <= most:
+        return jobs
+    output.say(f"note: --jobs {jobs} is more than helps on {cores()} cores; {most} are run", style="yellow")
+    return most
+
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        callback=_helpful,
+        help="Pictures at a time. At most 4 a core. [default: number of cores]",
+    ),
+]
 WeightsFile = Annotated[
     Path | None, typer.Option("--weights", help="Weights (.safetensors) in place of those that came along.")
 ]

@@ -29,8 +29,9 @@ console = Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str, style: str = "") -> None:
-    """One line for people."""
-    console.print(visible(text), style=style, markup=False, soft_wrap=True)
+    """One line for people; where stderr is full or gone, it is lost."""
+    with contextlib.suppress(OSError):
+        console.print(visible(text), style=style, markup=False, soft_wrap=True)
 
 
 def visible(text: str) -> str:
@@ -113,8 +114,10 @@ def guarded_stdout() -> Iterator[BinaryIO]:
     At the level of file descriptors, so that C libraries cannot spoil the product either.
 
     Raises:
-        UsageError: stdout is a terminal.
+        UsageError: stdout is a terminal, or closed.
     """
+    if sys.stdout is None:
+        raise UsageError("stdout is closed. Give -o FILE, or redirect it.")
     if sys.stdout.isatty():
         raise UsageError("stdout is a terminal. Give -o FILE, or redirect it.")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
 """Planes <-> HEVC byte streams: the program ``x265`` or libx265 inside ffmpeg, and ffmpeg's decoder."""
 
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -186,7 +186,7 @@ def decode(stream: bytes, name: str = "the picture", *, strict: bool = False) ->
     check_size(sps.width, sps.height, name)
     tails = _TAILS if strict else (b"",)
     copies = [[*sets, *(unit + tail for unit in picture.slices), *picture.hashes] for tail in tails]
-    frames = _ffmpeg(copies, broken)
+    frames = _ffmpeg(copies, len(copies) * _size(sps), broken)
     size = len(frames) // len(copies)
     if strict and memoryview(frames)[:size] != memoryview(frames)[size:]:
         raise InputError(broken)
@@ -200,28 +200,41 @@ _TAILS = (b"\x55" * 64, b"\xaa" * 64)
 """Put behind a slice: a decoder that gets so far has missed the end, and shows something else for each."""
 
 
-def _ffmpeg(pictures: list[list[bytes]], broken: str) -> bytes:
+def _ffmpeg(pictures: list[list[bytes]], most: int, broken: str) -> bytes:
     """Samples of pictures, one behind the other."""
     strict = ["-v", "error", "-xerror", "-err_detect", "explode+crccheck"]
     arguments = [*strict, "-f", "hevc", "-i", "pipe:0", "-frames:v", str(len(pictures)), "-f", "rawvideo", "pipe:1"]
     units = [unit for picture in pictures for unit in (*picture, annexb.END_OF_SEQUENCE)]
     try:
-        return ffmpeg().run(arguments, annexb.stream(units))
+        return ffmpeg().run(arguments, annexb.stream(units), most=most)
     except ProgramTimeoutError:
         raise
     except ProgramError as error:
         raise InputError(broken) from error
 
 
+def _shapes(sps: Sps) -> list[tuple[int, int]]:
+    """Of the planes."""
+    sampling = _SAMPLINGS[sps.chroma_format]
+    vertical, horizontal = shifts(sampling)
+    chroma = (sps.height >> vertical, sps.width >> horizontal)
+    return [(sps.height, sps.width), *([] if sampling == "400" else [chroma, chroma])]
+
+
+def _kind(sps: Sps) -> "np.dtype[Any]":
+    """Of ffmpeg's samples."""
+    return np.dtype(np.uint8 if sps.bits_luma == 8 else "<u2")
+
+
+def _size(sps: Sps) -> int:
+    """Of ffmpeg's samples, in bytes."""
+    return sum(height * width for height, width in _shapes(sps)) * _kind(sps).itemsize
+
+
 def _planes(raw: bytes, sps: Sps, broken: str) -> Planes:
     """Planes of ffmpeg's samples."""
-    sampling = _SAMPLINGS[sps.chroma_format]
-    shapes = [(sps.height, sps.width)]
-    if sampling != "400":
-        vertical, horizontal = shifts(sampling)
-        shapes += [(sps.height >> vertical, sps.width >> horizontal)] * 2
-    kind = np.dtype(np.uint8 if sps.bits_luma == 8 else "<u2")
-    if len(raw) != sum(height * width for height, width in shapes) * kind.itemsize:
+    kind, shapes, sampling = _kind(sps), _shapes(sps), _SAMPLINGS[sps.chroma_format]
+    if len(raw) != _size(sps):
         raise InputError(broken)
     planes, start = [], 0
     for height, width in shapes:

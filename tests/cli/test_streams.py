@@ -3,8 +3,17 @@
 import os
 import pty
 import select
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from kcompress.cli import options
+
+COMMAND = [sys.executable, "-m", "kcompress"]
 
 
 @pytest.mark.parametrize("suffix, codec", [("jpg", "jpeg"), ("webp", "webp"), ("heic", "hevc"), ("bpg", "bpg")])
@@ -97,3 +106,46 @@ def test_there_and_back_through_pipes(launch, small, folder):
     (folder / "packed.bpg").write_bytes(packed)
     launch("decode", "packed.bpg")
     assert launch("decode", "-", stdin=packed).stdout == (folder / "packed.png").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["--version"], ["doctor"],
+                                       ["encode", "small.png", "-n", "none", "-f", "--json"],
+                                       ["encode", "small.png", "-n", "none", "-o", "-"]])  # fmt: skip
+def test_a_full_stdout_is_told(folder, environment, small, arguments):
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, cwd=folder, env=environment)
+    stderr = ended.stderr.decode()
+    assert ended.returncode == 5, stderr
+    assert "Traceback" not in stderr and "Exception ignored" not in stderr and "─" not in stderr
+    assert "No space left" in stderr.splitlines()[-1] and stderr.endswith(".\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_closed_streams_do_no_harm(folder, environment, small, closed):
+    """What is opened while encoding must not get the number of a stream that is closed."""
+    command = f"{shlex.join(COMMAND)} encode small.png -n none -o small.webp {closed}"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, cwd=folder, env=environment)
+    assert ended.returncode == 0
+    assert b"Traceback" not in ended.stderr
+    with Image.open(folder / "small.webp") as picture:
+        assert picture.size == (96, 64)
+    assert sorted(path.name for path in folder.iterdir()) == ["small.png", "small.webp"]
+
+
+def test_a_closed_stream_that_is_needed_is_told(folder, environment, small):
+    for command, says in (
+        ("encode - -o x.jpg <&-", "stdin is closed"),
+        ("encode small.png -o - >&-", "stdout is"),
+    ):
+        ended = subprocess.run(
+            ["sh", "-c", f"{shlex.join(COMMAND)} {command}"], capture_output=True, cwd=folder, env=environment
+        )
+        assert ended.returncode in (2, 3)
+        assert ended.stderr.startswith(b"kcompress: " + says.encode())
+
+
+def test_more_jobs_than_help_are_not_run(run, small, monkeypatch):
+    monkeypatch.setattr(options, "cores", lambda: 2)
+    ended = run("encode", "small.png", "-n", "none", "--jobs", "100000")
+    assert ended.stderr.splitlines()[0] == "note: --jobs 100000 is more than helps on 2 cores; 8 are run"
+    assert "note" not in run("encode", "small.png", "-n", "none", "--jobs", "8", "-f").stderr
