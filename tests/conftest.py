@@ -14,8 +14,6 @@ from kcompress.images import Image
 from kcompress.inference import models
 from kcompress.inference import weights as weight_files
 
-TESTS = Path(__file__).parent
-ENCODING_ROOMS = ("", "cli", "evaluation", "labeling", "pool")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks gain nothing from two
 
 
@@ -23,15 +21,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for folders of tests, more would need much memory; none for files, which are sooner done without."""
     folders = any(Path(argument.partition("::")[0]).is_dir() for argument in config.args)
     return min(2, os.cpu_count() or 1) if folders else 0
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``encoders`` what takes the encoders on PATH first; not what makes itself a PATH."""
-    for item in items:
-        room = item.path.relative_to(TESTS).parent.name
-        own_path = {"fake", "no_programs"} & set(getattr(item, "fixturenames", ()))
-        if room in ENCODING_ROOMS and not own_path:
-            item.add_marker("encoders")
 
 
 @pytest.fixture(scope="session")

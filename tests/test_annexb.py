@@ -11,6 +11,8 @@ from kcompress.images import Image
 from kcompress.planes import BOX, Planes, from_rgb, grey_planes
 from kcompress.programs import X265, ffmpeg
 
+pytestmark = pytest.mark.encoders
+
 MANY = settings(deadline=None, max_examples=200, derandomize=True)
 ENCODERS = [
     pytest.param(

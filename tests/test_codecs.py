@@ -13,6 +13,8 @@ from kcompress.encoding import encode
 from kcompress.errors import InputError, MissingProgramError, UnsupportedError, UsageError
 from kcompress.images import Image
 
+pytestmark = pytest.mark.encoders
+
 WAYS = pytest.mark.parametrize(("codec", "backend"), BACKENDS)
 EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
 FINE = {"jpeg": 92, "webp": 92, "hevc": 14, "bpg": 17}

@@ -18,6 +18,8 @@ from kcompress.errors import InputError
 from kcompress.images import Image, Pixels, read
 from kcompress.programs import ffmpeg
 
+pytestmark = pytest.mark.encoders
+
 HEVC = CODECS["hevc"]
 WAYS = pytest.mark.parametrize(("codec", "backend"), [way for way in BACKENDS if str(way.id).startswith("hevc")])
 SIZES = [(64, 48), (333, 217), (1, 1), (1, 200), (200, 1), (17, 31), (8, 9), (640, 2)]

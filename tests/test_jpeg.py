@@ -14,6 +14,8 @@ from kcompress.codecs.jpeg import _vips, quantisation_tables, written_tables
 from kcompress.encoding import carried_out
 from kcompress.images import Image, read
 
+pytestmark = pytest.mark.encoders
+
 JPEG = CODECS["jpeg"]
 CJPEG, PILLOW = JPEG.backends
 MOZJPEG = JPEG.only_by_name[0]

@@ -19,6 +19,8 @@ from kcompress.metrics import METRICS
 from kcompress.networks import DEFAULTS, NETWORKS
 from kcompress.pool.filters import FILTERS
 
+pytestmark = pytest.mark.encoders
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *(ROOT / name / "README.md" for name in ("weights", "tests/benchmarks", "kcompress"))]
 INTERRUPTED = {130, 143}

@@ -11,6 +11,8 @@ from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.webp import is_complete, with_metadata
 from kcompress.images import Image, read
 
+pytestmark = pytest.mark.encoders
+
 WEBP = CODECS["webp"]
 CWEBP, PILLOW = WEBP.backends
 QUALITIES = [0, 1, 5, 10, 24, 25, 40, 50, 75, 90, 99, 100]

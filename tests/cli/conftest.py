@@ -29,6 +29,14 @@ PROBES = {
 }  # fmt: skip
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as ``encoders`` the commands here: they take encoders on PATH first, unless a test makes that PATH."""
+    for item in items:
+        own_path = {"fake", "no_programs"} & set(getattr(item, "fixturenames", ()))
+        if TESTS / "cli" in item.path.parents and not own_path:
+            item.add_marker("encoders")
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended."""

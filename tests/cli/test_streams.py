@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-m", "kcompress"]
 
 @pytest.mark.parametrize("suffix, codec", [("jpg", "jpeg"), ("webp", "webp"), ("heic", "hevc"), ("bpg", "bpg")])
 def test_stdout_holds_the_file_and_nothing_else(run, launch, small, folder, suffix, codec):
-    launch("encode", "small.png", "-o", f"file.{suffix}")
+    run("encode", "small.png", "-o", f"file.{suffix}")
     expected = (folder / f"file.{suffix}").read_bytes()
     assert launch("encode", "-", "-c", codec, "-o", "-", stdin=small.read_bytes()).stdout == expected
     assert run("encode", "-", "-c", codec, stdin=small.read_bytes()).stdout == expected
@@ -101,10 +101,10 @@ def test_no_picture_on_a_terminal(start, small, folder):
     os.close(theirs)
 
 
-def test_there_and_back_through_pipes(launch, small, folder):
+def test_there_and_back_through_pipes(run, launch, small, folder):
     packed = launch("encode", "-", "-c", "bpg", stdin=small.read_bytes()).stdout
     (folder / "packed.bpg").write_bytes(packed)
-    launch("decode", "packed.bpg")
+    run("decode", "packed.bpg")
     assert launch("decode", "-", stdin=packed).stdout == (folder / "packed.png").read_bytes()
 
 

@@ -18,6 +18,8 @@ from kcompress.images import Image, read
 from kcompress.metrics import Scorer
 from kcompress.networks import load
 
+pytestmark = pytest.mark.encoders
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

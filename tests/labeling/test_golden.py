@@ -12,6 +12,8 @@ from kcompress.labels import Row, file
 from kcompress.pool import FilterContext, GuetzliLimits
 from kcompress.programs import GUETZLI
 
+pytestmark = pytest.mark.encoders
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "labels"
 METRICS = ("psnr",)
 

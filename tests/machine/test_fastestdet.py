@@ -16,7 +16,10 @@ STATE = MODELS / "FastestDet_ap0.2532_280ep.pth"
 GRAPH = MODELS / "FastestDet.onnx"
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-there = pytest.mark.skipif(not (STATE.is_file() and GRAPH.is_file()), reason="FastestDet's files are not here")
+there = pytest.mark.skipif(
+    not (STATE.is_file() and GRAPH.is_file()),
+    reason="the published weights of FastestDet do not lie beside the checkout",
+)
 
 
 @pytest.fixture(scope="module")

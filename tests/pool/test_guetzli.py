@@ -23,7 +23,7 @@ from kcompress.pool import GuetzliLimits, filter_named
 from kcompress.pool.guetzli import guetzli
 from kcompress.programs import GUETZLI
 
-real = pytest.mark.skipif(GUETZLI.find() is None, reason="guetzli is not installed")
+INSTALLED = pytest.mark.skipif(GUETZLI.find() is None, reason="guetzli is not installed")
 ALONE = """
 import sys, numpy
 from kcompress.pool.guetzli import GuetzliLimits, guetzli
@@ -81,7 +81,8 @@ def left(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith("kcompress-guetzli")]
 
 
-@real
+@INSTALLED
+@pytest.mark.encoders
 def test_the_result_is_close_to_the_picture(photo: Pixels, scratch: Path) -> None:
     result = guetzli(photo, GuetzliLimits(), 95)
     assert result.shape == photo.shape and result.dtype == np.uint8
@@ -90,7 +91,8 @@ def test_the_result_is_close_to_the_picture(photo: Pixels, scratch: Path) -> Non
     assert left(scratch) == []
 
 
-@real
+@INSTALLED
+@pytest.mark.encoders
 def test_a_lower_quality_is_smaller_and_less_exact(photo: Pixels, tmp_path: Path) -> None:
     found = []
     for quality in (84, 100):
@@ -104,14 +106,16 @@ def test_a_lower_quality_is_smaller_and_less_exact(photo: Pixels, tmp_path: Path
     assert small < 0.8 * large and coarse < fine - 3
 
 
-@real
+@INSTALLED
+@pytest.mark.encoders
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 5)], ids=str)
 def test_any_size(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     assert guetzli(pixels, GuetzliLimits()).shape == pixels.shape
 
 
-@real
+@INSTALLED
+@pytest.mark.encoders
 def test_too_little_memory_is_told(photo: Pixels) -> None:
     with pytest.raises(ProgramError, match=r"guetzli failed with code 1: .* Give --guetzli-memory more, leave it out"):
         guetzli(photo, GuetzliLimits(megabytes=1))

@@ -12,6 +12,8 @@ from kcompress.setting import Setting
 from kcompress.training import validation
 from kcompress.training.validation import Judge
 
+pytestmark = pytest.mark.encoders
+
 
 class Blur:
     """A preprocessor."""
