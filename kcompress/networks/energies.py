@@ -63,7 +63,8 @@ def _bands() -> Tensor:
     of_direction = [flat, steep, ~(flat | steep)]
     octave = torch.bucketize(rows + columns, torch.tensor([1, *_OCTAVES]), right=True)
     found = [(octave == number) & direction for number in (1, 2, 3, 4) for direction in of_direction]
-    return torch.stack([band for band in found if band.any()]).float()
+    del found[2]  # the lowest octave has no diagonal
+    return torch.stack(found).float()
 
 
 def _terms() -> Tensor:

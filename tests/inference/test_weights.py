@@ -11,10 +11,17 @@ from safetensors.torch import save_file
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import OnnxEngine, TorchEngine, resolve_device
+from kcompress.inference.models import torch_module
+from kcompress.machine.classifiers import Classifier
+from kcompress.metrics.vqscore_network import VQscoreNetwork
 from kcompress.networks import load
 from kcompress.networks.feedback import Feedback
 from kcompress.networks.kuchen import Kuchen
+from kcompress.networks.npp import Npp
 from kcompress.networks.preprocessor import NetworkPreprocessor
+from kcompress.networks.rdo import Rdo
+from kcompress.pool.artifacts_network import ArtifactRemoval
+from kcompress.proxies.choice import KINDS
 
 FOR_TRAINING = {"simulator", "minnen", "classifier"}
 """Networks that nothing is encoded with, and that need no graph."""
@@ -210,6 +217,17 @@ def test_shipped_weights_have_cards_with_their_recipe() -> None:
         assert card["recipe"] == json.loads(weights.metadata["recipe"])
         assert {"summary", "data", "licence"} <= card.keys()
         assert weights.onnx.is_file() == (card["network"] not in FOR_TRAINING)
+
+
+@pytest.mark.parametrize("weights", weight_files.shipped(), ids=lambda weights: weights.name)
+def test_shipped_weights_fit_their_modules(weights: weight_files.Weights) -> None:
+    """Names of attributes and arguments of a module are a file format."""
+    modules = {
+        "ar": ArtifactRemoval, "classifier": Classifier, "feedback": Feedback, "kuchen": Kuchen, "npp": Npp, "rdo": Rdo,
+        "vqscore": VQscoreNetwork, **KINDS,
+    }  # fmt: skip
+    built = torch_module(weights, modules[weights.metadata["network"]])
+    assert built.state_dict().keys() == weights.tensors().keys()
 
 
 def test_devices() -> None:
