@@ -173,7 +173,7 @@ def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str, 
 
 @functools.cache
 def _dying_with_us() -> tuple[str, ...]:
-    """What lets Linux end a program with this process, however that ends; nothing elsewhere.
+    """Command prefix by which Linux ends a program with this process, however that ends; empty elsewhere.
 
     A program of its own, because code between fork and exec may hang where there are threads.
     """

@@ -9,7 +9,7 @@ _SEQUENCE_HEADER = 1
 
 @dataclass(frozen=True)
 class Sequence:
-    """What a sequence header says.
+    """Fields of a sequence header.
 
     Attributes:
         width: largest coded one, pixels.

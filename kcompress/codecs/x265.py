@@ -78,7 +78,7 @@ class FfmpegX265:
 
 
 class X265Backend:
-    """What the backends of HEVC and BPG have in common: one way to reach x265."""
+    """Base of the backends of HEVC and BPG: x265 by one of its programs."""
 
     def __init__(self, encoder: StreamEncoder) -> None:
         self.name = encoder.name
@@ -214,7 +214,7 @@ def _ffmpeg(pictures: list[list[bytes]], most: int, broken: str) -> bytes:
 
 
 def _shapes(sps: Sps) -> list[tuple[int, int]]:
-    """Of the planes."""
+    """Heights and widths of the planes."""
     sampling = _SAMPLINGS[sps.chroma_format]
     vertical, horizontal = shifts(sampling)
     chroma = (sps.height >> vertical, sps.width >> horizontal)
@@ -222,12 +222,12 @@ def _shapes(sps: Sps) -> list[tuple[int, int]]:
 
 
 def _kind(sps: Sps) -> "np.dtype[Any]":
-    """Of ffmpeg's samples."""
+    """Type of ffmpeg's samples."""
     return np.dtype(np.uint8 if sps.bits_luma == 8 else "<u2")
 
 
 def _size(sps: Sps) -> int:
-    """Of ffmpeg's samples, in bytes."""
+    """Size of a picture in ffmpeg's samples, bytes."""
     return sum(height * width for height, width in _shapes(sps)) * _kind(sps).itemsize
 
 

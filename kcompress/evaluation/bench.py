@@ -22,14 +22,14 @@ POINTS = "points.csv"
 
 @dataclass
 class Outcome:
-    """What a bench leaves: points in order, and the pictures that failed with the reason."""
+    """Result of a bench: points in order, and failed pictures with the reason."""
 
     points: list[Point] = field(default_factory=list)
     failures: list[Measured] = field(default_factory=list)
 
 
 def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list[Point]:
-    """What an interrupted run left in its folder.
+    """Points of an interrupted run.
 
     Raises:
         OutputError: the folder holds points already and ``resume`` is not asked for.

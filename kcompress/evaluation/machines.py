@@ -149,7 +149,7 @@ def _table(
 
 
 def _bd(before: NDArray[np.float64], after: NDArray[np.float64], column: int, *, higher: bool) -> dict[str, Any]:
-    """Of (pictures, qualities, 3) each."""
+    """BD-rate of a column with its bootstrap interval, from (pictures, qualities, 3) each."""
 
     def rate(chosen: NDArray[np.int64]) -> float:
         plain, prepared = (

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """What makes a point the same: a changed picture or encoder version is measured again."""
+    """Identity of a point: a changed picture or encoder version is measured again."""
 
     picture: str
     sha256: str
@@ -54,5 +54,5 @@ class Point:
 
     @property
     def key(self) -> Key:
-        """What makes a point the same."""
+        """Identity of the point."""
         return Key(*(getattr(self, name) for name in Key._fields))

@@ -128,7 +128,7 @@ def _side_by_side(comparisons: Sequence[Mapping[str, Any]], metrics: Sequence[st
 
 
 def _columns(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[list[str]]:
-    """Of one codec: a row a quality and figure, a column a preprocessor."""
+    """Table of one codec: a row for each quality and figure, a column for each preprocessor."""
     rows = []
     by_quality = [{row["quality"]: row for row in entry["same_quality"]} for entry in entries]
     for quality, first in by_quality[0].items():

@@ -1,4 +1,4 @@
-"""What each format's reader gives, before samples become 8-bit RGB: samples, metadata, colour, notes."""
+"""Source: output of each format's reader, before samples become 8-bit RGB: samples, metadata, colour, notes."""
 
 import io
 from collections.abc import Callable

@@ -14,7 +14,7 @@ _SRGB_PRIMARIES, _SRGB_TRANSFER, _BT601, _UNSPECIFIED = 1, 13, 6, 2
 
 @dataclass(frozen=True)
 class Heif:
-    """What one file holds.
+    """Content of one file.
 
     Attributes:
         width: pixels, as shown.
