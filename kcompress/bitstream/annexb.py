@@ -117,6 +117,16 @@ def first_picture(parts: list[bytes]) -> Picture:
     return Picture(vps, sps, pps, tuple(slices), tuple(hashes))
 
 
+TAILS = (b"\x55" * 64, b"\xaa" * 64)
+"""Put behind slices: a decoder that gets so far has missed the end, and shows something else for each."""
+
+
+def with_tail(picture: Picture, sps: bytes, tail: bytes) -> bytes:
+    """A byte stream of this picture alone, with bytes behind each slice; ``sps`` in place of its own."""
+    slices = (unit + tail for unit in picture.slices)
+    return stream([*picture.vps, sps, picture.pps, *slices, *picture.hashes, END_OF_SEQUENCE])
+
+
 def _begins(unit: bytes) -> bool:
     """first_slice_segment_in_pic_flag."""
     return bool(unit[2] & 128)
@@ -126,10 +136,20 @@ def _set_number(unit: bytes) -> int:
     """The number by which others name a parameter set."""
     if kind(unit) == VPS:
         return unit[2] >> 4
-    reader = BitReader(unescape(unit[2:64]))
+    reader = BitReader(unescape(unit[:256]))
     if kind(unit) == SPS:
-        reader.u(4)
-        if reader.u(3):
-            raise ValueError("the stream has temporal sub-layers")
-        reader.u(1 + 96)
+        skip_profile(reader)
+    else:
+        reader.u(16)
     return reader.ue(_SETS[kind(unit)] - 1)
+
+
+def skip_profile(r: BitReader) -> None:
+    """A sequence parameter set to behind its profile, tier and level, those of sub-layers too (7.3.3)."""
+    r.u(16 + 4)
+    layers = r.u(3)
+    r.u(1 + 96)
+    present = [(r.u(1), r.u(1)) for _ in range(layers)]
+    r.u(2 * (8 - layers) if layers else 0)
+    for profile, level in present:
+        r.u(88 * profile + 8 * level)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kcompress.bitstream.annexb import escape, unescape
+from kcompress.bitstream.annexb import escape, skip_profile, unescape
 from kcompress.bitstream.bits import LARGEST, BitReader, BitWriter
 
 MAX_BYTES = 65535
@@ -94,6 +94,21 @@ class CodingTools:
     def min_cb(self) -> int:
         """Smallest coding block, in pixels: coded sizes are multiples of it."""
         return 8 << self.min_cb_minus3
+
+
+def coded_size(unit: bytes) -> tuple[int, int]:
+    """Width and height before cropping, also of a set that `parse_sps` does not read.
+
+    Raises:
+        ValueError: it says what H.265 does not allow.
+        EOFError: it is cut short.
+    """
+    r = BitReader(unescape(unit[:512]))
+    skip_profile(r)
+    r.ue(15)
+    if r.ue(3) == 3:
+        r.u(1)
+    return r.ue(MAX_SIDE), r.ue(MAX_SIDE)
 
 
 def read_pcm(r: BitReader) -> tuple[int, int, int, int, int] | None:

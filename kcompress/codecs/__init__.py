@@ -35,4 +35,4 @@ def decode(
         return apply_metadata_policy(bpg.decode(data, name, strict=strict), metadata)
     if is_stream:
         return apply_metadata_policy(hevc.decode_raw(data, name, strict=strict), metadata)
-    return read(data, name=name, metadata=metadata, frame=frame)
+    return read(data, name=name, metadata=metadata, frame=frame, strict=strict)

@@ -180,12 +180,11 @@ def decode(stream: bytes, name: str = "the picture", *, strict: bool = False) ->
         picture = annexb.first_picture(units)
         sps = parse_sps(picture.sps)
         # A window would make ffmpeg crop; the true size is known better outside.
-        sets = [*picture.vps, uncropped(picture.sps), picture.pps]
+        sps_alone = uncropped(picture.sps)
     except (EOFError, ValueError) as error:
         raise InputError(f"{name} is HEVC that cannot be read here: {error}. Decode it with ffmpeg.") from error
     check_size(sps.width, sps.height, name)
-    tails = _TAILS if strict else (b"",)
-    copies = [[*sets, *(unit + tail for unit in picture.slices), *picture.hashes] for tail in tails]
+    copies = [annexb.with_tail(picture, sps_alone, tail) for tail in (annexb.TAILS if strict else (b"",))]
     frames = _ffmpeg(copies, len(copies) * _size(sps), broken)
     size = len(frames) // len(copies)
     if strict and memoryview(frames)[:size] != memoryview(frames)[size:]:
@@ -196,17 +195,12 @@ def decode(stream: bytes, name: str = "the picture", *, strict: bool = False) ->
     return planes
 
 
-_TAILS = (b"\x55" * 64, b"\xaa" * 64)
-"""Put behind a slice: a decoder that gets so far has missed the end, and shows something else for each."""
-
-
-def _ffmpeg(pictures: list[list[bytes]], most: int, broken: str) -> bytes:
+def _ffmpeg(pictures: list[bytes], most: int, broken: str) -> bytes:
     """Samples of pictures, one behind the other."""
     strict = ["-v", "error", "-xerror", "-err_detect", "explode+crccheck"]
     arguments = [*strict, "-f", "hevc", "-i", "pipe:0", "-frames:v", str(len(pictures)), "-f", "rawvideo", "pipe:1"]
-    units = [unit for picture in pictures for unit in (*picture, annexb.END_OF_SEQUENCE)]
     try:
-        return ffmpeg().run(arguments, annexb.stream(units), most=most)
+        return ffmpeg().run(arguments, b"".join(pictures), most=most)
     except ProgramTimeoutError:
         raise
     except ProgramError as error:

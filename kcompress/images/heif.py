@@ -9,9 +9,9 @@ from kcompress.bitstream.av1 import Sequence, parse_sequence
 from kcompress.bitstream.sps import Sps, parse_sps
 from kcompress.images.colour import Colour, by_codes
 
-_AV1, _HEVC = b"av01", b"hvc1"
-_PICTURES = {_AV1, _HEVC, b"grid", b"iovl", b"iden", b"jpeg", b"avc1"}
-_HEADERS = 4096  # bytes at an AV1 picture's beginning, in which its sequence header lies
+AV1, HEVC = b"av01", b"hvc1"
+_PICTURES = {AV1, HEVC, b"grid", b"iovl", b"iden", b"jpeg", b"avc1"}
+HEADERS = 4096  # bytes at an AV1 picture's beginning, in which its sequence header lies
 _AUXILIARIES = {b"gainmap": "gain map", b"depth": "depth map", b"auxid:2": "depth map", b"matte": "mattes"}
 
 
@@ -27,8 +27,9 @@ class Still:
         hidden: items that are no pictures of their own.
         references: (role, from, to).
         properties: of each item, (kind, content).
-        starts: of each item's data in the file, where they lie there.
-        film: there are frames beside the items.
+        places: of each item's data: method (0 in the file, 1 in ``inside``), (offset, length) of its parts.
+        inside: data that lie among the boxes.
+        film: boxes about frames beside the items.
     """
 
     data: bytes
@@ -38,15 +39,16 @@ class Still:
     hidden: set[int] = field(default_factory=set)
     references: list[tuple[bytes, int, tuple[int, ...]]] = field(default_factory=list)
     properties: dict[int, list[tuple[bytes, bytes]]] = field(default_factory=dict)
-    starts: dict[int, int] = field(default_factory=dict)
-    film: bool = False
+    places: dict[int, tuple[int, list[tuple[int, int]]]] = field(default_factory=dict)
+    inside: bytes = b""
+    film: list[bytes] = field(default_factory=list)
 
     @property
     def is_avif(self) -> bool:
         """Whether the picture is coded by AV1: by its item, or in a file without items by the brands."""
         tiles = self._tiles(self.primary)
         kind = self.kinds.get(tiles[0] if tiles else self.primary)
-        return kind == _AV1 if kind in (_AV1, _HEVC) else bool(self.brands & {b"avif", b"avis"})
+        return kind == AV1 if kind in (AV1, HEVC) else bool(self.brands & {b"avif", b"avis"})
 
     def primary_properties(self, kind: bytes) -> Iterator[bytes]:
         """Properties of the picture; those of its first tile where it has none itself."""
@@ -73,14 +75,30 @@ class Still:
         """Header of the coded picture or of its first tile; None where it cannot be read."""
         item = next(iter(self._tiles(self.primary)), self.primary)
         try:
-            if self.kinds.get(item) == _AV1:
-                start = self.starts[item]
-                return parse_sequence(self.data[start : start + _HEADERS])
+            if self.kinds.get(item) == AV1:
+                return parse_sequence(self.content(item, HEADERS))
             for content in self.primary_properties(b"hvcC"):
-                return next((parse_sps(unit) for unit in _units(content) if annexb.kind(unit) == annexb.SPS), None)
+                return next((parse_sps(unit) for unit in units(content) if annexb.kind(unit) == annexb.SPS), None)
         except (EOFError, ValueError, LookupError, struct.error):
             pass
         return None
+
+    def content(self, item: int, most: int | None = None) -> bytes:
+        """An item's data, or what they begin with.
+
+        Raises:
+            ValueError: they are longer than the file.
+        """
+        method, parts = self.places.get(item, (0, []))
+        source = {0: self.data, 1: self.inside}.get(method, b"")
+        found, limit = bytearray(), len(source) if most is None else most
+        for offset, length in parts:
+            found += source[offset : offset + min(length or limit, limit)]  # length 0: all that follows
+            if len(found) > len(source):
+                raise ValueError("an item is longer than the file")
+            if most is not None and len(found) >= most:
+                break
+        return bytes(found)
 
     def bits(self) -> int:
         """Bits a sample, 8 where nothing is said."""
@@ -108,6 +126,11 @@ class Still:
             found.append("film of a motion photo")
         return list(dict.fromkeys(found))
 
+    def parts(self) -> set[int]:
+        """Items that the picture is made of: itself, its tiles, and what is beside them (alpha)."""
+        found = {self.primary, *self._tiles(self.primary)}
+        return found | {source for role, source, targets in self.references if role == b"auxl" and found & set(targets)}
+
     def _tiles(self, item: int) -> tuple[int, ...]:
         return next((to for role, source, to in self.references if role == b"dimg" and source == item), ())
 
@@ -118,20 +141,20 @@ def parse(data: bytes) -> Still | None:
         return None
     still = Still(data)
     try:
-        for kind, content in _boxes(data):
+        for kind, content in boxes(data):
             if kind == b"ftyp":
                 brands = content[:4] + content[8:]
                 still.brands |= {brands[place : place + 4] for place in range(0, len(brands), 4)}
             elif kind == b"meta":
                 _meta(still, content[4:])
             elif kind in (b"moov", b"mpvd"):
-                still.film = True
+                still.film.append(content)
     except (struct.error, IndexError):
         return still if still.brands else None
     return still
 
 
-def _units(configuration: bytes) -> Iterator[bytes]:
+def units(configuration: bytes) -> Iterator[bytes]:
     """Parameter sets of a HEVCDecoderConfigurationRecord (ISO/IEC 14496-15, 8.3.3.1)."""
     place = 23
     for _ in range(configuration[22]):
@@ -143,7 +166,8 @@ def _units(configuration: bytes) -> Iterator[bytes]:
             place += 2 + size
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each box, the pictures' data aside."""
     place = 0
     while place + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, place)
@@ -161,12 +185,12 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _meta(still: Still, content: bytes) -> None:
-    for kind, body in _boxes(content):
+    for kind, body in boxes(content):
         wide = ">I" if body[:1] != b"\0" else ">H"
         if kind == b"pitm":
             (still.primary,) = struct.unpack_from(wide, body, 4)
         elif kind == b"iinf":
-            for _, entry in _boxes(body[4 + struct.calcsize(wide) :]):
+            for _, entry in boxes(body[4 + struct.calcsize(wide) :]):
                 number = ">H" if entry[0] == 2 else ">I"
                 (item,) = struct.unpack_from(number, entry, 4)
                 still.kinds[item] = entry[6 + struct.calcsize(number) :][:4]
@@ -174,15 +198,17 @@ def _meta(still: Still, content: bytes) -> None:
                     still.hidden.add(item)
         elif kind == b"iloc":
             _locations(still, body)
+        elif kind == b"idat":
+            still.inside = body
         elif kind == b"iref":
-            for role, links in _boxes(body[4:]):
+            for role, links in boxes(body[4:]):
                 each = struct.calcsize(wide)
                 source, count = struct.unpack_from(wide + "H", links)
                 targets = struct.unpack_from(f">{count}{wide[1]}", links, each + 2)
                 still.references.append((role, source, targets))
         elif kind == b"iprp":
-            known = [box for name, inner in _boxes(body) if name == b"ipco" for box in _boxes(inner)]
-            for name, inner in _boxes(body):
+            known = [box for name, inner in boxes(body) if name == b"ipco" for box in boxes(inner)]
+            for name, inner in boxes(body):
                 if name == b"ipma":
                     _associations(still, inner, known)
 
@@ -204,14 +230,14 @@ def _locations(still: Still, body: bytes) -> None:
         item, method = take(number), take(2) & 15 if version else 0
         take(2)
         base, extents = take(base_size), take(2)
+        parts: list[tuple[int, int]] = []
         if not offset_size + length_size:
             extents = min(extents, 1)  # they take no bytes, and any number of them could be told
-        for index in range(extents):
+        for _ in range(extents):
             take(index_size if version else 0)
             offset = take(offset_size)
-            take(length_size)
-            if method == 0 and index == 0:
-                still.starts[item] = base + offset
+            parts.append((base + offset, take(length_size)))
+        still.places[item] = method, parts
 
 
 def _associations(still: Still, body: bytes, known: list[tuple[bytes, bytes]]) -> None:

@@ -49,6 +49,7 @@ def read(
     metadata: Metadata = "icc",
     background: tuple[int, int, int] | None = None,
     check_sides: Check | None = None,
+    strict: bool = True,
 ) -> Image:
     """Decode a picture file: PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, HEIC or AVIF.
 
@@ -61,6 +62,7 @@ def read(
         metadata: ``icc`` keeps the profile, ``all`` EXIF and XMP too, ``none`` converts to sRGB and keeps nothing.
         background: flatten transparency over this colour.
         check_sides: called with width and height before any pixel is decoded; may raise.
+        strict: find HEVC that ends too early, which decoders do not tell, by decoding it twice more.
 
     Raises:
         InputError: not a picture, corrupt, truncated, or more than ``MAX_PIXELS``.
@@ -75,7 +77,7 @@ def read(
         if check_sides is not None:
             check_sides(width, height)
 
-    image = apply_metadata_policy(_upright(load(data, name, frame, check), name), metadata)
+    image = apply_metadata_policy(_upright(load(data, name, frame, check, strict=strict), name), metadata)
     if background is not None:
         image = image.flattened(background)
     if image.alpha is not None and int(image.alpha.min()) == 255:

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image as Pil
 
 from kcompress.errors import InputError, UnsupportedError, UsageError
-from kcompress.images import bmp, heif, jpeg, metadata, png, tiff
+from kcompress.images import bmp, coded, heif, jpeg, metadata, png, tiff
 from kcompress.images.colour import Colour, adobe_rgb
 from kcompress.images.limits import guarded
 from kcompress.images.samples import bits_per_sample
@@ -45,7 +45,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
-def load(data: bytes, name: str, frame: int | None, check: Check) -> Source:
+def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: bool = True) -> Source:
     """Decode one picture of a file.
 
     Raises:
@@ -57,6 +57,8 @@ def load(data: bytes, name: str, frame: int | None, check: Check) -> Source:
     if parts is not None:
         jpeg.check_kind(parts, name)
     still = heif.parse(data)
+    if still is not None:
+        coded.check_sizes(still, name)
     try:
         file = _open(data, name, still)
     except InputError as error:
@@ -81,6 +83,8 @@ def load(data: bytes, name: str, frame: int | None, check: Check) -> Source:
             return Source(file, 1, bits_per_sample(data, file), icc, None, xmp)
         source = _loaded(data, name, file, parts)
         if still is not None:
+            if strict:
+                coded.check_whole(still, name)
             source.colour = still.colour(name) if not source.icc else None
             source.bits = max(source.bits, still.bits())
             source.notes += metadata.left_out_notes(still.left_out())
