@@ -15,7 +15,7 @@ from kcompress.setting import Setting
 
 
 class Preprocessor(Protocol):
-    """Picture and setting -> picture; `networks.load` gives one."""
+    """Picture and setting -> picture."""
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 "Joint Autoregressive and Hierarchical Priors for Learned Image Compression" (Minnen, Balle, Toderici 2018).
 "Preprocessing Enhanced Image Compression for Machine Vision" (NPP, section 3.3) takes it for the traditional codec
 where gradients are wanted. It is a codec of its own (transform, quantiser, entropy model), then tuned to reconstruct
-what the real decoder does: see `training.minnen`. It serves in trainings alone, so it counts bits and writes none.
+what the real decoder does. It serves in trainings alone, so it counts bits and writes none.
 
 What differs from the paper:
 
