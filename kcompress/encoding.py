@@ -1,7 +1,6 @@
 """The product: picture -> preprocessor -> codec -> Encoded."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kcompress.codecs import Backend, Codec, decode
@@ -9,6 +8,7 @@ from kcompress.codecs.jpeg import written_tables
 from kcompress.errors import ProgramError
 from kcompress.images import Image, Pixels, bits_per_pixel
 from kcompress.networks import NONE, Preprocessor
+from kcompress.networks.closed_loop import RoundTrip
 from kcompress.setting import Setting
 
 
@@ -20,10 +20,10 @@ class Encoded:
         data: the file.
         width: of the picture, pixels.
         height: of the picture, pixels.
-        setting: what was asked for.
+        setting: as the backend carried it out.
         backend: that did it.
         version: of the encoder.
-        network: that preprocessed it, or ``none``.
+        network: that preprocessed it, by the name of its weights, or ``none``.
         network_seconds: wall time of the preprocessor.
         codec_seconds: wall time of the encoder.
         notes: what the user should know.
@@ -46,6 +46,82 @@ class Encoded:
         return bits_per_pixel(len(self.data), self.width, self.height)
 
 
+@dataclass(frozen=True)
+class Session:
+    """A codec at work on one picture: everything that is the same for all its encodes, resolved once.
+
+    It holds no pixels, so that a large picture can be let go as soon as a preprocessor has made another one of it.
+
+    Attributes:
+        codec: that writes the files.
+        backend: that takes this picture.
+        setting: as the backend carries it out.
+    """
+
+    codec: Codec
+    backend: Backend
+    setting: Setting
+
+    @classmethod
+    def of(cls, image: Image, codec: Codec, setting: Setting, backend: str = "auto") -> "tuple[Image, Session]":
+        """The picture as the codec can hold it, and the session for it.
+
+        Raises:
+            UnsupportedError: the codec cannot hold the picture.
+            MissingProgramError: no encoder is there.
+            ProgramError: the encoder failed.
+        """
+        image = codec.conformed(image)
+        chosen = codec.backend(backend, image)
+        return image, cls(codec, chosen, effective(setting, chosen))
+
+    def at(self, quality: int) -> "Session":
+        """The same at another quality."""
+        if quality == self.setting.quality:
+            return self
+        asked = self.codec.setting(quality, self.setting.chroma, self.setting.effort, raw=self.setting.raw)
+        return replace(self, setting=effective(asked, self.backend))
+
+    def encode(self, image: Image, network: str = NONE, network_seconds: float = 0.0) -> Encoded:
+        """Compress a picture of this size, which has been preprocessed or not.
+
+        Raises:
+            ProgramError: the encoder failed.
+        """
+        start = time.perf_counter()
+        data = self.backend.encode(image, self.setting)
+        if self.codec.is_complete is not None and not self.codec.is_complete(data):
+            raise ProgramError(
+                f"{self.backend.name} ended well but wrote no whole {self.codec.name} file. Try another --backend."
+            )
+        data, notes = self.codec.with_metadata(data, image, self.setting)
+        return Encoded(
+            data, image.width, image.height, self.setting, self.backend.name, self.backend.version() or "", network,
+            network_seconds, time.perf_counter() - start, (*image.notes, *notes),
+        )  # fmt: skip
+
+    def reconstruction(self, image: Image) -> Pixels:
+        """The picture (H, W, 3) after an encode and a decode.
+
+        Raises:
+            ProgramError: the encoder failed.
+            InputError: its result cannot be decoded.
+        """
+        return decode(self.encode(image).data).pixels
+
+
+def preprocessed(image: Image, preprocessor: Preprocessor | None, setting: Setting) -> tuple[Image, str, float]:
+    """Run a preprocessor: picture, name and seconds, as `Session.encode` takes them.
+
+    ``setting`` is that of a session: what the backend carries out, and not what was asked for.
+    """
+    if preprocessor is None:
+        return image, NONE, 0.0
+    start = time.perf_counter()
+    changed = preprocessor(image, setting)
+    return changed, preprocessor.name, time.perf_counter() - start
+
+
 def encode(
     image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor | None = None, backend: str = "auto"
 ) -> Encoded:
@@ -55,44 +131,20 @@ def encode(
         UnsupportedError: the codec cannot hold the picture.
         ProgramError: no encoder is there, or it failed.
     """
-    image = codec.accepted(image)
-    encoder = codec.backend(backend, image)
-    setting = carried_out(setting, encoder)
-    start = time.perf_counter()
-    # One name for both: a large picture's original pixels are let go before the encoder wants memory.
-    image = image if preprocessor is None else preprocessor(image, setting)
-    middle = time.perf_counter()
-    data = encoder.encode(image, setting)
-    if codec.complete is not None and not codec.complete(data):
-        raise ProgramError(f"{encoder.name} ended well but wrote no whole {codec.name} file. Try another --backend.")
-    data, notes = codec.finished(data, image, setting)
-    end = time.perf_counter()
-    return Encoded(
-        data, image.width, image.height, setting, encoder.name, encoder.version() or "",
-        NONE if preprocessor is None else preprocessor.name, middle - start, end - middle, (*image.notes, *notes),
-    )  # fmt: skip
+    # One name for all stages: a large picture's original pixels are let go before the encoder wants memory.
+    image, session = Session.of(image, codec, setting, backend)
+    image, network, seconds = preprocessed(image, preprocessor, session.setting)
+    return session.encode(image, network, seconds)
 
 
-def round_trip(codec: Codec, backend: str = "auto") -> Callable[[Image, Setting], Pixels]:
-    """Reconstruction (H, W, 3) of a picture by a codec at a setting.
-
-    The function raises as `encode`, and InputError where the result cannot be decoded.
-    """
-
-    def shown(image: Image, setting: Setting) -> Pixels:
-        # A file and its bare stream hold the same picture, and the stream's may have a row and a column more.
-        return decode(encode(image, codec, replace(setting, raw=False), None, backend).data).pixels
-
-    return shown
+def round_trip(codec: Codec, backend: str = "auto") -> RoundTrip:
+    """Encode and decode as a function for networks that watch the codec; it raises what `encode` raises."""
+    # A file and its bare stream hold the same picture, and the stream's may have a row and a column more.
+    return lambda image, setting: Session.of(image, codec, replace(setting, raw=False), backend)[1].reconstruction
 
 
-def carried_out(setting: Setting, backend: Backend) -> Setting:
-    """A setting as a backend carries it out: mozjpeg has tables of its own, and searches for levels."""
-    if setting.tables is None or not searches_levels(backend):
+def effective(setting: Setting, backend: Backend) -> Setting:
+    """A setting as a backend carries it out: mozjpeg has tables of its own, and trellis quantisation."""
+    if setting.tables is None or not backend.trellis:
         return setting
-    return replace(setting, tables=written_tables(backend, setting), searched=True)
-
-
-def searches_levels(backend: Backend) -> bool:
-    """Whether a backend decides on JPEG's levels itself, as mozjpeg's trellis does, instead of rounding."""
-    return "mozjpeg" in f"{backend.name} {backend.version()}"
+    return replace(setting, tables=written_tables(backend, setting), trellis=True)

@@ -15,6 +15,10 @@
 130 is Ctrl-C. Every message says what failed with its value and ends in what to do.
 """
 
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -70,3 +74,35 @@ class WeightsError(KcompressError):
     """A network's weights are missing or do not fit."""
 
     exit_code = 9
+
+
+def failure_of(error: Exception, name: str) -> KcompressError:
+    """Why the work on a picture failed; of an error that nobody foresaw, its class and place.
+
+    Args:
+        error: that was raised.
+        name: of the picture, for people.
+    """
+    if isinstance(error, KcompressError):
+        return error
+    if isinstance(error, MemoryError):
+        return InputError(f"{name} needs more memory than there is. Make it smaller.")
+    if isinstance(error, OSError):
+        reason = f"{error.filename or 'a file'}: {error.strerror or error}"
+        return OutputError(f"{reason}. Check its rights and the space left on the disk.")
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(*Path(frame.filename).parts[-2:])}:{frame.lineno}"
+    text = " ".join(str(error).split()) or "no message"
+    return KcompressError(
+        f"{name} failed in a way that nobody foresaw: {type(error).__name__} at {place} ({text}). "
+        "Please report this, with the picture if you can."
+    )
+
+
+@contextlib.contextmanager
+def work_on(name: str) -> Iterator[None]:
+    """Whatever goes wrong in the block is raised as a `KcompressError` that says which picture it was."""
+    try:
+        yield
+    except Exception as error:
+        raise failure_of(error, name) from error

@@ -19,7 +19,7 @@ class Setting:
         effort: on the codec's own scale; more is slower and gives smaller files.
         raw: HEVC only: a bare stream instead of a HEIF file.
         tables: JPEG only: quantiser steps of luma and chroma, 64 each in row order.
-        searched: JPEG only: the encoder does trellis quantisation instead of rounding to the nearest level.
+        trellis: JPEG only: the encoder does trellis quantisation instead of rounding to the nearest level.
     """
 
     codec: str
@@ -29,4 +29,4 @@ class Setting:
     effort: int
     raw: bool = False
     tables: tuple[Table, Table] | None = None
-    searched: bool = False
+    trellis: bool = False

@@ -1,19 +1,29 @@
-"""Processes that share the work on many pictures, each picture alone on one thread."""
+"""Work on many pictures at a time: processes or threads, and how far they may run ahead."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, as_completed, wait
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from kcompress.errors import ProgramError
 from kcompress.programs import stop_all
 
 Result = TypeVar("Result")
+Event = TypeVar("Event")
 
 
 @contextlib.contextmanager
@@ -39,6 +49,19 @@ def workers(jobs: int) -> Iterator[Executor]:
         for child in multiprocessing.active_children():
             child.terminate()
         raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[Executor]:
+    """An executor of ``count`` threads, or for one of the calling thread; nobody waits for work after an error."""
+    if count == 1:
+        yield _Here()
+        return
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -75,6 +98,30 @@ def completed(
             yield from (future.result() for future in done)
     for future in as_completed(running):
         yield future.result()
+
+
+def ordered(
+    executor: Executor, function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], ahead: int
+) -> Iterator[Result]:
+    """The same in the order of the tasks, which may be endless."""
+    waiting: deque[Future[Result]] = deque()
+    for task in tasks:
+        waiting.append(executor.submit(function, *task))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def drained(events: Generator[Event, None, Result], tell: Callable[[Event], None] | None = None) -> Result:
+    """What a generator returns in the end; ``tell`` is called with everything that it yields."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return cast(Result, end.value)
+        if tell is not None:
+            tell(event)
 
 
 def _start() -> None:

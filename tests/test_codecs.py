@@ -151,7 +151,7 @@ def test_sides_beyond_the_limit_are_refused_before_any_work(codec: Codec, turned
 
     with pytest.raises(UnsupportedError, match=f"at most {codec.max_side}"):
         encode(of(codec.max_side + 1), codec, codec.setting())
-    assert codec.accepted(of(codec.max_side)).pixels.size
+    assert codec.conformed(of(codec.max_side)).pixels.size
 
 
 @EVERY_CODEC

@@ -11,7 +11,7 @@ from PIL import ImageFile
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
 from kcompress.codecs.jpeg import _vips, quantisation_tables, written_tables
-from kcompress.encoding import carried_out
+from kcompress.encoding import effective
 from kcompress.images import Image, read
 
 pytestmark = pytest.mark.encoders
@@ -101,9 +101,9 @@ def test_mozjpegs_tables_are_its_own(quality: int) -> None:
     assert len(luma) == len(chroma) == 64
     assert (luma, chroma) != quantisation_tables(quality)
     assert luma[0] < luma[63]
-    carried = carried_out(setting, MOZJPEG)
-    assert carried.tables == (luma, chroma) and carried.searched
-    assert carried_out(setting, PILLOW) == setting
+    carried = effective(setting, MOZJPEG)
+    assert carried.tables == (luma, chroma) and carried.trellis
+    assert effective(setting, PILLOW) == setting
     assert written_tables(PILLOW, setting) == quantisation_tables(quality)
 
 

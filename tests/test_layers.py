@@ -12,14 +12,15 @@ PACKAGE = Path(kcompress.__file__).parent
 # Each layer may import those before it in its own room and every layer below. Siblings share a number.
 LAYERS = {
     "errors": 0, "bitstream": 1, "storage": 1, "patches": 1, "programs": 1, "setting": 1, "images": 1, "planes": 1,
-    "labels": 1, "csv_rows": 1, "workers": 1, "dataset": 1, "blockdct": 1,
+    "labels": 1, "csv_rows": 1, "workers": 1, "dataset": 1, "blockdct": 1, "colour": 1,
     "inference": 2,
-    "codecs": 3, "networks": 3, "pool": 3, "metrics": 3, "machine": 3,
-    "encoding": 4,
-    "proxies": 5, "rate_distortion": 5, "labeling": 5,
-    "search": 6, "evaluation": 6,
-    "training": 7,
-    "cli": 8, "__main__": 9,
+    "codecs": 3, "pool": 3, "metrics": 3, "machine": 3,
+    "networks": 4,
+    "encoding": 5,
+    "proxies": 6, "rate_distortion": 6, "labeling": 6,
+    "search": 7, "evaluation": 7,
+    "training": 8,
+    "cli": 9, "__main__": 10,
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ import torch
 from waiting import alive, wait_until
 
 from kcompress.errors import ProgramError
-from kcompress.workers import completed, workers
+from kcompress.workers import completed, drained, ordered, threads, workers
 
 # What a worker is to do has to be found by its name in a fresh process: functions of libraries.
 PAIRS = [(number, 7) for number in range(20)]
@@ -78,6 +79,62 @@ def test_no_more_is_submitted_than_asked_for(ahead: int) -> None:
 
 def test_nothing_to_do() -> None:
     assert list(run(1, divmod, [])) == list(run(2, divmod, [])) == []
+    with threads(2) as pool:
+        assert list(ordered(pool, divmod, [], 3)) == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_results_in_order_are_only_a_few_tasks_ahead(count: int) -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        return number
+
+    with threads(count) as pool:
+        results = ordered(pool, work, ((number,) for number in itertools.count()), 4 * count)
+        assert next(results) == 0
+        time.sleep(0.2)
+        assert len(begun) <= 4 * count
+        assert list(itertools.islice(results, 49)) == list(range(1, 50))
+
+
+def test_the_end_of_the_tasks_is_the_end_of_the_results() -> None:
+    with threads(2) as pool:
+        assert list(ordered(pool, divmod, PAIRS, 5)) == [divmod(*pair) for pair in PAIRS]
+
+
+def test_threads_are_not_waited_for_after_an_error() -> None:
+    over, begun = threading.Event(), threading.Event()
+
+    def work() -> bool:
+        begun.set()
+        return over.wait(20)
+
+    start = time.monotonic()
+    with pytest.raises(KeyError), threads(2) as pool:
+        running = [pool.submit(work) for _ in range(20)]
+        begun.wait(20)
+        raise KeyError
+    assert time.monotonic() - start < 10
+    over.set()
+    assert sum(future.cancelled() for future in running) >= 18
+
+
+def test_one_thread_is_this_one() -> None:
+    with threads(1) as pool:
+        assert pool.submit(threading.get_ident).result() == threading.get_ident()
+
+
+def test_a_generator_is_drained_to_what_it_returns() -> None:
+    def work() -> Generator[int, None, str]:
+        yield 1
+        yield 2
+        return "done"
+
+    told: list[int] = []
+    assert drained(work(), told.append) == drained(work()) == "done"
+    assert told == [1, 2]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

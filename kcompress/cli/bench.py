@@ -108,7 +108,7 @@ def bench(
     _remember(memory, ladders, weights)
     for name in [name for name, listed in qualities.items() if not listed and name not in ladders]:
         output.say(f"looking for a ladder of qualities for {name}")
-        ladders[name] = list(ladder(pictures, names, name))
+        ladders[name] = list(ladder(pictures, names, name, backend))
         _remember(memory, ladders, weights)
     plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
     total = len(names) * sum(len(listed) * len(plan.preprocessors_of(name)) for name, listed in plan.qualities.items())
@@ -170,7 +170,8 @@ def _remember(path: Path, ladders: dict[str, list[int]], weights: dict[str, str]
 def _weights(plan: "Plan") -> dict[str, str]:
     """SHA-256 of the weights behind a plan, by ``network codec``, ``filter codec`` and ``metric``."""
     from kcompress.inference.weights import open_shipped, open_weights
-    from kcompress.networks import NETWORKS, shipped_weights
+    from kcompress.networks import NETWORKS
+    from kcompress.networks.loading import shipped_weights
 
     found = {name: open_shipped(name).digest() for name in plan.metrics if name == "vqscore"}
     found |= {machine.name: machine.about() for machine in plan.machines}
@@ -214,7 +215,7 @@ def _machines(task: str | None, models: list[str], names: list[str], *, labels: 
 
 def _task_weights(task: str | None, networks: list[str]) -> Path | None:
     from kcompress.networks import NETWORKS
-    from kcompress.networks import task_weights as found
+    from kcompress.networks.loading import task_weights as found
 
     if task is None:
         return None

@@ -12,7 +12,7 @@ from kcompress import storage
 from kcompress.cli import files, options, output
 from kcompress.cli.files import STREAM
 from kcompress.cli.reporting import reported
-from kcompress.errors import UsageError
+from kcompress.errors import UsageError, work_on
 
 if TYPE_CHECKING:
     from kcompress.evaluation.comparison import Comparison, File
@@ -45,8 +45,9 @@ def compare(
     sources = [original, *others]
     target = None if page is None else _target(page, sources, force=force)
     metrics = None if metric is None else options.metrics(metric)
-    before, *after = (comparison.opened(files.read(source), output.name(source)) for source in sources)
-    compared = comparison.compare(before, after, metrics)
+    before, *after = map(_opened, sources)
+    with work_on(before.name):
+        compared = comparison.compare(before, after, metrics)
     if as_json:
         for source, file in zip(others, compared.others, strict=True):
             output.line(_fields(original, before, source, file))
@@ -56,6 +57,13 @@ def compare(
         from kcompress.evaluation.page import compare_page
 
         storage.write(target, compare_page(compared).encode())
+
+
+def _opened(source: str) -> "File":
+    from kcompress.evaluation import comparison
+
+    with work_on(output.name(source)):
+        return comparison.opened(files.read(source), output.name(source))
 
 
 def _target(page: str, sources: list[str], *, force: bool) -> str:

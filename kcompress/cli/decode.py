@@ -9,7 +9,7 @@ from kcompress import storage
 from kcompress.cli import files, options, output
 from kcompress.cli.files import STREAM
 from kcompress.cli.reporting import reported
-from kcompress.errors import UsageError
+from kcompress.errors import UsageError, work_on
 
 _FORMATS = {".png": "PNG", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 
@@ -46,12 +46,13 @@ def decode(
         raise planned.refusal
 
     def decoded() -> bytes:
-        image = expand(files.read(source), output.name(source), metadata.value, frame, strict=True)
-        for note in image.notes:
-            output.say(f"note: {note}", style="yellow")
-        if image.alpha is not None and suffix in (".ppm", ".bmp"):
-            raise UsageError(f"{suffix} has no alpha channel and the picture is partly transparent. Write .png.")
-        return write(image, _FORMATS[suffix])  # type: ignore[arg-type]
+        with work_on(output.name(source)):
+            image = expand(files.read(source), output.name(source), metadata.value, frame, strict=True)
+            for note in image.notes:
+                output.say(f"note: {note}", style="yellow")
+            if image.alpha is not None and suffix in (".ppm", ".bmp"):
+                raise UsageError(f"{suffix} has no alpha channel and the picture is partly transparent. Write .png.")
+            return write(image, _FORMATS[suffix])  # type: ignore[arg-type]
 
     if planned.target == STREAM:
         with output.guarded_stdout() as stdout:

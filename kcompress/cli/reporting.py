@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
+import click
 import typer
 
 from kcompress.cli.output import say
-from kcompress.errors import KcompressError, OutputError
+from kcompress.errors import KcompressError, OutputError, failure_of
 
 Result = TypeVar("Result")
 
@@ -36,15 +37,16 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             # Nobody reads any more, and flushing on the way out would only complain again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             fail(OutputError("stdout was closed before everything was written. Check what reads the pipe."))
-        except OSError as error:
-            reason = f"{error.filename or 'a file'}: {error.strerror or error}"
-            fail(OutputError(f"{reason}. Check its rights and the space left on the disk."))
         except MemoryError:
             fail(KcompressError("there is not enough memory. Take smaller pictures or fewer --jobs."))
         except KeyboardInterrupt:
             _leave("interrupted", 128 + signal.SIGINT)
         except _Terminated:
             _leave("terminated", 128 + signal.SIGTERM)
+        except (typer.Exit, typer.Abort, click.ClickException):
+            raise
+        except Exception as error:
+            fail(failure_of(error, f"kcompress {command.__name__}"))
 
     return wrapped
 

@@ -20,6 +20,7 @@ class Bpgenc:
     """The original encoder."""
 
     name = "bpgenc"
+    trellis = False
     install = BPGENC.install
 
     def version(self) -> str | None:
@@ -103,4 +104,5 @@ BPG = Codec(
     max_side=16384,
     alpha=True,
     backends=(Bpgenc(), *(BpgBackend(encoder) for encoder in STREAM_ENCODERS)),
+    kin="hevc",
 )

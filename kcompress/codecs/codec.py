@@ -16,8 +16,13 @@ class Backend(Protocol):
     install: str
     """How to get it, for people."""
 
+    @property
+    def trellis(self) -> bool:
+        """Whether it decides on levels itself (trellis quantisation), by tables of its own, instead of rounding."""
+        ...
+
     def version(self) -> str | None:
-        """Of the encoder; None where it is not available."""
+        """Version of the encoder; None where it is not available."""
         ...
 
     def refuses(self, image: Image) -> str | None:
@@ -76,8 +81,9 @@ class Codec:
         backends: in the order they are tried.
         only_by_name: backends taken only when asked for.
         tables: quantisation tables of a quality, where networks need them.
-        complete: whether a backend's bytes are a whole file; None where the container checks them.
-        metadata: puts profile, EXIF and XMP into a file of backends that write none.
+        is_complete: whether a backend's bytes are a whole file; None where the container checks them.
+        add_metadata: puts profile, EXIF and XMP into a file of backends that write none.
+        kin: name of a codec that compresses alike, whose weights serve this one.
     """
 
     name: str
@@ -92,8 +98,9 @@ class Codec:
     only_by_name: tuple[Backend, ...] = ()
     raw_suffixes: tuple[str, ...] = ()
     tables: Callable[[int], tuple[Table, Table]] | None = None
-    complete: Callable[[bytes], bool] | None = None
-    metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
+    is_complete: Callable[[bytes], bool] | None = None
+    add_metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
+    kin: str | None = None
 
     def setting(
         self, quality: int | None = None, chroma: str | None = None, effort: int | None = None, *, raw: bool = False
@@ -113,7 +120,7 @@ class Codec:
         tables = self.tables(quality) if self.tables else None
         return Setting(self.name, quality, self.quality.coarseness(quality), chosen, effort, raw, tables)
 
-    def accepted(self, image: Image) -> Image:
+    def conformed(self, image: Image) -> Image:
         """The picture as the codec can hold it, checked before any work.
 
         Raises:
@@ -141,11 +148,11 @@ class Codec:
                 "Make the picture smaller or take another --codec."
             )
 
-    def finished(self, data: bytes, image: Image, setting: Setting) -> tuple[bytes, list[str]]:
+    def with_metadata(self, data: bytes, image: Image, setting: Setting) -> tuple[bytes, list[str]]:
         """A backend's file with the picture's metadata in it, and notes about what it cannot hold."""
         if setting.raw:
             return data, _raw_notes(image, setting)
-        return self.metadata(data, image) if self.metadata else (data, [])
+        return self.add_metadata(data, image) if self.add_metadata else (data, [])
 
     def backend(self, name: str = "auto", image: Image | None = None) -> Backend:
         """The backend of this name, or for ``auto`` the first that is available and takes the picture.

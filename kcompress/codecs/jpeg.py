@@ -70,6 +70,10 @@ class Cjpeg:
     name = "cjpeg"
     install = CJPEG.install
 
+    @property
+    def trellis(self) -> bool:
+        return "mozjpeg" in (self.version() or "")
+
     def version(self) -> str | None:
         return CJPEG.version()
 
@@ -82,7 +86,7 @@ class Cjpeg:
         arguments = ["-quality", str(setting.quality), "-sample", sampling, "-optimize"]
         # -baseline keeps the tables at 8 bits below quality 25, where some readers know nothing else.
         arguments += ["-baseline", *(["-progressive"] if setting.effort else [])]
-        if not setting.effort and "mozjpeg" in (self.version() or ""):
+        if not setting.effort and self.trellis:
             arguments += ["-revert", "-optimize"]  # mozjpeg is progressive unless told to be its ancestor
         return CJPEG.run(arguments, pnm(image))
 
@@ -91,6 +95,7 @@ class PillowJpeg:
     """libjpeg-turbo inside Pillow: the same bytes as its cjpeg."""
 
     name = "pillow"
+    trellis = False
     install = "Reinstall the Python package pillow."
     _enlarging = threading.Lock()
 
@@ -135,6 +140,7 @@ class VipsMozjpeg:
     """mozjpeg inside libvips: trellis quantisation and its own table (number 3)."""
 
     name = "mozjpeg"
+    trellis = True
     install = "pip install 'kcompress[mozjpeg]' (pyvips and its binary build of libvips)."
 
     def version(self) -> str | None:
@@ -189,6 +195,6 @@ JPEG = Codec(
     backends=(Cjpeg(), PillowJpeg()),
     only_by_name=(VipsMozjpeg(),),
     tables=quantisation_tables,
-    complete=is_complete,
-    metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp),
+    is_complete=is_complete,
+    add_metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp),
 )

@@ -16,6 +16,7 @@ class Cwebp:
     """The program ``cwebp``."""
 
     name = "cwebp"
+    trellis = False
     install = CWEBP.install
 
     def version(self) -> str | None:
@@ -33,6 +34,7 @@ class PillowWebp:
     """libwebp inside Pillow: the same bytes as cwebp of the same release."""
 
     name = "pillow"
+    trellis = False
     install = "Reinstall the Python package pillow."
 
     def version(self) -> str | None:
@@ -61,6 +63,6 @@ WEBP = Codec(
     alpha=True,
     grey=False,
     backends=(Cwebp(), PillowWebp()),
-    complete=is_complete,
-    metadata=_metadata,
+    is_complete=is_complete,
+    add_metadata=_metadata,
 )

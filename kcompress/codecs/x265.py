@@ -80,6 +80,8 @@ class FfmpegX265:
 class X265Backend:
     """Base of the backends of HEVC and BPG: x265 by one of its programs."""
 
+    trellis = False
+
     def __init__(self, encoder: StreamEncoder) -> None:
         self.name = encoder.name
         self.install = encoder.install

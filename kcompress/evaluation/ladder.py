@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 
-from kcompress.codecs import CODECS, Codec, decode
+from kcompress.codecs import CODECS, Codec
 from kcompress.dataset import DataSet
-from kcompress.encoding import encode
-from kcompress.errors import InputError, KcompressError
+from kcompress.encoding import Session
+from kcompress.errors import InputError
 from kcompress.evaluation.sweep import original
 from kcompress.images import Image
 from kcompress.metrics import Scorer
@@ -23,36 +23,37 @@ SAMPLE = 4
 """Pictures looked at, evenly spread over the data set."""
 
 
-def ladder(dataset: DataSet, pictures: Sequence[str], codec_name: str) -> tuple[int, ...]:
-    """Qualities of a codec, worst first, whose mean SSIMULACRA2 runs from about 30 to about 90."""
+def ladder(dataset: DataSet, pictures: Sequence[str], codec_name: str, backend: str = "auto") -> tuple[int, ...]:
+    """Qualities of a codec by a backend, worst first, whose mean SSIMULACRA2 runs from about 30 to about 90."""
     one_thread()
     codec = CODECS[codec_name]
-    sample = _sample(dataset, pictures, codec)
+    sample = _sample(dataset, pictures, codec, backend)
 
     @cache  # both ends begin their search in the middle
     def score(quality: int) -> float:
-        setting = codec.setting(quality)
-        scores = [scorer(decode(encode(image, codec, setting).data).pixels)["ssimulacra2"] for image, scorer in sample]
-        return float(np.mean(scores))
+        found = [scorer(session.at(quality).reconstruction(image)) for image, session, scorer in sample]
+        return float(np.mean([scores["ssimulacra2"] for scores in found]))
 
     worst, best = (_quality_for(target, codec, score) for target in (LOWEST, HIGHEST))
     return tuple(dict.fromkeys(round(float(q)) for q in np.linspace(worst, best, STEPS)))
 
 
-def _sample(dataset: DataSet, pictures: Sequence[str], codec: Codec) -> list[tuple[Image, Scorer]]:
+def _sample(
+    dataset: DataSet, pictures: Sequence[str], codec: Codec, backend: str
+) -> list[tuple[Image, Session, Scorer]]:
     """Pictures spread over the data set, with others in place of those that cannot be used.
 
     Raises:
         InputError: none can be used.
     """
     spread = sorted({round(x) for x in np.linspace(0, len(pictures) - 1, SAMPLE)})
-    found: list[tuple[Image, Scorer]] = []
+    found: list[tuple[Image, Session, Scorer]] = []
     for name in [*(pictures[i] for i in spread), *(name for i, name in enumerate(pictures) if i not in spread)]:
         if len(found) == SAMPLE:
             break
-        with contextlib.suppress(KcompressError):  # the measuring itself reports it
-            image = codec.accepted(original(dataset.read(name), name))
-            found.append((image, Scorer(image.pixels, ("ssimulacra2",))))
+        with contextlib.suppress(Exception):  # the measuring itself reports it
+            image, session = Session.of(original(dataset.read(name), name), codec, codec.setting(), backend)
+            found.append((image, session, Scorer(image.pixels, ("ssimulacra2",))))
     if not found:
         raise InputError(
             f"no picture in {dataset.location} can be used for {codec.name}. Give --quality numbers to see why."

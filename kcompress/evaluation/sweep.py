@@ -1,22 +1,21 @@
 """The measuring itself: pictures x codecs x preprocessors x qualities -> points."""
 
-import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from kcompress import networks
-from kcompress.codecs import CODECS, Backend, decode
+from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet, digest
-from kcompress.encoding import carried_out, encode, round_trip
-from kcompress.errors import KcompressError, MissingProgramError
+from kcompress.encoding import Session, preprocessed, round_trip
+from kcompress.errors import MissingProgramError, failure_of
 from kcompress.evaluation.machines import Machine
 from kcompress.evaluation.points import Key, Point
 from kcompress.images import Image, read_canonical
 from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
-from kcompress.networks import Preprocessor
+from kcompress.networks import DEFAULTS, NETWORKS, NONE, Preprocessor
+from kcompress.networks.loading import load
 from kcompress.pool import FilterContext, GuetzliLimits, filter_named
 from kcompress.workers import ahead, completed, workers
 
@@ -26,7 +25,7 @@ DEFAULT = "default"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """Everything that a bench measures.
 
     Attributes:
         dataset: where the pictures are.
@@ -36,7 +35,7 @@ class Plan:
         metrics: names.
         device: for networks.
         cache: folder that keeps guetzli's results from run to run; None for none.
-        machines: models that judge beside the metrics.
+        machines: models that score decoded pictures beside the metrics.
         task_weights: of npp.
         backend: of all codecs; ``auto`` takes the first that there is.
     """
@@ -53,9 +52,7 @@ class Plan:
 
     def preprocessors_of(self, codec: str) -> tuple[str, ...]:
         """What stands before a codec, by name, each once."""
-        return tuple(
-            dict.fromkeys(networks.DEFAULTS[codec] if name == DEFAULT else name for name in self.preprocessors)
-        )
+        return tuple(dict.fromkeys(DEFAULTS[codec] if name == DEFAULT else name for name in self.preprocessors))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -97,34 +94,31 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
     """All points of one picture and one codec that are not done yet."""
     try:
         data = plan.dataset.read(picture)
-        image = CODECS[codec].accepted(original(data, picture))
-        encoder = CODECS[codec].backend(plan.backend, image)
-        source = (picture, digest(data), codec, encoder.name, encoder.version() or "")
+        image, session = Session.of(original(data, picture), CODECS[codec], CODECS[codec].setting(), plan.backend)
+        source = (picture, digest(data), codec, session.backend.name, session.backend.version() or "")
         keys = [
             Key(*source, preprocessor, quality)
             for preprocessor in plan.preprocessors_of(codec)
             for quality in plan.qualities[codec]
         ]
         missing = [key for key in keys if key not in done]
-        return Measured(picture, codec, tuple(keys), tuple(_points(plan, data, image, encoder, missing)))
-    except KcompressError as error:
-        return Measured(picture, codec, (), (), str(error))
+        return Measured(picture, codec, tuple(keys), tuple(_points(plan, data, image, session, missing)))
+    except Exception as error:  # one picture ends no bench, whatever happens to it
+        return Measured(picture, codec, (), (), str(failure_of(error, picture)))
 
 
-def _points(plan: Plan, data: bytes, image: Image, encoder: Backend, keys: Sequence[Key]) -> Iterator[Point]:
+def _points(plan: Plan, data: bytes, image: Image, session: Session, keys: Sequence[Key]) -> Iterator[Point]:
     side = min(image.width, image.height)
     metrics = tuple(metric for metric in plan.metrics if side >= METRICS[metric].smallest_side)
-    prepared: tuple[str, Image, float] | None = None
+    before, prepared, seconds = NONE, image, 0.0
     for key in keys:
-        codec = CODECS[key.codec]
-        setting = carried_out(codec.setting(key.quality), encoder)
+        at = session.at(key.quality)
         preprocessor = preprocessor_of(plan, key.preprocessor, key.codec)
         # What does not depend on the setting is prepared once for all qualities.
-        if prepared is None or prepared[0] != key.preprocessor or (preprocessor and preprocessor.conditioned):
-            start = time.perf_counter()
-            result = image if preprocessor is None else preprocessor(image, setting)
-            prepared = key.preprocessor, result, time.perf_counter() - start
-        encoded = encode(prepared[1], codec, setting, None, key.backend)
+        if before != key.preprocessor or (preprocessor and preprocessor.conditioned):
+            prepared, _, seconds = preprocessed(image, preprocessor, at.setting)
+            before = key.preprocessor
+        encoded = at.encode(prepared)
         decoded = decode(encoded.data, key.picture)
         yield Point(
             **key._asdict(),
@@ -132,14 +126,15 @@ def _points(plan: Plan, data: bytes, image: Image, encoder: Backend, keys: Seque
             height=image.height,
             bytes=len(encoded.data),
             bpp=encoded.bpp,
-            preprocess_seconds=round(prepared[2], 4),
+            preprocess_seconds=round(seconds, 4),
             encode_seconds=round(encoded.codec_seconds, 4),
-            scores=_scorer(data, key.picture, metrics)(decoded.pixels) | _judged(plan, image, key.picture, decoded),
+            scores=_scorer(data, key.picture, metrics)(decoded.pixels)
+            | _machine_scores(plan, image, key.picture, decoded),
         )
 
 
-def _judged(plan: Plan, image: Image, picture: str, decoded: Image) -> dict[str, float]:
-    """What the machines say."""
+def _machine_scores(plan: Plan, image: Image, picture: str, decoded: Image) -> dict[str, float]:
+    """Scores by the models of the plan."""
     found: dict[str, float] = {}
     for machine in plan.machines:
         found |= machine.scores(image.pixels, picture, decoded.pixels)
@@ -167,10 +162,9 @@ def preprocessor_named(
         UsageError: neither is known by this name.
         MissingProgramError: the filter is not installed.
     """
-    if name in networks.NETWORKS:
-        weights = task_weights if networks.NETWORKS[name].task else None
-        shown = round_trip(CODECS[codec], backend)
-        return networks.load(name, device=device, codec=codec, weights=weights, shown=shown)
+    if name in NETWORKS:
+        weights, loop = task_weights if NETWORKS[name].task else None, round_trip(CODECS[codec], backend)
+        return load(name, device=device, codec=codec, weights=weights, round_trip=loop)
     found = filter_named(name, FilterContext(resolve_device(device), GuetzliLimits(cache=cache)))
     if not found.kind.available():
         raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from kcompress import workers
 from kcompress.codecs import Backend, decode
 from kcompress.dataset import digest
-from kcompress.encoding import Encoded, encode
-from kcompress.errors import KcompressError
+from kcompress.encoding import Encoded, Session
+from kcompress.errors import KcompressError, failure_of
 from kcompress.images import Image, Pixels, read_canonical, write
 from kcompress.labeling.decision import choose
 from kcompress.labeling.plan import Plan
@@ -61,8 +61,8 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
             pictures += label
         computed = sum(row.key not in before for row in rows)
         return Labelled(path, tuple(rows), tuple(pictures), computed, _complaint(rows))
-    except KcompressError as error:
-        return Labelled(path, error=str(error))
+    except Exception as error:  # one picture ends no labelling, whatever happens to it
+        return Labelled(path, error=str(failure_of(error, path)))
 
 
 def already_labelled(plan: Plan, path: str, data: bytes, sha256: str, known: Mapping[Key, Row]) -> Labelled | None:
@@ -142,8 +142,7 @@ class _Candidates:
         self._place = place
         self._path = path
         self._sha256 = sha256
-        self._image = plan.chosen_codec.accepted(place.image)
-        self._encoder = plan.chosen_codec.backend(plan.backend, self._image)
+        self._image, self._session = Session.of(place.image, plan.chosen_codec, plan.setting, plan.backend)
         self._filtered: dict[tuple[str, ...], Pixels | KcompressError] = {(): self._image.pixels}
         self._scorer = Scorer(place.image.pixels, plan.metrics)
 
@@ -151,7 +150,7 @@ class _Candidates:
         """Rows of all groups, known ones included, and the label as (name, PNG)."""
         rows = []
         for group in self._plan.groups:
-            key = _key(self._plan, group, self._encoder, self._sha256, self._place.left, self._place.top)
+            key = _key(self._plan, group, self._session.backend, self._sha256, self._place.left, self._place.top)
             known = before.get(key)
             rows.append(replace(known, path=self._path) if known else self._row(key, group))
         rows = _chosen(self._plan, rows)
@@ -168,9 +167,9 @@ class _Candidates:
             encoded = self._encoded(group)
             size, bpp = len(encoded.data), encoded.bpp
             scores = self._scorer(decode(encoded.data, self._path).pixels)
-        except KcompressError as failure:
+        except Exception as raised:
             # One line: a row that a kill cuts short is then a line that is cut short.
-            size, bpp, scores, error = None, None, {}, " ".join(str(failure).split())
+            size, bpp, scores, error = None, None, {}, " ".join(str(failure_of(raised, self._path)).split())
         return Row(
             **key._asdict(), path=self._path, width=self._image.width, height=self._image.height,
             bytes=size, bpp=bpp, z_quality=None, z_bpp=None, score=None, chosen=0, label="",
@@ -200,5 +199,4 @@ class _Candidates:
         return decode(self._encoded(group).data, self._path).pixels
 
     def _encoded(self, group: Group) -> Encoded:
-        filtered = self._image.with_pixels(self._pixels(group))
-        return encode(filtered, self._plan.chosen_codec, self._plan.setting, None, self._encoder.name)
+        return self._session.encode(self._image.with_pixels(self._pixels(group)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from kcompress import labels, storage
 from kcompress.csv_rows import Journal
 from kcompress.dataset import digest
-from kcompress.errors import KcompressError, OutputError, UsageError
+from kcompress.errors import OutputError, UsageError, failure_of
 from kcompress.inference.weights import folder, open_weights
 from kcompress.labeling.picture import Labelled, already_labelled, label_picture
 from kcompress.labeling.plan import Plan
@@ -135,8 +135,8 @@ def _results(
                 sha256 = digest(data)
                 mine = known.get(sha256, {})
                 found = already_labelled(plan, name, data, sha256, mine) if mine else None
-            except KcompressError as error:
-                found = Labelled(name, error=str(error))
+            except Exception as error:
+                found = Labelled(name, error=str(failure_of(error, name)))
             if found is not None and all(
                 shown.get(row.label) == row.key and (output / row.label).is_file() for row in found.rows if row.chosen
             ):

@@ -1,4 +1,4 @@
-"""A preprocessor that watches the encoder: what it made of the picture tells what to hand it next."""
+"""A preprocessor that watches the encoder: what was lost of the picture decides what to hand it next."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,22 +13,23 @@ from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, tiled
 from kcompress.networks.preprocessor import Preprocessor, blended
 from kcompress.setting import Setting
 
-Shown = Callable[[Image, Setting], Pixels]
-"""Reconstruction (H, W, 3) of a picture by a codec: encoded and decoded."""
+RoundTrip = Callable[[Image, Setting], Callable[[Image], Pixels]]
+"""Prepares a codec for a picture and a setting; the result encodes and decodes pictures of this size, (H, W, 3)."""
 
 
 class ClosedLoop:
-    """``input += network(wanted, shown)``, a few times.
+    """``input += network(target, reconstruction)``, a few times.
 
-    What is wanted is the picture after a first preprocessor; the input is that to begin with, and what is shown is the
-    codec's decode of the input, which is rounded to 8 bits each time. So every pass is an encode and a decode, at the
-    setting of the file.
+    The target is the picture after a first preprocessor, and the first input. The reconstruction is the codec's decode
+    of the input, which is rounded to 8 bits each time. So every pass is an encode and a decode, at the setting of the
+    file.
 
     Args:
-        name: of the network or of its weights.
+        name: of the weights.
         engine: the network, (1, 6, H, W) RGB 0..1 of both pictures -> (1, 3, H, W) change.
-        shown: the codec.
+        round_trip: the codec.
         first: the first preprocessor.
+        network: key of ``NETWORKS``.
         passes: how many.
         strength: of the whole change.
         halo: pixels that the change can depend on.
@@ -42,30 +43,31 @@ class ClosedLoop:
     conditioned = True
 
     def __init__(
-        self, name: str, engine: Engine, shown: Shown, first: Preprocessor, *, passes: int, strength: float, halo: int,
-        multiple: int, condition: Callable[[Setting], NDArray[np.float32]],
+        self, name: str, engine: Engine, round_trip: RoundTrip, first: Preprocessor, *, network: str, passes: int,
+        strength: float, halo: int, multiple: int, condition: Callable[[Setting], NDArray[np.float32]],
         warning: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
     ) -> None:  # fmt: skip
-        self.name = name
-        self._engine, self._shown, self._first = engine, shown, first
+        self.name, self.network = name, network
+        self._engine, self._round_trip, self._first = engine, round_trip, first
         self._passes, self._strength = passes, strength
         self._condition, self._warning = condition, warning
         self._tiled = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
 
     def __call__(self, image: Image, setting: Setting) -> Image:
-        wanted = self._first(image, setting).pixels
+        target = self._first(image, setting).pixels
         condition = self._condition(setting)
+        reconstruct = self._round_trip(Image(target, grey=image.grey), setting)
         # Changes of all passes: many are less than half a level, so they must not be rounded on the way.
-        added = np.zeros(wanted.shape, np.float16)
-        current = wanted
+        added = np.zeros(target.shape, np.float16)
+        current = target
         for _ in range(self._passes):
-            shown = self._shown(Image(current, grey=image.grey), setting)
-            current = np.empty_like(wanted)
-            for tile, change in self._tiled(lambda batch: self._engine(batch, condition), wanted, shown):
+            reconstruction = reconstruct(Image(current, grey=image.grey))
+            current = np.empty_like(target)
+            for tile, change in self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction):
                 added[tile.inner] += change.mean(axis=2, keepdims=True) if image.grey else change
-                current[tile.inner] = blended(wanted[tile.inner], wanted[tile.inner] + np.float32(added[tile.inner]), 1)
-            del shown  # before the next is made: large pictures are large
+                current[tile.inner] = blended(target[tile.inner], target[tile.inner] + np.float32(added[tile.inner]), 1)
+            del reconstruction  # before the next is made: large pictures are large
         if self._strength != 1:
             current = blended(image.pixels, current.astype(np.float32), self._strength)
         warning = self._warning(setting)

@@ -1,12 +1,14 @@
 """Conditions: the codec's setting as input of networks. RDO gets tables and thresholds, others the coarseness."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.blockdct import thresholds
-from kcompress.errors import UsageError
+from kcompress.errors import UsageError, WeightsError
+from kcompress.inference.weights import Weights
 from kcompress.setting import Setting
 
 LENGTH = 2 * 64 + 2 * 64 + 2
@@ -39,24 +41,49 @@ MAX_PASSES = 32
 
 @dataclass(frozen=True)
 class TrainingDomain:
-    """Settings that a network was trained for.
+    """Settings that a network was trained for, and what running it depends on beside its weights.
 
     Attributes:
         name: of its weights.
-        codec: name.
+        codec: name, or ``any``.
         qualities: lowest and highest, on the codec's scale.
         coarseness: finest and coarsest, 0..1.
         passes: number of passes of a closed loop.
+        depth: blocks of ``Rdo``, whose default it is.
 
     Raises:
         ValueError: a range that is none, or passes without end.
     """
 
     name: str
-    codec: str
-    qualities: tuple[int, int]
+    codec: str = "any"
+    qualities: tuple[int, int] = (0, 100)
     coarseness: tuple[float, float] = (0.0, 1.0)
     passes: int = 1
+    depth: int = 4
+
+    def to_recipe(self) -> dict[str, Any]:
+        """Entries of the recipe in the metadata of weights, from which `from_weights` reads the domain.
+
+        ``passes`` is a field of the recipes that have it, and ``depth`` an argument of the module.
+        """
+        return {"lowest": self.qualities[0], "highest": self.qualities[1], "coarseness": self.coarseness}
+
+    @classmethod
+    def from_weights(cls, weights: Weights) -> "TrainingDomain":
+        """Domain of the weights in a file; weights that do not know it serve all qualities of any codec.
+
+        Raises:
+            WeightsError: their recipe makes no sense.
+        """
+        recipe, codec = weights.recipe, weights.metadata.get("codec", "any")
+        try:
+            finest, coarsest = recipe.get("coarseness", (0, 1))
+            qualities, passes = (recipe.get("lowest", 0), recipe.get("highest", 100)), recipe.get("passes", 1)
+            depth = weights.arguments.get("depth", cls.depth)
+            return cls(weights.name, codec, qualities, (finest, coarsest), passes, depth)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"{weights.path}: its recipe makes no sense ({error}). Give other weights.") from error
 
     def __post_init__(self) -> None:
         (low, high), (finest, coarsest) = self.qualities, self.coarseness
@@ -107,9 +134,9 @@ def condition(setting: Setting, trained: tuple[int, int] = (0, 100)) -> NDArray[
     """
     if setting.tables is None:
         raise UsageError(f"--network rdo knows the tables of JPEG alone. Take --codec jpeg, not {setting.codec}.")
-    height = INITIAL_THRESHOLD * (_TRELLIS if setting.searched else 1)
+    height = INITIAL_THRESHOLD * (_TRELLIS if setting.trellis else 1)
     luma = thresholds(height * setting.coarseness).ravel()
     chroma = _CHROMA * luma if setting.chroma == "420" else np.full_like(luma, _NEVER)
     coarseness = 1 - min(max(setting.quality, trained[0]), trained[1]) / 100
-    rest = [coarseness, setting.searched]
+    rest = [coarseness, setting.trellis]
     return np.concatenate([*map(np.array, setting.tables), luma, chroma, rest]).astype(np.float32)[None]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kcompress.colour import JFIF_RGB_TO_YCC
 from kcompress.networks.mcu import pointwise
 
 LUMA = 4
@@ -30,7 +31,6 @@ Half the resolution cannot hold that, and asking for it in every pass overshoots
 UNIT = 0.1
 """Gain that a weight of 1 adds."""
 
-_TO_YCC = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 _START = (-0.9, 1.3, 2.0, 2.0, 1.3, 2.0, 2.0)
 """Initial gains in units, about the best on a few pictures before WebP and HEVC."""
 
@@ -49,8 +49,9 @@ class Feedback(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gains = nn.Parameter(torch.tensor([_START, (0.0,) * GAINS, (0.0,) * GAINS]))
-        self.register_buffer("to_ycc", torch.tensor(_TO_YCC), persistent=False)
-        self.register_buffer("to_rgb", torch.linalg.inv(torch.tensor(_TO_YCC).double()).float(), persistent=False)
+        to_ycc = torch.tensor(JFIF_RGB_TO_YCC)
+        self.register_buffer("to_ycc", to_ycc, persistent=False)
+        self.register_buffer("to_rgb", torch.linalg.inv(to_ycc.double()).float(), persistent=False)
 
     def forward(self, both: Tensor, coarseness: Tensor) -> Tensor:
         """Change to add to the encoder's input.

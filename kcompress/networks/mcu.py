@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcompress.blockdct import DCT
+from kcompress.colour import JFIF_RGB_TO_YCC
 
 SIDE = 16
 """Side of an MCU, pixels; input sizes are multiples of it."""
 
 COEFFICIENTS = 384
 """Coefficients of an MCU, the channels of everything packed: 64 of each block, luma's interleaved by four."""
-
-_TO_YCC = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 
 
 class Transform(nn.Module):
@@ -39,8 +38,9 @@ class Transform(nn.Module):
         # Channel 8 u + v of the convolution is the coefficient of vertical frequency u and horizontal v.
         kernels = torch.einsum("uy,vx->uvyx", cosines, cosines).reshape(64, 1, 8, 8)
         self.register_buffer("kernels", kernels, persistent=False)
-        self.register_buffer("to_ycc", torch.tensor(_TO_YCC), persistent=False)
-        self.register_buffer("to_rgb", torch.linalg.inv(torch.tensor(_TO_YCC).double()).float(), persistent=False)
+        to_ycc = torch.tensor(JFIF_RGB_TO_YCC)
+        self.register_buffer("to_ycc", to_ycc, persistent=False)
+        self.register_buffer("to_rgb", torch.linalg.inv(to_ycc.double()).float(), persistent=False)
 
     def coefficients(self, image: Tensor) -> Tensor:
         """Coefficients (N, 384, H / 16, W / 16) of pictures (N, 3, H, W)."""

@@ -15,11 +15,16 @@ from kcompress.setting import Setting
 
 
 class Preprocessor(Protocol):
-    """Picture and setting -> picture."""
+    """Picture and setting -> picture: a network with its weights, or a filter of the pool."""
+
+    @property
+    def network(self) -> str:
+        """Kind: a key of ``NETWORKS``, or of the pool's filters."""
+        ...
 
     @property
     def name(self) -> str:
-        """Name of the network or of its weights."""
+        """Name of its weights, or of what needs none, as results show it."""
         ...
 
     @property
@@ -57,12 +62,12 @@ class NetworkPreprocessor:
     """
 
     def __init__(
-        self, name: str, engine: Engine, *, strength: float, halo: int, multiple: int,
+        self, name: str, engine: Engine, *, network: str, strength: float, halo: int, multiple: int,
         condition: Callable[[Setting], NDArray[np.float32]] | None = None,
         warning: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE, threads: int | None = None,
     ) -> None:  # fmt: skip
-        self.name = name
+        self.name, self.network = name, network
         self._engine = engine
         self._strength = strength
         if threads is None:

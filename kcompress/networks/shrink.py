@@ -44,7 +44,7 @@ class Shrink:
     RGB (H, W, 3) -> YCbCr -> block DCT -> sign(c) max(|c| - t, 0) -> inverse DCT -> RGB (H, W, 3)
     """
 
-    name = "shrink"
+    name = network = "shrink"
     conditioned = True
 
     def __init__(self, strength: float = 1.0) -> None:

@@ -139,6 +139,11 @@ class Filter:
     context: FilterContext = field(default_factory=FilterContext)
     conditioned: bool = False
 
+    @property
+    def network(self) -> str:
+        """Name of its kind."""
+        return self.kind.name
+
     def __call__(self, image: Image, setting: Setting) -> Image:
         """Filter the pixels, whatever the setting."""
         return image.with_pixels(self.apply(image.pixels))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from kcompress.codecs import CODECS
 from kcompress.errors import UsageError
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
@@ -65,7 +66,9 @@ def load_proxy(text: str, codec: str, device: str = "cpu") -> FrozenProxy:
 
 
 def _serving(codec: str) -> tuple[str, ...]:
-    return {"bpg": ("bpg", "hevc"), "hevc": ("hevc", "bpg")}.get(codec, (codec,))
+    """Codecs whose proxies serve this one: itself, and those that compress alike."""
+    alike = (other.name for other in CODECS.values() if other.kin == codec or CODECS[codec].kin == other.name)
+    return (codec, *alike)
 
 
 def _shipped(kind: str, codec: str) -> Path:

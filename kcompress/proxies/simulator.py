@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcompress.blockdct import DCT
+from kcompress.colour import JFIF_RGB_TO_YCC
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
 
@@ -30,10 +31,6 @@ SIDE = 8
 """Side of a block, pixels."""
 
 _COEFFICIENTS = 3 * SIDE**2
-_COLOURS = torch.tensor(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=torch.float64
-)
-"""RGB to Y, Cb and Cr (BT.601, full range)."""
 
 
 class Simulator(nn.Module):
@@ -151,7 +148,7 @@ class _Blocks(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         dct = torch.from_numpy(DCT).double()
-        matrix = 255 * torch.kron(_COLOURS, torch.kron(dct, dct))
+        matrix = 255 * torch.kron(torch.tensor(JFIF_RGB_TO_YCC, dtype=torch.float64), torch.kron(dct, dct))
         self.register_buffer("forwards", matrix.float(), persistent=False)
         self.register_buffer("backwards", torch.linalg.inv(matrix).float(), persistent=False)
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kcompress.codecs import Codec, decode
-from kcompress.encoding import encode
+from kcompress.codecs import decode
+from kcompress.encoding import Session
 from kcompress.errors import InputError
 from kcompress.images import Image, Pixels, apply_metadata_policy
 from kcompress.inference.tiling import Slices, tiles
 from kcompress.metrics import METRICS, Scorer
 from kcompress.rate_distortion.slope import least_squares_slope, qualities
-from kcompress.setting import Setting
 
 WHOLE_PIXELS = 1 << 22
 """Pictures up to this many pixels are scored whole: SSIMULACRA2 takes some 64 bytes a pixel."""
@@ -64,37 +63,31 @@ class RateDistortionCost:
             measured; None at the coarse end of the scale.
     """
 
-    def __init__(
-        self, image: Image, codec: Codec, setting: Setting, weights: Mapping[str, float], backend: str = "auto"
-    ) -> None:
+    def __init__(self, image: Image, session: Session, weights: Mapping[str, float]) -> None:
         """Encode the untouched picture at three qualities, a tenth of the scale apart, and score the results.
 
         Args:
-            image: as it is given to `encode`.
-            codec: that writes the files.
-            setting: of the files.
+            image: as the codec can hold it.
+            session: of this picture.
             weights: of the metrics, keys of ``METRICS``; they add up to 1.
-            backend: of the codec.
 
         Raises:
-            UnsupportedError: the picture is too small for a metric, or the codec cannot hold it.
+            UnsupportedError: the picture is too small for a metric.
             MissingProgramError: a metric is not installed.
             ProgramError: the encoder failed.
         """
-        image = codec.accepted(image)
         self._icc = image.icc
         self._weights = dict(weights)
         pixels = self._comparable(image)
         self._crops = crops(image.height, image.width)
         self._scorers = [Scorer(pixels[crop], weights) for crop in self._crops]
-        files = {}
-        for quality in qualities(codec.quality, setting.quality, (-1, 0, 1)):
-            other = codec.setting(quality, setting.chroma, setting.effort, raw=setting.raw)
-            encoded = encode(image, codec, setting if quality == setting.quality else other, None, backend)
+        files, asked = {}, session.setting.quality
+        for quality in qualities(session.codec.quality, asked, (-1, 0, 1)):
+            encoded = session.at(quality).encode(image)
             files[quality] = (encoded, self._scores(encoded.data))
-        self.plain, self.scores = files[setting.quality]
+        self.plain, self.scores = files[asked]
         coarser = next(iter(files))
-        self.floor = None if coarser == setting.quality else files[coarser][1]
+        self.floor = None if coarser == asked else files[coarser][1]
         self._rate = math.log(len(self.plain.data))
         rates = [math.log(len(encoded.data)) for encoded, _ in files.values()]
         self.slopes = {

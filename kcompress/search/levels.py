@@ -14,12 +14,12 @@ what it says of its own is kept. Decisions belong to MCUs and tiles are made of 
 import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kcompress import workers
 from kcompress.codecs.jpeg import scaling
 from kcompress.errors import UsageError
 from kcompress.images import Pixels
@@ -95,14 +95,12 @@ class Levels:
         Yields:
             How many tiles are done.
         """
-        pool = ThreadPoolExecutor(threads)
-        try:
-            running = {pool.submit(self._optimised, number, steps): number for number in range(len(self._tiles))}
-            for done, future in enumerate(as_completed(running), 1):
-                self._found[running[future]] = future.result()
+        tasks = [(number, steps) for number in range(len(self._tiles))]
+        with workers.threads(threads) as pool:
+            results = workers.completed(pool, self._optimised, tasks, workers.ahead(threads))
+            for done, (number, kept) in enumerate(results, 1):
+                self._found[number] = kept
                 yield done
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody wants the rest
 
     def pixels(self, step: int) -> Pixels:
         """(H, W, 3) that encode to the levels decided on after a step."""
@@ -118,8 +116,8 @@ class Levels:
                 result[tile.inner] = pixels.permute(1, 2, 0).numpy()
         return result
 
-    def _optimised(self, number: int, steps: Sequence[int]) -> dict[int, bytes]:
-        """How levels of a tile's own MCUs change, by step."""
+    def _optimised(self, number: int, steps: Sequence[int]) -> tuple[int, dict[int, bytes]]:
+        """Number of the tile, and how levels of its own MCUs change, by step."""
         tile = self._tiles[number]
         original, shown = _padded(self._original[tile.outer]), _padded(self._picture[tile.outer])
         with torch.no_grad():
@@ -132,7 +130,7 @@ class Levels:
             descent.step(step)
             if step in steps:
                 kept[step] = _kept((descent.levels() - decisions.levels)[_own(tile)])
-        return kept
+        return number, kept
 
 
 class _Descent:

@@ -1,4 +1,4 @@
-"""Refinement: the decisions of a preprocessor, made better on the very picture, with the real encoder for a judge.
+"""Refinement: the decisions of a preprocessor, made better on the very picture, scored through the real encoder.
 
 Before JPEG with 4:2:0 it is decisions on levels that are refined (`levels`), elsewhere the strength of the
 preprocessor (`strength`). Files are compared by `rate_distortion.cost`, on a mix of metrics: by one alone the others
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kcompress.codecs import Codec
-from kcompress.encoding import Encoded, carried_out, encode
+from kcompress.encoding import Encoded, Session, preprocessed
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
-from kcompress.networks import Preprocessor, serving, shipped_weights, trained_for
+from kcompress.networks import Preprocessor
+from kcompress.networks.condition import TrainingDomain
+from kcompress.networks.loading import serving, shipped_weights
 from kcompress.networks.preprocessor import blended
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.search.selection import Selection
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from kcompress.networks.rdo import Rdo
 
 WEIGHTS = {"ssimulacra2": 0.4, "psnr": 0.25, "vif": 0.2, "butteraugli": 0.15}
-"""Of the metrics by which files are compared."""
+"""Weights of the metrics by which files are compared."""
 
 JUDGED = 5
 """Points of the descent at which the real encoder is asked."""
@@ -88,8 +89,8 @@ def refinable(selection: Selection, setting: Setting) -> Preprocessor | None:
 
 
 def refined(
-    image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor | None, encoded: Encoded, *, steps: int,
-    weights: Path | None = None, backend: str = "auto", threads: int = 1,
+    image: Image, session: Session, preprocessor: Preprocessor | None, encoded: Encoded, *, steps: int,
+    weights: Path | None = None, threads: int = 1,
 ) -> Work:  # fmt: skip
     """Refine what was encoded; yields progress and returns the best file, with how it came about.
 
@@ -97,16 +98,14 @@ def refined(
     strength without a preprocessor, are left as they are, with a note.
 
     Args:
-        image: the picture.
-        codec: that wrote the file.
-        setting: of the file.
+        image: the picture, as the codec can hold it.
+        session: of this picture.
         preprocessor: to refine. Of one that knows the setting, levels are decided anew; what another one makes of the
             picture is what is decided on.
         encoded: the file that is there.
         steps: of the descent on levels, or strengths to try at most; 1 or more.
         weights: of ``rdo``, whose decisions are where levels start, in place of those that came along; without
             any, they start from the rule that it is before training.
-        backend: of the codec.
         threads: tiles of a picture to be worked on at a time.
 
     Raises:
@@ -114,21 +113,19 @@ def refined(
         WeightsError: the weights do not fit.
     """
     start = time.perf_counter()
-    image = codec.accepted(image)
-    setting = carried_out(setting, codec.backend(backend, image))
-    on_levels = decides_on_levels(setting)
+    on_levels = decides_on_levels(session.setting)
     try:
-        judge = RateDistortionCost(image, codec, setting, WEIGHTS, backend)
+        cost_of = RateDistortionCost(image, session, WEIGHTS)
     except UnsupportedError as error:
         note = f"too small to be refined: {error}"
         return _left(encoded, note, {}, start)
-    results = _Results(encoded, judge)
+    results = _Results(encoded, cost_of)
     if on_levels:
-        yield from _levels(image, codec, setting, preprocessor, results, steps, weights, threads)
+        yield from _levels(image, session, preprocessor, results, steps, weights, threads)
     elif preprocessor is not None:
-        yield from _strength(image, codec, setting, preprocessor, results, steps)
+        yield from _strength(image, session, preprocessor, results, steps)
     else:
-        return _left(encoded, "nothing to refine: no preprocessor was taken", judge(encoded.data).scores, start)
+        return _left(encoded, "nothing to refine: no preprocessor was taken", cost_of(encoded.data).scores, start)
     refinement = Refinement(
         "levels" if on_levels else "strength", results.steps, results.kept, results.strength,
         results.best.cost - results.before.cost, results.best.scores, time.perf_counter() - start,
@@ -139,59 +136,56 @@ def refined(
 class _Results:
     """The best file so far."""
 
-    def __init__(self, encoded: Encoded, judge: RateDistortionCost) -> None:
+    def __init__(self, encoded: Encoded, cost_of: RateDistortionCost) -> None:
         self.first = self.encoded = encoded
-        self.judge = judge
-        self.before = self.best = judge(encoded.data)
+        self.cost_of = cost_of
+        self.before = self.best = cost_of(encoded.data)
         self.steps = self.kept = 0
         self.strength: float | None = None
 
-    def judged(self, encoded: Encoded, step: int, strength: float | None = None) -> float:
+    def add(self, encoded: Encoded, step: int, strength: float | None = None) -> float:
         """The cost of one more file, which is kept if there is none better."""
-        judged = self.judge(encoded.data)
+        found = self.cost_of(encoded.data)
         self.steps = max(self.steps, step)
-        if judged.cost < self.best.cost:
-            self.encoded, self.best, self.kept, self.strength = encoded, judged, step, strength
-        return judged.cost
+        if found.cost < self.best.cost:
+            self.encoded, self.best, self.kept, self.strength = encoded, found, step, strength
+        return found.cost
 
 
 def _levels(
-    image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor | None, results: _Results, steps: int,
+    image: Image, session: Session, preprocessor: Preprocessor | None, results: _Results, steps: int,
     weights: Path | None, threads: int,
 ) -> Iterator[Progress]:  # fmt: skip
     from kcompress.search.levels import Levels  # imports torch
 
-    first = results.first
+    first, setting = results.first, session.setting
     picture = image if preprocessor is None or preprocessor.conditioned else preprocessor(image, setting)
-    levels = Levels(image.pixels, picture.pixels, setting, *_decider(weights, codec.name), WEIGHTS)
+    levels = Levels(image.pixels, picture.pixels, setting, *_decider(weights, setting.codec), WEIGHTS)
     points = sorted({math.ceil(steps * number / JUDGED) for number in range(1, JUDGED + 1)})
     total = len(levels) + len(points)
     for done in levels.descend(points, threads):
         yield Progress(done, total)
     for number, step in enumerate(points, 1):
-        encoded = encode(image.with_pixels(levels.pixels(step)), codec, setting, None, first.backend)
-        named = replace(encoded, network=first.network, network_seconds=first.network_seconds, notes=first.notes)
-        results.judged(named, step)
+        changed = image.with_pixels(levels.pixels(step))
+        encoded = session.encode(changed, first.network, first.network_seconds)
+        results.add(replace(encoded, notes=first.notes), step)
         yield Progress(len(levels) + number, total)
 
 
 def _strength(
-    image: Image, codec: Codec, setting: Setting, preprocessor: Preprocessor, results: _Results, steps: int
+    image: Image, session: Session, preprocessor: Preprocessor, results: _Results, steps: int
 ) -> Iterator[Progress]:
-    first = results.first
-    start = time.perf_counter()
-    changed = preprocessor(image, setting).pixels.astype(np.float32)
-    seconds = time.perf_counter() - start
+    prepared, network, seconds = preprocessed(image, preprocessor, session.setting)
+    changed, notes = prepared.pixels.astype(np.float32), results.first.notes
     tried = 0
 
     def cost(strength: float) -> float:
         pixels = blended(image.pixels, changed, strength)
-        encoded = encode(image.with_pixels(pixels), codec, setting, None, first.backend)
-        named = replace(encoded, network=preprocessor.name, network_seconds=seconds, notes=first.notes)
-        return results.judged(named, tried, strength)
+        encoded = session.encode(image.with_pixels(pixels), network, seconds)
+        return results.add(replace(encoded, notes=notes), tried, strength)
 
-    plain = replace(results.judge.plain, notes=first.notes)
-    costs = {0.0: results.judged(plain, 0, 0.0), 1.0: cost(1.0)}
+    plain = replace(results.cost_of.plain, notes=notes)
+    costs = {0.0: results.add(plain, 0, 0.0), 1.0: cost(1.0)}
     for tried in range(1, steps + 1):
         strength = following(costs)
         if strength is None:
@@ -208,7 +202,7 @@ def _decider(weights: Path | None, codec: str) -> tuple["Rdo", tuple[int, int]]:
     if weights is None and "rdo" not in serving(codec):
         return Rdo(), (0, 100)
     found = weight_files.open_weights(weights or shipped_weights("rdo", codec), "rdo")
-    return torch_module(found, Rdo), trained_for(found).qualities
+    return torch_module(found, Rdo), TrainingDomain.from_weights(found).qualities
 
 
 def _left(encoded: Encoded, note: str, scores: dict[str, float], start: float) -> tuple[Encoded, Refinement]:

@@ -4,21 +4,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kcompress.codecs import Codec
-from kcompress.encoding import Encoded, encode
+from kcompress.encoding import Encoded, Session, preprocessed
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.networks import DEFAULTS, NONE, Preprocessor
 from kcompress.rate_distortion.cost import RateDistortionCost
-from kcompress.setting import Setting
 
 METRIC = "ssimulacra2"
-"""By which preprocessors are compared."""
+"""Metric by which preprocessors are compared."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one preprocessor made of the picture.
+    """One preprocessor, tried on the picture.
 
     Attributes:
         network: its name, or ``none``.
@@ -39,11 +37,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen.
+    """Choice of a preprocessor for one picture.
 
     Attributes:
         encoded: the file that is kept.
-        preprocessor: that was before it.
+        preprocessor: that was chosen.
         candidates: all that were tried, best first, those that are not eligible last; none where the picture
             cannot be judged.
         seconds: wall time of everything.
@@ -55,9 +53,7 @@ class Selection:
     seconds: float
 
 
-def select(
-    image: Image, codec: Codec, setting: Setting, preprocessors: Sequence[Preprocessor | None], backend: str = "auto"
-) -> Selection:
+def select(image: Image, session: Session, preprocessors: Sequence[Preprocessor | None]) -> Selection:
     """Encode a picture with every preprocessor and with none, and keep the file of the lowest cost.
 
     The cost is ln(bytes) less what the plain codec would pay for the change of SSIMULACRA2, by its own slope on this
@@ -68,45 +64,37 @@ def select(
     preprocessor, if it is among them, or else none, and a note.
 
     Args:
-        image: the picture.
-        codec: that writes the files.
-        setting: of the files.
+        image: the picture, as the codec can hold it.
+        session: of this picture.
         preprocessors: to try; None, for none of them, is tried whether it is there or not.
-        backend: of the codec.
 
     Raises:
-        UnsupportedError: the codec cannot hold the picture.
-        ProgramError: no encoder is there, or it failed.
+        ProgramError: the encoder failed.
     """
     start = time.perf_counter()
-    image = codec.accepted(image)
     try:
-        judge = RateDistortionCost(image, codec, setting, {METRIC: 1.0}, backend)
+        cost_of = RateDistortionCost(image, session, {METRIC: 1.0})
     except UnsupportedError:
-        return _default(image, codec, setting, preprocessors, backend, start)
-    best = judge.plain
-    candidates = [Candidate(NONE, len(best.data), judge.scores[METRIC], 0.0, True, None)]
+        return _default(image, session, preprocessors, start)
+    best = cost_of.plain
+    candidates = [Candidate(NONE, len(best.data), cost_of.scores[METRIC], 0.0, True, None)]
     for preprocessor in preprocessors:
         if preprocessor is None:
             continue
-        encoded = encode(image, codec, setting, preprocessor, backend)
-        judged = judge(encoded.data)
-        score = judged.scores[METRIC]
-        eligible = judge.floor is None or score >= judge.floor[METRIC]
-        if eligible and judged.cost < min(each.cost for each in candidates if each.eligible):
+        encoded = session.encode(*preprocessed(image, preprocessor, session.setting))
+        found = cost_of(encoded.data)
+        score = found.scores[METRIC]
+        eligible = cost_of.floor is None or score >= cost_of.floor[METRIC]
+        if eligible and found.cost < min(each.cost for each in candidates if each.eligible):
             best = encoded
-        candidates.append(Candidate(preprocessor.name, judged.size, score, judged.cost, eligible, preprocessor))
+        candidates.append(Candidate(preprocessor.name, found.size, score, found.cost, eligible, preprocessor))
     candidates.sort(key=lambda each: (not each.eligible, each.cost))  # stable: of equals the first stays before
     return Selection(best, candidates[0].preprocessor, tuple(candidates), time.perf_counter() - start)
 
 
-def _default(
-    image: Image, codec: Codec, setting: Setting, preprocessors: Sequence[Preprocessor | None], backend: str,
-    start: float,
-) -> Selection:  # fmt: skip
-    name = DEFAULTS[codec.name]
-    # Weights are named after the network and their codec, which for some is another, alike one.
-    preprocessor = next((each for each in preprocessors if each and each.name.partition("-")[0] == name), None)
-    encoded = encode(image, codec, setting, preprocessor, backend)
+def _default(image: Image, session: Session, preprocessors: Sequence[Preprocessor | None], start: float) -> Selection:
+    network = DEFAULTS[session.codec.name]
+    preprocessor = next((each for each in preprocessors if each and each.network == network), None)
+    encoded = session.encode(*preprocessed(image, preprocessor, session.setting))
     note = f"too small for SSIMULACRA2, by which --network auto chooses: {encoded.network} was taken"
     return Selection(replace(encoded, notes=(*encoded.notes, note)), preprocessor, (), time.perf_counter() - start)

@@ -1,6 +1,5 @@
 """Pairs of pictures, cut into patches."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.patches import Patches
 from kcompress.training.recipe import Recipe
+from kcompress.workers import ordered
 
 Made = TypeVar("Made")
 
@@ -32,10 +32,7 @@ class Pair:
 def prefetched(make: Callable[[int], Made], ahead: int, first: int = 0) -> Iterator[Made]:
     """``make(first)``, the next and so on without end; the next ``ahead`` are made while one is used."""
     with ThreadPoolExecutor(1) as pool:
-        waiting = deque(pool.submit(make, first + number) for number in range(ahead))
-        for number in count(first + ahead):
-            yield waiting.popleft().result()
-            waiting.append(pool.submit(make, number))
+        yield from ordered(pool, make, ((number,) for number in count(first)), ahead)
 
 
 class Batches:

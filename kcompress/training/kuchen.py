@@ -13,9 +13,10 @@ from torch import nn
 
 from kcompress.inference.engine import TorchEngine
 from kcompress.inference.weights import Weights
-from kcompress.networks import NETWORKS
+from kcompress.networks import Preprocessor
+from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.kuchen import Kuchen
-from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
+from kcompress.networks.loading import wrapped
 from kcompress.training.beginning import begin_with
 from kcompress.training.data import Pair
 from kcompress.training.labelled import Labels, kept_on_disk
@@ -143,10 +144,8 @@ class Training:
 
 def preprocessor(module: nn.Module) -> Preprocessor:
     """A network under training as what encodes take; it runs where it is."""
-    network = NETWORKS["kuchen"]
     place = next(module.parameters()).device
-    engine = TorchEngine(module, str(place))
-    return NetworkPreprocessor("kuchen", engine, strength=1, halo=network.halo, multiple=network.multiple)
+    return wrapped("kuchen", TorchEngine(module, str(place)), TrainingDomain("kuchen"))
 
 
 def _spread(rows: Sequence[Any], pictures: int) -> list[Any]:

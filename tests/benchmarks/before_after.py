@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from kcompress import images, networks
+from kcompress import images
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import Encoded, encode
 from kcompress.metrics import Scorer
+from kcompress.networks import DEFAULTS
+from kcompress.networks.loading import load
 
 PHOTO = Path(__file__).parent.parent / "images" / "balloons-333x217.png"
 LEFT, TOP, WIDTH, HEIGHT = 100, 0, 132, 116
@@ -23,7 +25,7 @@ LEFT, TOP, WIDTH, HEIGHT = 100, 0, 132, 116
 
 def no_larger(picture: images.Image, plain: Encoded) -> tuple[int, Encoded]:
     """Highest quality at which the default network's file is no larger than the plain one, and that file."""
-    codec, network = CODECS["jpeg"], networks.load(networks.DEFAULTS["jpeg"], device="cpu", codec="jpeg")
+    codec, network = CODECS["jpeg"], load(DEFAULTS["jpeg"], device="cpu", codec="jpeg")
     quality, best = 0, None
     for tried in range(plain.setting.quality, 101):  # the network's file of the same quality is smaller
         encoded = encode(picture, codec, codec.setting(tried), network)

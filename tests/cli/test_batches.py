@@ -1,11 +1,5 @@
 """Several pictures, folders, and one that fails among them."""
 
-import time
-
-from kcompress.cli.encode import _results
-from kcompress.cli.files import Job
-from kcompress.errors import InputError
-
 
 def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -73,20 +67,3 @@ def test_a_folder_without_pictures(run, folder):
     (folder / "empty").mkdir()
     ended = run("encode", "empty", expect=3)
     assert "no picture was found in empty" in ended.stderr and ".png" in ended.stderr
-
-
-def test_work_is_only_a_few_pictures_ahead_of_what_is_written():
-    begun: list[Job] = []
-
-    class Work:
-        def do(self, job: Job) -> InputError:
-            begun.append(job)
-            return InputError(job.source)
-
-    jobs = [Job(str(number), "") for number in range(50)]
-    results = _results(Work(), jobs, 2)
-    assert next(results)[0] is jobs[0]
-    time.sleep(0.2)
-    assert len(begun) <= 9
-    told = [(job, str(error)) for job, error in results]
-    assert told == [(job, job.source) for job in jobs[1:]]

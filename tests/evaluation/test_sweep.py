@@ -10,13 +10,13 @@ from PIL import Image as Pil
 from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet
 from kcompress.encoding import encode
-from kcompress.errors import KcompressError
+from kcompress.errors import InputError, KcompressError
 from kcompress.evaluation.ladder import ladder
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.sweep import Plan, check, measure, sweep
 from kcompress.images import Image, read
 from kcompress.metrics import Scorer
-from kcompress.networks import load
+from kcompress.networks.loading import load
 
 pytestmark = pytest.mark.encoders
 
@@ -117,3 +117,21 @@ def test_the_ladder_spans_the_scale(folder: Path) -> None:
     codec = CODECS["jpeg"]
     ends = [scorer(decode(encode(image, codec, codec.setting(q)).data).pixels)["ssimulacra2"] for q in qualities]
     assert ends[0] < 50 and ends[-1] > 80
+
+
+def test_the_ladder_is_that_of_the_backend_that_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = set()
+
+    def watching(encode):  # type: ignore[no-untyped-def]
+        def watched(backend, image, setting):  # type: ignore[no-untyped-def]
+            asked.add(backend.name)
+            return encode(backend, image, setting)
+
+        return watched
+
+    for backend in CODECS["jpeg"].backends:
+        monkeypatch.setattr(type(backend), "encode", watching(type(backend).encode))
+    ladder(DataSet(str(folder)), NAMES[1:], "jpeg", "pillow")
+    assert asked == {"pillow"}
+    with pytest.raises(InputError, match="no picture in"):
+        ladder(DataSet(str(folder)), NAMES[1:], "jpeg", "nonsense")

@@ -14,9 +14,9 @@ from kcompress.inference.engine import OnnxEngine, TorchEngine, resolve_device
 from kcompress.inference.models import torch_module
 from kcompress.machine.classifiers import Classifier
 from kcompress.metrics.vqscore_network import VQscoreNetwork
-from kcompress.networks import load
 from kcompress.networks.feedback import Feedback
 from kcompress.networks.kuchen import Kuchen
+from kcompress.networks.loading import load
 from kcompress.networks.npp import Npp
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.networks.rdo import Rdo
@@ -150,7 +150,13 @@ def test_a_recipe_that_makes_no_sense(tmp_path: Path, recipe: str) -> None:
     path = _saved(tmp_path / "x.safetensors", "feedback", Feedback().state_dict(), arguments="{}", recipe=recipe,
                   codec="webp")  # fmt: skip
     with pytest.raises(WeightsError, match=r"recipe.*\.$"):
-        load("feedback", device="cpu", weights=path, codec="webp", shown=lambda image, setting: image.pixels)
+        load(
+            "feedback",
+            device="cpu",
+            weights=path,
+            codec="webp",
+            round_trip=lambda image, setting: lambda current: current.pixels,
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b"7"])
@@ -176,7 +182,7 @@ class _Odd(torch.nn.Module):
 
 @pytest.mark.parametrize("what", ["nan", "inf", "size", "grey", "far"])
 def test_a_network_that_gives_no_picture(what: str, lake) -> None:
-    odd = NetworkPreprocessor("odd", TorchEngine(_Odd(what), "cpu"), strength=1, halo=0, multiple=8)
+    odd = NetworkPreprocessor("odd", TorchEngine(_Odd(what), "cpu"), network="odd", strength=1, halo=0, multiple=8)
     with pytest.raises(WeightsError, match=r"no picture.*\.$"):
         odd(lake, None)  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from labeling.tools import Filters, pixels, plan, save
 from pictures import smooth
 
 from kcompress.codecs import CODECS, decode
-from kcompress.encoding import encode
+from kcompress.encoding import Session, encode
 from kcompress.errors import KcompressError, ProgramError, ProgramTimeoutError, UsageError
 from kcompress.images import Image, Pixels, luma, read_canonical
 from kcompress.labeling import picture
@@ -201,7 +201,7 @@ def test_a_picture_where_every_group_fails_has_rows_and_no_label(photos: Path, m
     def encode(*arguments: object) -> None:
         raise ProgramError("cjpeg failed.")
 
-    monkeypatch.setattr(picture, "encode", encode)
+    monkeypatch.setattr(Session, "encode", encode)
     found = label_picture(plan(photos), "a.png")
     assert found.error == "no group could be applied: cjpeg failed."
     assert found.pictures == ()

@@ -13,9 +13,9 @@ from pictures import smooth
 
 from kcompress import labels, storage
 from kcompress.csv_rows import Journal
+from kcompress.encoding import Encoded, Session
 from kcompress.errors import InputError, OutputError, ProgramError, UsageError
 from kcompress.images import Image, Pixels
-from kcompress.labeling import picture
 from kcompress.labeling.picture import Labelled
 from kcompress.labeling.plan import Patches, Plan
 from kcompress.labels import file
@@ -256,15 +256,15 @@ def test_rows_with_an_error_are_tried_again(photos: Path, output: Path, filters:
 def test_a_picture_where_every_group_failed_is_listed_and_tried_again(
     photos: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = picture.encode
+    encode = Session.encode
 
-    def sometimes(image: Image, *arguments: Any) -> Any:
+    def sometimes(session: Session, image: Image) -> Encoded:
         if image.width == 41:
             raise ProgramError("cjpeg failed.")
-        return encode(image, *arguments)
+        return encode(session, image)
 
     with monkeypatch.context() as patched:
-        patched.setattr(picture, "encode", sometimes)
+        patched.setattr(Session, "encode", sometimes)
         outcome = labelled(plan(photos), output)
     assert [(each.path, each.error) for each in outcome.failures] == [
         ("below/b.png", "no group could be applied: cjpeg failed.")

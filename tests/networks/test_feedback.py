@@ -1,5 +1,6 @@
 """The closed loop: what it asks of the encoder, and what its network makes of the answer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from kcompress.images import Image, Pixels
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import OnnxEngine, TorchEngine
 from kcompress.inference.models import torch_module
-from kcompress.networks import NETWORKS, Shrink, load
+from kcompress.networks import NETWORKS
 from kcompress.networks.closed_loop import ClosedLoop
 from kcompress.networks.feedback import GAINS, LIMIT, LUMA, UNIT, Feedback, collapsed, doubled, halved, pyramid
+from kcompress.networks.loading import load
+from kcompress.networks.shrink import Shrink
 from kcompress.setting import Setting
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.encoders]
@@ -38,8 +41,19 @@ def gained(*gains: float) -> Feedback:
 
 
 def loop(network: Feedback, shown, first=lambda image, setting: image, **options) -> ClosedLoop:
-    settings = {"passes": 1, "strength": 1.0, "halo": KIND.halo, "multiple": KIND.multiple, "condition": middle}
-    return ClosedLoop("feedback", TorchEngine(network, "cpu"), shown, first, **(settings | options))
+    settings = {
+        "network": "feedback",
+        "passes": 1,
+        "strength": 1.0,
+        "halo": KIND.halo,
+        "multiple": KIND.multiple,
+        "condition": middle,
+    }
+
+    def round_trip(image: Image, setting: Setting):
+        return lambda current: shown(current, setting)
+
+    return ClosedLoop("feedback", TorchEngine(network, "cpu"), round_trip, first, **(settings | options))
 
 
 def watching(encode, asked: list[str]):
@@ -223,17 +237,17 @@ def test_round_trip_is_what_viewers_show(name: str, balloons: Image) -> None:
     codec = CODECS[name]
     setting = codec.setting(codec.quality.default)
     expected = decode(encode(balloons, codec, setting, None).data).pixels
-    assert np.array_equal(round_trip(codec)(balloons, setting), expected)
+    assert np.array_equal(round_trip(codec)(balloons, setting)(balloons), expected)
     if name == "hevc":  # a bare stream has even sides
         raw = codec.setting(codec.quality.default, raw=True)
-        assert round_trip(codec)(balloons, raw).shape == balloons.pixels.shape
+        assert round_trip(codec)(balloons, raw)(balloons).shape == balloons.pixels.shape
 
 
 def test_round_trip_asks_the_backend_that_is_named(monkeypatch: pytest.MonkeyPatch, balloons: Image) -> None:
     asked = []
     for backend in WEBP.backends:
         monkeypatch.setattr(type(backend), "encode", watching(type(backend).encode, asked))
-    round_trip(WEBP, "pillow")(balloons, SETTING)
+    round_trip(WEBP, "pillow")(balloons, SETTING)(balloons)
     assert asked == ["pillow"]
 
 
@@ -245,9 +259,9 @@ def test_it_needs_an_encoder_to_watch() -> None:
 @pytest.mark.parametrize("name", ["webp", "hevc", "bpg"])
 def test_those_that_ship(name: str, lake: Image) -> None:
     codec = CODECS[name]
-    network = load("feedback", device="cpu", codec=name, shown=round_trip(codec))
+    network = load("feedback", device="cpu", codec=name, round_trip=round_trip(codec))
     assert network is not None and network.conditioned
-    assert network.name == f"feedback-{'webp' if name == 'webp' else 'hevc'}"
+    assert network.network == "feedback" and network.name == f"feedback-{'webp' if name == 'webp' else 'hevc'}"
     image = Image(np.ascontiguousarray(lake.pixels[100:260, 200:424]))
     setting = codec.setting(codec.quality.default)
     changed = network(image, setting)
@@ -255,15 +269,23 @@ def test_those_that_ship(name: str, lake: Image) -> None:
     assert 0.1 < difference.mean() < 6 and changed.notes == ()
     passes = 0
 
-    def counted(image: Image, setting: Setting) -> Pixels:
-        nonlocal passes
-        passes += 1
-        return image.pixels
+    opened = 0
 
-    again = load("feedback", device="cpu", codec=name, shown=counted)
+    def counted(image: Image, setting: Setting) -> Callable[[Image], Pixels]:
+        nonlocal opened
+        opened += 1
+
+        def coded(image: Image) -> Pixels:
+            nonlocal passes
+            passes += 1
+            return image.pixels
+
+        return coded
+
+    again = load("feedback", device="cpu", codec=name, round_trip=counted)
     assert again is not None
     again(image, setting)
-    assert passes == 3
+    assert (opened, passes) == (1, 3)  # the encoder is resolved once a picture
     if name == "hevc":
         four = network(image, codec.setting(codec.quality.default, "444"))
         assert four.notes == ("feedback-hevc was trained for 4:2:0; 444 is unlike it",)
@@ -286,7 +308,7 @@ def test_bpg_takes_its_own_weights_and_those_of_hevc(tmp_path: Path) -> None:
     metadata = {"network": "feedback", "arguments": "{}", "recipe": '{"passes": 2, "coarseness": [0.2, 0.8]}'}
     for learned, codec, fits in (("bpg", "bpg", True), ("hevc", "bpg", True), ("bpg", "hevc", False)):
         weights = weight_files.write_tensors(tmp_path / learned, Feedback(), {**metadata, "codec": learned}, {})
-        options = {"device": "cpu", "weights": weights.path, "codec": codec, "shown": round_trip(CODECS[codec])}
+        options = {"device": "cpu", "weights": weights.path, "codec": codec, "round_trip": round_trip(CODECS[codec])}
         if fits:
             assert isinstance(load("feedback", **options), ClosedLoop)
             continue
@@ -296,4 +318,4 @@ def test_bpg_takes_its_own_weights_and_those_of_hevc(tmp_path: Path) -> None:
 
 def test_only_where_there_are_weights() -> None:
     with pytest.raises(UsageError, match="no weights for jpeg: there are feedback-hevc, feedback-webp"):
-        load("feedback", device="cpu", codec="jpeg", shown=round_trip(CODECS["jpeg"]))
+        load("feedback", device="cpu", codec="jpeg", round_trip=round_trip(CODECS["jpeg"]))

@@ -9,12 +9,12 @@ import torch
 from tiny_weights import write_npp
 from torch import nn
 
-from kcompress import networks
 from kcompress.codecs import CODECS
 from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.networks import NETWORKS
+from kcompress.networks.loading import load, serving, task_weights
 from kcompress.networks.npp import Npp
 
 
@@ -109,7 +109,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
      ("jpeg", 30, "not for jpeg"), ("jpeg", 90, "jpeg 90 is finer"), ("webp", 5, "webp 5 is coarser")],
 )  # fmt: skip
 def test_it_serves_every_codec_and_says_what_it_was_trained_for(weights, lake, codec, quality, note) -> None:
-    preprocessor = networks.load("npp", device="cpu", weights=weights, codec=codec)
+    preprocessor = load("npp", device="cpu", weights=weights, codec=codec)
     assert preprocessor is not None and preprocessor.conditioned
     image = Image(np.ascontiguousarray(lake.pixels[:40, :56]))
     result = preprocessor(image, CODECS[codec].setting(quality))
@@ -118,7 +118,7 @@ def test_it_serves_every_codec_and_says_what_it_was_trained_for(weights, lake, c
 
 
 def test_beyond_what_it_knows_it_is_told_the_nearest(weights, lake) -> None:
-    preprocessor = networks.load("npp", device="cpu", weights=weights, codec="bpg")
+    preprocessor = load("npp", device="cpu", weights=weights, codec="bpg")
     assert preprocessor is not None
     image = Image(np.ascontiguousarray(lake.pixels[:40, :56]))
     made = [preprocessor(image, CODECS["bpg"].setting(quality)).pixels for quality in (10, 28, 34, 41, 51)]
@@ -128,15 +128,15 @@ def test_beyond_what_it_knows_it_is_told_the_nearest(weights, lake) -> None:
 
 def test_its_weights_go_by_task() -> None:
     with pytest.raises(UsageError, match="--task-weights says which"):
-        networks.load("npp", codec="bpg")
+        load("npp", codec="bpg")
     with pytest.raises(UsageError, match="--task-weights juggling is not known"):
-        networks.task_weights("juggling")
-    assert networks.task_weights("own/npp.safetensors") == Path("own/npp.safetensors")
+        task_weights("juggling")
+    assert task_weights("own/npp.safetensors") == Path("own/npp.safetensors")
 
 
 def test_eyes_are_not_served() -> None:
     """``--network auto`` judges for eyes."""
-    assert all("npp" not in networks.serving(codec) for codec in CODECS)
+    assert all("npp" not in serving(codec) for codec in CODECS)
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_the_graph_says_what_torch_says(tmp_path, lake) -> None:
     image = Image(np.ascontiguousarray(lake.pixels[:45, :61]))
     made = []
     for _ in range(2):
-        preprocessor = networks.load("npp", device="cpu", weights=tmp_path / "tiny.safetensors", codec="bpg")
+        preprocessor = load("npp", device="cpu", weights=tmp_path / "tiny.safetensors", codec="bpg")
         assert preprocessor is not None
         made.append(preprocessor(image, CODECS["bpg"].setting(34)).pixels)
         (tmp_path / "tiny.onnx").unlink(missing_ok=True)

@@ -12,8 +12,9 @@ from kcompress.errors import UsageError
 from kcompress.images import Image, read
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import OnnxEngine, TorchEngine, cuda_devices
-from kcompress.networks import NETWORKS, load
+from kcompress.networks import NETWORKS
 from kcompress.networks.kuchen import Kuchen
+from kcompress.networks.loading import load
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.pool import filter_named
 
@@ -24,7 +25,7 @@ NETWORK = NETWORKS["kuchen"]
 
 def preprocessor(engine, **options) -> NetworkPreprocessor:
     return NetworkPreprocessor(
-        "kuchen", engine, strength=1, halo=NETWORK.halo, multiple=NETWORK.multiple, **options
+        "kuchen", engine, network="kuchen", strength=1, halo=NETWORK.halo, multiple=NETWORK.multiple, **options
     )  # fmt: skip
 
 
@@ -113,6 +114,6 @@ def test_as_many_bands_as_threads_go_through_a_network_that_is_banded(lake: Imag
         seen.append(batch.shape)
         return batch
 
-    bands = NetworkPreprocessor("rdo", engine, strength=1, halo=64, multiple=16, threads=3)
+    bands = NetworkPreprocessor("rdo", engine, network="rdo", strength=1, halo=64, multiple=16, threads=3)
     assert np.array_equal(bands(lake, SETTING).pixels, lake.pixels)
     assert len(seen) == 3 and {shape[3] for shape in seen} == {-(-lake.width // 16) * 16}

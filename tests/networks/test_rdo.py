@@ -1,5 +1,6 @@
 """The network that decides on JPEG's levels, and what it is told."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -11,17 +12,16 @@ from torch import nn
 
 from kcompress.blockdct import thresholds
 from kcompress.codecs import CODECS, decode
-from kcompress.encoding import encode
+from kcompress.encoding import Session, encode
 from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference.batches import tensor
 from kcompress.inference.engine import TorchEngine
-from kcompress.networks import load
-from kcompress.networks.condition import INITIAL_THRESHOLD, LENGTH, condition
+from kcompress.networks.condition import INITIAL_THRESHOLD, LENGTH, TrainingDomain, condition
 from kcompress.networks.jpeg_rate import bits_saved
+from kcompress.networks.loading import load, wrapped
 from kcompress.networks.mcu import Transform
-from kcompress.networks.preprocessor import NetworkPreprocessor
-from kcompress.networks.rdo import MCU, Rdo
+from kcompress.networks.rdo import Rdo
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps
 from kcompress.rate_distortion.cost import RateDistortionCost
 
@@ -62,7 +62,7 @@ def test_the_condition_is_the_setting() -> None:
 
 def test_thresholds_are_higher_before_an_encoder_that_searches() -> None:
     setting = JPEG.setting(60)
-    usual, searched = condition(setting)[0], condition(replace(setting, searched=True))[0]
+    usual, searched = condition(setting)[0], condition(replace(setting, trellis=True))[0]
     assert np.allclose(searched[128:256], 1.35 * usual[128:256]) and searched[-1] == 1
     assert np.array_equal(searched[:128], usual[:128])
 
@@ -144,7 +144,7 @@ def test_text_is_not_harmed_much() -> None:
     image = Image(np.asarray(page).copy())
     for quality in (75, 90):
         setting = JPEG.setting(quality)
-        judge = RateDistortionCost(image, JPEG, setting, {"ssimulacra2": 1.0}, "pillow")
+        judge = RateDistortionCost(*Session.of(image, JPEG, setting, "pillow"), {"ssimulacra2": 1.0})
         encoded = encode(image, JPEG, setting, load("rdo", device="cpu", codec="jpeg"), "pillow")
         assert judge(encoded.data).cost < 0.06
 
@@ -168,7 +168,7 @@ def test_the_encoder_makes_the_levels_decided_on(network: Rdo, photo: Image, qua
 
 
 def test_before_an_encoder_that_searches_coefficients_lie_on_their_levels(network: Rdo, photo: Image) -> None:
-    image, setting = tensor([photo.pixels]), replace(JPEG.setting(60), searched=True)
+    image, setting = tensor([photo.pixels]), replace(JPEG.setting(60), trellis=True)
     searched = torch.from_numpy(condition(setting))
     rounded = searched.clone()
     rounded[0, -1] = 0
@@ -186,9 +186,7 @@ def test_before_an_encoder_that_searches_coefficients_lie_on_their_levels(networ
 
 
 def test_files_become_smaller_and_the_quality_matters(network: Rdo, photo: Image) -> None:
-    untrained = NetworkPreprocessor(
-        "rdo", TorchEngine(Rdo(16, 1).eval(), "cpu"), strength=1, halo=MCU, multiple=MCU, condition=condition
-    )
+    untrained = wrapped("rdo", TorchEngine(Rdo(16, 1).eval(), "cpu"), TrainingDomain("rdo", "jpeg", depth=1))
     assert untrained.conditioned
     for quality in (40, 80):
         setting = JPEG.setting(quality)
@@ -209,9 +207,7 @@ def test_full_resolution_chroma_is_left_alone(network: Rdo, photo: Image) -> Non
 
 def test_grey_stays_grey(network: Rdo, photo: Image) -> None:
     grey = Image(np.repeat(photo.pixels[:, :, 1:2], 3, axis=2), grey=True)
-    chosen = NetworkPreprocessor(
-        "rdo", TorchEngine(network, "cpu"), strength=1, halo=2 * MCU, multiple=MCU, condition=condition
-    )
+    chosen = wrapped("rdo", TorchEngine(network, "cpu"), TrainingDomain("rdo", "jpeg", depth=2))
     result = chosen(grey, JPEG.setting(50))
     assert np.array_equal(result.pixels[:, :, 0], result.pixels[:, :, 2])
     assert decode(encode(grey, JPEG, JPEG.setting(50), chosen, "pillow").data).pixels.shape == photo.pixels.shape
@@ -227,11 +223,20 @@ def test_a_block_reaches_one_mcu_further(network: Rdo) -> None:
     assert touched.min() >= 4 - 2 and touched.max() <= 4 + 2 and len(touched) > 9
 
 
-def test_tiles_are_invisible(network: Rdo, lake: Image) -> None:
-    options = dict(strength=1.0, halo=2 * MCU, multiple=MCU, condition=condition)
-    engine = TorchEngine(network, "cpu")
-    whole, tiled = (
-        NetworkPreprocessor("rdo", engine, **options, **more)(lake, JPEG.setting(50)).pixels
-        for more in ({}, {"whole_pixels": 0, "tile_side": 128})
-    )
-    assert (whole == tiled).mean() > 0.9999  # sums in another order
+@pytest.mark.parametrize("depth", [2, 6])
+def test_tiles_are_invisible_whatever_the_depth(depth: int, lake: Image) -> None:
+    torch.manual_seed(depth)
+    module = Rdo(16, depth).eval()
+    with torch.no_grad():
+        for each in module.context.parameters():  # every block passes on what its neighbours know
+            each.add_(0.1 * torch.randn_like(each))
+    engine, domain = TorchEngine(module, "cpu"), TrainingDomain("rdo", "jpeg", depth=depth)
+    picture = Image(np.ascontiguousarray(lake.pixels[:256]))
+    whole, cut = (wrapped("rdo", engine, domain, threads=threads)(picture, JPEG.setting(50)) for threads in (None, 4))
+    assert (whole.pixels == cut.pixels).mean() > 0.9999  # sums in another order
+    narrow = wrapped("rdo", engine, replace(domain, depth=1), threads=4)(picture, JPEG.setting(50))
+    assert (whole.pixels == narrow.pixels).mean() < (whole.pixels == cut.pixels).mean()
+
+
+def test_the_depth_that_is_not_told_is_that_of_the_module() -> None:
+    assert inspect.signature(Rdo).parameters["depth"].default == TrainingDomain("rdo").depth

@@ -8,7 +8,7 @@ import pytest
 from pictures import psnr, smooth
 
 from kcompress.codecs import CODECS, decode
-from kcompress.encoding import encode
+from kcompress.encoding import Session, encode
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.metrics import METRICS
@@ -37,7 +37,7 @@ def test_qualities_are_a_tenth_of_the_scale_away(codec, quality, expected):
 
 def test_the_cost_by_hand(lake):
     image, codec = Image(lake.pixels[100:196, 200:328]), CODECS["jpeg"]
-    judge = RateDistortionCost(image, codec, codec.setting(60), PSNR, "pillow")
+    judge = RateDistortionCost(*Session.of(image, codec, codec.setting(60), "pillow"), PSNR)
     files = {quality: encode(image, codec, codec.setting(quality), None, "pillow").data for quality in (50, 60, 66, 70)}
     scores = {quality: psnr(image.pixels, decode(data).pixels) for quality, data in files.items()}
     ladder = (50, 60, 70)
@@ -57,7 +57,7 @@ def test_weights_share_the_cost(lake):
     image, codec = Image(lake.pixels[:96, :96]), CODECS["jpeg"]
     data = encode(image, codec, codec.setting(50), None, "pillow").data
     costs = [
-        RateDistortionCost(image, codec, codec.setting(60), weights, "pillow")(data).cost
+        RateDistortionCost(*Session.of(image, codec, codec.setting(60), "pillow"), weights)(data).cost
         for weights in (PSNR, {"ssimulacra2": 1.0}, {"psnr": 0.25, "ssimulacra2": 0.75})
     ]
     assert costs[2] == pytest.approx(0.25 * costs[0] + 0.75 * costs[1])
@@ -66,23 +66,25 @@ def test_weights_share_the_cost(lake):
 def test_of_a_metric_that_falls_less_is_better(monkeypatch, lake):
     image, codec = Image(lake.pixels[:96, :96]), CODECS["jpeg"]
     data = encode(image, codec, codec.setting(50), None, "pillow").data
-    higher = RateDistortionCost(image, codec, codec.setting(60), PSNR, "pillow")(data).cost
+    higher = RateDistortionCost(*Session.of(image, codec, codec.setting(60), "pillow"), PSNR)(data).cost
     metric = METRICS["psnr"]
     negative = replace(metric, direction="lower", prepare=lambda original: lambda seen: -metric.prepare(original)(seen))
     monkeypatch.setitem(METRICS, "psnr", negative)
-    assert RateDistortionCost(image, codec, codec.setting(60), PSNR, "pillow")(data).cost == pytest.approx(higher)
+    assert RateDistortionCost(*Session.of(image, codec, codec.setting(60), "pillow"), PSNR)(data).cost == pytest.approx(
+        higher
+    )
 
 
 def test_equal_pictures_have_a_finite_score():
     image, codec = Image(np.full((32, 32, 3), 128, np.uint8)), CODECS["jpeg"]
-    judge = RateDistortionCost(image, codec, codec.setting(60), PSNR, "pillow")
+    judge = RateDistortionCost(*Session.of(image, codec, codec.setting(60), "pillow"), PSNR)
     assert judge.scores == {"psnr": cost.LARGEST}
     assert judge(judge.plain.data).cost == 0
 
 
 def test_at_the_coarse_end_there_is_no_floor():
     codec = CODECS["jpeg"]
-    assert RateDistortionCost(Image(smooth(32, 32)), codec, codec.setting(0), PSNR, "pillow").floor is None
+    assert RateDistortionCost(*Session.of(Image(smooth(32, 32)), codec, codec.setting(0), "pillow"), PSNR).floor is None
 
 
 @pytest.mark.parametrize("size", [(64, 100), (2048, 2048)])
@@ -108,7 +110,7 @@ def test_crops_are_what_counts(monkeypatch, lake):
     monkeypatch.setattr(cost, "WHOLE_PIXELS", 1000)
     monkeypatch.setattr(cost, "CROP_SIDE", 64)
     image, codec = Image(lake.pixels[:256, :256]), CODECS["jpeg"]
-    judge = RateDistortionCost(image, codec, codec.setting(60), PSNR, "pillow")
+    judge = RateDistortionCost(*Session.of(image, codec, codec.setting(60), "pillow"), PSNR)
     decoded = decode(judge.plain.data).pixels
     scores = [psnr(image.pixels[crop], decoded[crop]) for crop in crops(256, 256)]
     assert len(scores) == 16
@@ -118,13 +120,13 @@ def test_crops_are_what_counts(monkeypatch, lake):
 def test_a_bare_stream_of_odd_sides(balloons):
     codec = CODECS["hevc"]
     image = Image(balloons.pixels[:63, :65])
-    judge = RateDistortionCost(image, codec, codec.setting(28, raw=True), PSNR)
+    judge = RateDistortionCost(*Session.of(image, codec, codec.setting(28, raw=True)), PSNR)
     assert judge.scores["psnr"] > 25
 
 
 def test_transparency_lies_over_white(alpha):
     codec = CODECS["webp"]
-    judge = RateDistortionCost(alpha, codec, codec.setting(75), PSNR, "pillow")
+    judge = RateDistortionCost(*Session.of(alpha, codec, codec.setting(75), "pillow"), PSNR)
     shown = alpha.flattened((255, 255, 255)).pixels
     decoded = decode(judge.plain.data).flattened((255, 255, 255)).pixels
     assert judge.scores["psnr"] == pytest.approx(psnr(shown, decoded))
@@ -133,11 +135,11 @@ def test_transparency_lies_over_white(alpha):
 def test_a_broken_profile_spoils_nothing():
     codec = CODECS["jpeg"]
     image = Image(smooth(64, 48), icc=b"no profile" * 20)
-    plain = RateDistortionCost(replace(image, icc=None), codec, codec.setting(75), PSNR, "pillow")
-    assert RateDistortionCost(image, codec, codec.setting(75), PSNR, "pillow").scores == plain.scores
+    plain = RateDistortionCost(*Session.of(replace(image, icc=None), codec, codec.setting(75), "pillow"), PSNR)
+    assert RateDistortionCost(*Session.of(image, codec, codec.setting(75), "pillow"), PSNR).scores == plain.scores
 
 
 def test_what_is_too_small_is_refused(one_pixel):
     codec = CODECS["jpeg"]
     with pytest.raises(UnsupportedError, match="ssimulacra2 needs 8 pixels a side"):
-        RateDistortionCost(one_pixel, codec, codec.setting(75), {"ssimulacra2": 1.0}, "pillow")
+        RateDistortionCost(*Session.of(one_pixel, codec, codec.setting(75), "pillow"), {"ssimulacra2": 1.0})

@@ -7,7 +7,8 @@ import torch
 from kcompress.codecs import CODECS
 from kcompress.inference.models import torch_module
 from kcompress.inference.weights import open_weights
-from kcompress.networks import shipped_weights, trained_for
+from kcompress.networks.condition import TrainingDomain
+from kcompress.networks.loading import shipped_weights
 from kcompress.networks.rdo import Rdo
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps
 from kcompress.search import levels
@@ -86,6 +87,6 @@ def test_the_network_is_told_no_more_than_it_was_trained_for(lake, monkeypatch):
     pixels, network, told = lake.pixels[:48, :48], torch_module(weights, Rdo), []
     decide = network.decide
     monkeypatch.setattr(network, "decide", lambda shown, condition: told.append(condition) or decide(shown, condition))
-    for trained in (trained_for(weights).qualities, (0, 100)):
+    for trained in (TrainingDomain.from_weights(weights).qualities, (0, 100)):
         list(Levels(pixels, pixels, setting, network, trained, WEIGHTS).descend((1,)))
     assert [float(condition[0, -2]) for condition in told] == pytest.approx([0.7, 0.92])

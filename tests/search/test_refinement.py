@@ -5,12 +5,13 @@ import pytest
 from pictures import in_grey, smooth
 
 from kcompress.codecs import CODECS, decode
-from kcompress.encoding import encode
+from kcompress.encoding import Session, encode
 from kcompress.images import Image
 from kcompress.networks.shrink import Shrink
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.search.refinement import WEIGHTS, Progress, refinable, refined
 from kcompress.search.selection import select
+from kcompress.workers import drained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Noisy:
     """Makes files larger and pictures worse."""
 
-    name, conditioned = "noisy", False
+    name, network, conditioned = "noisy", "noisy", False
 
     def __call__(self, image, setting):
         noise = np.random.default_rng(0).integers(-9, 10, image.pixels.shape)
@@ -28,7 +29,7 @@ class Noisy:
 class Darker:
     """Changes the picture itself, whatever the setting, and a little for the worse."""
 
-    name, conditioned = "darker", False
+    name, network, conditioned = "darker", "darker", False
 
     def __call__(self, image, setting):
         return image.with_pixels(np.maximum(image.pixels, 3) - np.uint8(3))
@@ -37,7 +38,7 @@ class Darker:
 class UpsideDown:
     """Of no use at any strength."""
 
-    name, conditioned = "upside-down", False
+    name, network, conditioned = "upside-down", "upside-down", False
 
     def __call__(self, image, setting):
         return image.with_pixels(np.ascontiguousarray(image.pixels[::-1]))
@@ -46,17 +47,14 @@ class UpsideDown:
 def finish(image, codec, setting, preprocessor, *, steps, encoded=None, backend="pillow", **options):
     """The file, how it came about, and all that was told on the way."""
     encoded = encoded or encode(image, codec, setting, preprocessor, backend)
-    work = refined(image, codec, setting, preprocessor, encoded, steps=steps, backend=backend, **options)
     told = []
-    while True:
-        try:
-            told.append(next(work))
-        except StopIteration as end:
-            return *end.value, told
+    session = Session.of(image, codec, setting, backend)
+    found = drained(refined(*session, preprocessor, encoded, steps=steps, **options), told.append)
+    return *found, told
 
 
 def cost(image, codec, setting, data):
-    return RateDistortionCost(image, codec, setting, WEIGHTS, "pillow")(data).cost
+    return RateDistortionCost(*Session.of(image, codec, setting, "pillow"), WEIGHTS)(data).cost
 
 
 def crops(lake, balloons):
@@ -136,7 +134,7 @@ def test_before_mozjpeg_levels_take_the_place_of_its_search(lake):
     after, how, _ = finish(image, codec, setting, None, steps=20, backend="mozjpeg")
     assert how.of == "levels" and how.kept > 0 and how.cost < -0.03
     assert after.backend == "mozjpeg"
-    judge = RateDistortionCost(image, codec, setting, WEIGHTS, "mozjpeg")
+    judge = RateDistortionCost(*Session.of(image, codec, setting, "mozjpeg"), WEIGHTS)
     assert judge(after.data).cost == pytest.approx(how.cost)
 
 
@@ -151,7 +149,7 @@ def test_a_bad_preprocessor_is_left_out(lake):
 def test_after_a_selection_less_of_a_loser_may_gain():
     image, webp, jpeg = Image(smooth(96, 64)), CODECS["webp"], CODECS["jpeg"]
     noisy = Noisy()
-    chosen = select(image, webp, webp.setting(60), [noisy], "pillow")
+    chosen = select(*Session.of(image, webp, webp.setting(60), "pillow"), [noisy])
     assert chosen.preprocessor is None
     assert refinable(chosen, webp.setting(60)) is noisy
     assert refinable(chosen, jpeg.setting(60)) is None

@@ -6,9 +6,9 @@ import pytest
 from pictures import smooth
 
 from kcompress.codecs import CODECS
-from kcompress.encoding import encode, round_trip
+from kcompress.encoding import Session, encode, round_trip
 from kcompress.images import Image
-from kcompress.networks import load
+from kcompress.networks.loading import load
 from kcompress.networks.shrink import Shrink
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.search.selection import METRIC, select
@@ -17,7 +17,7 @@ from kcompress.search.selection import METRIC, select
 class Blur:
     """Loses everywhere."""
 
-    name, conditioned = "blur", False
+    name, network, conditioned = "blur", "blur", False
 
     def __call__(self, image, setting):
         return image.with_pixels(np.asarray(cv2.GaussianBlur(image.pixels, (0, 0), 2.5), np.uint8))
@@ -26,7 +26,7 @@ class Blur:
 class Nothing:
     """Changes nothing."""
 
-    name, conditioned = "nothing", False
+    name, network, conditioned = "nothing", "nothing", False
 
     def __call__(self, image, setting):
         return image
@@ -51,8 +51,8 @@ def test_never_worse_than_none_by_its_own_measure(lake, balloons, name):
     setting = codec.setting(70)
     won = set()
     for image in ten(lake, balloons):
-        chosen = select(image, codec, setting, [None, Blur(), Shrink()], "pillow")
-        cost = RateDistortionCost(image, codec, setting, {METRIC: 1.0}, "pillow")(chosen.encoded.data).cost
+        chosen = select(*Session.of(image, codec, setting, "pillow"), [None, Blur(), Shrink()])
+        cost = RateDistortionCost(*Session.of(image, codec, setting, "pillow"), {METRIC: 1.0})(chosen.encoded.data).cost
         assert cost <= 0
         assert cost == chosen.candidates[0].cost == min(each.cost for each in chosen.candidates if each.eligible)
         assert chosen.candidates[0].size == len(chosen.encoded.data)
@@ -63,7 +63,7 @@ def test_never_worse_than_none_by_its_own_measure(lake, balloons, name):
 
 def test_where_every_network_loses_there_is_none(lake):
     codec = CODECS["jpeg"]
-    chosen = select(Image(lake.pixels[:96, :96]), codec, codec.setting(75), [Blur()], "pillow")
+    chosen = select(*Session.of(Image(lake.pixels[:96, :96]), codec, codec.setting(75), "pillow"), [Blur()])
     plain = encode(Image(lake.pixels[:96, :96]), codec, codec.setting(75), None, "pillow")
     assert chosen.preprocessor is None
     assert (chosen.encoded.network, chosen.encoded.data) == ("none", plain.data)
@@ -73,7 +73,7 @@ def test_where_every_network_loses_there_is_none(lake):
 def test_what_is_much_worse_does_not_win_by_being_small(lake):
     """By the slope alone the blur would: its file of 1 kB is mostly headers."""
     codec = CODECS["jpeg"]
-    chosen = select(Image(lake.pixels[:96, :96]), codec, codec.setting(75), [Blur()], "pillow")
+    chosen = select(*Session.of(Image(lake.pixels[:96, :96]), codec, codec.setting(75), "pillow"), [Blur()])
     blur = chosen.candidates[-1]
     assert (blur.network, blur.eligible) == ("blur", False)
     assert blur.cost < 0
@@ -82,13 +82,13 @@ def test_what_is_much_worse_does_not_win_by_being_small(lake):
 
 def test_of_equals_nothing_is_done(lake):
     codec = CODECS["jpeg"]
-    chosen = select(Image(lake.pixels[:64, :64]), codec, codec.setting(75), [Nothing(), None], "pillow")
+    chosen = select(*Session.of(Image(lake.pixels[:64, :64]), codec, codec.setting(75), "pillow"), [Nothing(), None])
     assert chosen.encoded.network == "none"
 
 
 def test_the_winner_is_what_its_preprocessor_alone_would_give(lake):
     codec, image = CODECS["jpeg"], Image(lake.pixels[90:186, 150:278])
-    chosen = select(image, codec, codec.setting(75), [Blur(), Shrink()], "pillow")
+    chosen = select(*Session.of(image, codec, codec.setting(75), "pillow"), [Blur(), Shrink()])
     assert chosen.encoded.network == "shrink"
     assert chosen.encoded.data == encode(image, codec, codec.setting(75), Shrink(), "pillow").data
 
@@ -96,11 +96,14 @@ def test_the_winner_is_what_its_preprocessor_alone_would_give(lake):
 def test_too_small_to_be_judged(one_pixel):
     for name, shipped in (("webp", "feedback-webp"), ("bpg", "feedback-hevc")):
         codec = CODECS[name]
-        feedback = load("feedback", device="cpu", codec=name, shown=round_trip(codec))
-        chosen = select(one_pixel, codec, codec.setting(codec.quality.default), [None, Shrink(), feedback])
+        feedback = load("feedback", device="cpu", codec=name, round_trip=round_trip(codec))
+        chosen = select(*Session.of(one_pixel, codec, codec.setting(codec.quality.default)), [None, Shrink(), feedback])
         assert (chosen.encoded.network, chosen.candidates) == (shipped, ())
         assert "too small" in chosen.encoded.notes[-1] and f"{shipped} was taken" in chosen.encoded.notes[-1]
     codec = CODECS["jpeg"]
     rdo = load("rdo", device="cpu", codec="jpeg")
-    assert select(one_pixel, codec, codec.setting(75), [Shrink(), rdo], "pillow").encoded.network == "rdo-jpeg"
-    assert select(one_pixel, codec, codec.setting(75), [None], "pillow").encoded.network == "none"
+    assert (
+        select(*Session.of(one_pixel, codec, codec.setting(75), "pillow"), [Shrink(), rdo]).encoded.network
+        == "rdo-jpeg"
+    )
+    assert select(*Session.of(one_pixel, codec, codec.setting(75), "pillow"), [None]).encoded.network == "none"

@@ -13,12 +13,12 @@ from torch.nn.utils import parameters_to_vector
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
-from kcompress.encoding import encode, round_trip
+from kcompress.encoding import Session, encode, round_trip
 from kcompress.errors import InputError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
-from kcompress.networks import load
 from kcompress.networks.feedback import GAINS, Feedback
+from kcompress.networks.loading import load
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.training.feedback.recipe import FeedbackRecipe
 from kcompress.training.feedback.training import FeedbackTraining
@@ -44,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, lake: Image) -> DataSet:
 def patch(lake: Image) -> Patch:
     image = Image(np.ascontiguousarray(lake.pixels[100:196, 200:328]))
     setting = CODECS["webp"].setting(60)
-    return Patch(image, setting, RateDistortionCost(image, CODECS["webp"], setting, TINY.objective))
+    return Patch(image, setting, RateDistortionCost(*Session.of(image, CODECS["webp"], setting), TINY.objective))
 
 
 def signs(count: int) -> torch.Tensor:
@@ -114,7 +114,7 @@ def test_what_ships(photos: DataSet, tmp_path: Path, lake: Image) -> None:
     assert card["network"] == "feedback" and card["codec"] == "webp" and card["recipe"]["passes"] == 2
     weights = weight_files.open_weights(tmp_path / "mine.safetensors", "feedback")
     webp = CODECS["webp"]
-    shipped = load("feedback", device="cpu", weights=weights.path, codec="webp", shown=round_trip(webp))
+    shipped = load("feedback", device="cpu", weights=weights.path, codec="webp", round_trip=round_trip(webp))
     module = Feedback()
     module.load_state_dict(weights.tensors())
     setting = webp.setting(60)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from kcompress.dataset import digest
 from kcompress.errors import InputError, OutputError
 from kcompress.inference import weights as weight_files
-from kcompress.networks import load
+from kcompress.networks.loading import load
 from kcompress.training.kuchen import Training
 from kcompress.training.labelled import opened
 from kcompress.training.loop import Validation

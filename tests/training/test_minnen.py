@@ -28,6 +28,7 @@ from kcompress.training.minnen.training import Costs, MinnenTraining, Task, dist
 from kcompress.training.simulator.accuracy import FIGURES, decibels
 from kcompress.training.simulator.pairs import PLACE, Batch
 from kcompress.training.simulator.recipe import RANGES
+from kcompress.workers import drained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = MinnenRecipe(
@@ -337,13 +338,7 @@ def test_the_cost_falls(photos: DataSet, tmp_path: Path) -> None:
 
 def test_mimicry_begins_at_its_step(photos: DataSet, tmp_path: Path) -> None:
     training = MinnenTraining(photos, replace(TINY, mimic_from=0.5), tmp_path)
-    lessons = training.lessons(*training._split())
-    while True:
-        try:
-            next(lessons)
-        except StopIteration as end:
-            found = end.value
-            break
+    found = drained(training.lessons(*training._split()))
     tasks = found.batches(6)
     assert [next(tasks).mimics for _ in range(4)] == [False, False, True, True]
 

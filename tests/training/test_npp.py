@@ -21,7 +21,7 @@ from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.machine.models import open_model
 from kcompress.machine.tasks import task
-from kcompress.networks import load
+from kcompress.networks.loading import load
 from kcompress.networks.npp import Npp
 from kcompress.proxies.simulator import Simulator
 from kcompress.proxies.straight_through import encode_decode

@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 
 from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet
-from kcompress.encoding import carried_out, encode
+from kcompress.encoding import effective, encode
 from kcompress.errors import InputError, OutputError, UsageError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.batches import tensor
 from kcompress.metrics.differentiable import SCORES
-from kcompress.networks import load
 from kcompress.networks.condition import condition
+from kcompress.networks.loading import load
 from kcompress.networks.rdo import Rdo
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps, unpack_levels
@@ -29,6 +29,7 @@ from kcompress.training.rdo.bank import RATE, Bank, Batch, batches, measured, of
 from kcompress.training.rdo.recipe import RdoRecipe
 from kcompress.training.rdo.simulation import Drawn, Simulation
 from kcompress.training.rdo.training import RdoTraining, preprocessor
+from kcompress.workers import drained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = RdoRecipe(
@@ -46,12 +47,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, lake: Image) -> DataSet:
 
 
 def finished(photos: DataSet, recipe: RdoRecipe, jobs: int = 1) -> Bank:
-    events = measured(photos, photos.names(), recipe, jobs)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    return drained(measured(photos, photos.names(), recipe, jobs))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +96,7 @@ def test_as_mozjpeg_codes_them(photos: DataSet, bank: Bank) -> None:
     codec = CODECS["jpeg"]
     for conditions, coarseness in zip(found.conditions, bank.conditions[:, 256], strict=True):
         setting = codec.setting(round(100 * (1 - float(coarseness))))
-        expected = condition(carried_out(setting, codec.backend("mozjpeg")))
+        expected = condition(effective(setting, codec.backend("mozjpeg")))
         assert np.array_equal(conditions.numpy(), expected[0]) and conditions[-1] == 1
     assert not torch.equal(found.plain[RATE], bank.plain[RATE])
     for searched, rate, libjpeg, mozjpeg in zip(

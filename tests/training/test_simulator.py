@@ -16,7 +16,7 @@ from kcompress.dataset import DataSet
 from kcompress.errors import InputError, OutputError, UsageError, WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
-from kcompress.networks import load
+from kcompress.networks.loading import load
 from kcompress.proxies import straight_through as real
 from kcompress.proxies.simulator import Simulator, load_simulator
 from kcompress.training.loop import Prepared, Step, Validation

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.encoders
 class Blur:
     """A preprocessor."""
 
-    name, conditioned = "blur", False
+    name, network, conditioned = "blur", "blur", False
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         return image.with_pixels(np.asarray(cv2.GaussianBlur(image.pixels, (0, 0), 0.6), np.uint8))
@@ -27,7 +27,7 @@ class Blur:
 class Nothing:
     """One that does nothing."""
 
-    name, conditioned = "nothing", False
+    name, network, conditioned = "nothing", "nothing", False
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         return image

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from kcompress.codecs import CODECS
+from kcompress.encoding import Session
 from kcompress.errors import InputError
 from kcompress.images import Image, Pixels, read_canonical
 from kcompress.metrics import METRICS
@@ -77,7 +78,7 @@ class FeedbackTraining(PhotoTraining):
                 "codec": recipe.codec,
                 "encoder": encoder(recipe.codec),
             },
-            {"coarseness": trained(recipe).coarseness, "loss": "ln(bytes) - slope * score"},
+            {**trained(recipe).to_recipe(), "loss": "ln(bytes) - slope * score"},
             {"against_the_plain_codec": figures},
             multiple=16,
             more=(torch.zeros(1, 1),),
@@ -101,7 +102,7 @@ class FeedbackTraining(PhotoTraining):
         image = Image(np.ascontiguousarray(picture[top : top + recipe.side, left : left + recipe.side]))
         codec = CODECS[recipe.codec]
         setting = codec.setting(int(random.integers(recipe.lowest, recipe.highest + 1)))
-        return Patch(image, setting, RateDistortionCost(image, codec, setting, recipe.objective))
+        return Patch(image, setting, RateDistortionCost(*Session.of(image, codec, setting), recipe.objective))
 
     def _trials(self, patches: Sequence[Patch], first: int) -> Iterator[Trial]:
         """Endless, from number ``first`` on; a trial follows from its number alone."""

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from kcompress import networks
 from kcompress.codecs import CODECS
 from kcompress.encoding import encode, round_trip
 from kcompress.images import Image
@@ -23,6 +22,7 @@ from kcompress.inference.engine import TorchEngine
 from kcompress.networks import Preprocessor
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.feedback import Feedback
+from kcompress.networks.loading import wrapped
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.setting import Setting
 from kcompress.training.feedback.recipe import FeedbackRecipe
@@ -94,5 +94,5 @@ def trained(recipe: FeedbackRecipe) -> TrainingDomain:
 
 def closed_loop(network: Feedback, recipe: FeedbackRecipe) -> Preprocessor:
     """A network under training as what encodes take."""
-    shown = round_trip(CODECS[recipe.codec])
-    return networks.closed_loop(TorchEngine(network, "cpu"), trained(recipe), shown)
+    loop = round_trip(CODECS[recipe.codec])
+    return wrapped(NETWORK, TorchEngine(network, "cpu"), trained(recipe), round_trip=loop)

@@ -17,10 +17,9 @@ from kcompress.inference.batches import tensor
 from kcompress.inference.engine import TorchEngine
 from kcompress.machine.folders import class_folders
 from kcompress.machine.tasks import Task
-from kcompress.networks import NETWORKS
-from kcompress.networks.condition import TrainingDomain, coarseness
+from kcompress.networks.condition import TrainingDomain
+from kcompress.networks.loading import wrapped
 from kcompress.networks.npp import LEVELS, Npp
-from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.setting import Setting
 from kcompress.training.data import prefetched
 from kcompress.training.loop import Prepared
@@ -98,7 +97,7 @@ class NppTraining(PhotoTraining):
         return _BEHIND + size / 100 + self.recipe.trade(self.recipe.fixed) * loss
 
     def shipping(self, figures: Mapping[str, float]) -> Shipping:
-        recipe, known, module = self.recipe, trained(self.recipe), Npp(self.recipe.width)
+        recipe, module = self.recipe, Npp(self.recipe.width)
         return Shipping(
             module,
             {"width": recipe.width},
@@ -109,12 +108,7 @@ class NppTraining(PhotoTraining):
                 "encoder": encoder(recipe.codec),
                 "gflop_at_1920x1080": round(_gflop(module), 1),
             },
-            {
-                "lowest": known.qualities[0],
-                "highest": known.qualities[1],
-                "coarseness": known.coarseness,
-                "loss": "bits + lambda * task + beta * MSE",
-            },
+            {**trained(recipe).to_recipe(), "loss": "bits + lambda * task + beta * MSE"},
             {"against_the_plain_codec": figures},
             pictures="pictures",
             multiple=2**LEVELS,
@@ -131,12 +125,7 @@ def trained(recipe: NppRecipe) -> TrainingDomain:
 
 def filtering(network: Npp, recipe: NppRecipe, device: str = "cpu") -> Filter:
     """A network under training as what encodes take."""
-    known = trained(recipe)
-    kind = NETWORKS[NETWORK]
-    preprocessor = NetworkPreprocessor(
-        NETWORK, TorchEngine(network, device), strength=1, halo=kind.halo, multiple=kind.multiple,
-        condition=lambda setting: coarseness(setting, known),
-    )  # fmt: skip
+    preprocessor = wrapped(NETWORK, TorchEngine(network, device), trained(recipe))
 
     def filtered(pictures: Sequence[Pixels], setting: Setting) -> list[Pixels]:
         return [preprocessor(Image(pixels), setting).pixels for pixels in pictures]

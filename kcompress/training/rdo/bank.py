@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
-from kcompress.encoding import carried_out
+from kcompress.encoding import effective
 from kcompress.errors import InputError
 from kcompress.images import read_canonical
 from kcompress.inference.batches import tensor
@@ -202,7 +202,7 @@ def _setting(quality: int, searched: bool) -> Setting:
     """Of JPEG, by libjpeg's tables or by mozjpeg's."""
     codec = CODECS["jpeg"]
     setting = codec.setting(quality)
-    return carried_out(setting, codec.backend("mozjpeg")) if searched else setting
+    return effective(setting, codec.backend("mozjpeg")) if searched else setting
 
 
 def _plain(original: Tensor, setting: Setting, scores: Sequence[str]) -> dict[str, Tensor]:

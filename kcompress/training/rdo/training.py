@@ -10,10 +10,11 @@ from kcompress.images import read_canonical
 from kcompress.inference.engine import TorchEngine
 from kcompress.inference.weights import Weights
 from kcompress.metrics import METRICS
-from kcompress.networks.condition import condition
+from kcompress.networks.condition import TrainingDomain, condition
 from kcompress.networks.energies import BANDS, TERMS
+from kcompress.networks.loading import wrapped
 from kcompress.networks.mcu import SIDE
-from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
+from kcompress.networks.preprocessor import Preprocessor
 from kcompress.networks.rdo import Rdo
 from kcompress.training import validation
 from kcompress.training.beginning import begin_with
@@ -102,8 +103,8 @@ class RdoTraining(PhotoTraining):
 
 def preprocessor(network: Rdo) -> Preprocessor:
     """A network under training as what encodes take."""
-    engine, halo = TorchEngine(network, "cpu"), SIDE * len(network.context.blocks)
-    return NetworkPreprocessor("rdo", engine, strength=1, halo=halo, multiple=SIDE, condition=condition)
+    domain = TrainingDomain("rdo", "jpeg", depth=len(network.context.blocks))
+    return wrapped("rdo", TorchEngine(network, "cpu"), domain)
 
 
 def _gflop(recipe: RdoRecipe) -> float:

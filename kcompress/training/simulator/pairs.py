@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from kcompress.proxies.straight_through import encode_decode
 from kcompress.training.data import prefetched
 from kcompress.training.distortions import Random, blur, noise, sharpening
 from kcompress.training.loop import Prepared
-from kcompress.workers import ahead, completed, one_thread, workers
+from kcompress.workers import ahead, completed, drained, one_thread, workers
 
 PLACE = "pairs"
 """In the folder of the checkpoints; a file a picture."""
@@ -122,12 +122,7 @@ def encoded(
 
 def all_encoded(dataset: DataSet, names: Sequence[str], each: int, recipe: Cut, folder: Path, jobs: int) -> Pairs:
     """What `encoded` returns, for those who do not want to see its progress."""
-    events = encoded(dataset, names, each, recipe, folder, jobs)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            return cast(Pairs, end.value)
+    return drained(encoded(dataset, names, each, recipe, folder, jobs))
 
 
 def batches(pairs: Pairs, recipe: Cut, first: int = 0) -> Iterator[Batch]:
