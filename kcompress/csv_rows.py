@@ -6,10 +6,11 @@ A row class has plain fields (str, int, float) and one mapping ``scores``, whose
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from kcompress.errors import InputError
 
@@ -25,18 +26,24 @@ class Scored(Protocol):
 
 RowT = TypeVar("RowT", bound=Scored)
 _KINDS = {"str": str, "int": int, "float": float}
+# Text that a spreadsheet would run, that a terminal would obey, or that would be taken for such text in its safe form.
+_UNSAFE = re.compile(r"'*[=+\-@]|.*[\x00-\x1f\x7f]|'.*\\", re.DOTALL)
 
 
 class Rows(Generic[RowT]):
     """Header, reader and writer of files of one row class and some metrics."""
 
-    def __init__(self, kind: type[RowT], metrics: Sequence[str]) -> None:
+    def __init__(
+        self, kind: type[RowT], metrics: Sequence[str], check: Callable[[RowT], None] = lambda row: None
+    ) -> None:
         """Describe a file.
 
         Args:
             kind: the dataclass; its annotations are ``str``, ``int``, ``float``, ``float | None``.
             metrics: names, a column each, in order.
+            check: raises ValueError for a row that is read and makes no sense.
         """
+        self._check = check
         self._row: Callable[..., RowT] = kind
         self._fields = {field.name: _annotation(field.type) for field in fields(kind) if field.name != "scores"}  # type: ignore[arg-type]
         self._metrics = tuple(metrics)
@@ -61,36 +68,45 @@ class Rows(Generic[RowT]):
         """Read a file; a last line that a kill cut short is left out.
 
         Raises:
-            InputError: it was written for other metrics, or is no such file.
+            InputError: it was written for other metrics, or is no such file, or damaged.
         """
-        text = path.read_bytes().decode(errors="surrogateescape")
+        try:
+            text = path.read_bytes().decode(errors="surrogateescape")
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}. Check the path and its rights.") from error
         if ",".join(self.header).startswith(text):
             return []  # killed before the first row
         lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-        found = next(lines, [])
+        try:
+            found = next(lines, [])
+        except csv.Error as error:
+            _refuse(path, 1, error)
         if found != self.header:
             metrics = ", ".join(found[len(self._fields) :]) or "none"
             raise InputError(
                 f"{path} has other columns than this run ({metrics} are its metrics). "
                 "Give the same --metric as before, or another -o."
             )
-        rows = []
-        for number, line in enumerate(lines, start=2):
-            try:
-                rows.append(self._parsed(dict(zip(found, line, strict=True))))
-            except ValueError as error:
-                raise InputError(f"{path}, line {number}, cannot be read ({error}). Remove the line.") from error
+        rows: list[RowT] = []
+        try:
+            for line in lines:
+                row = self._parsed(dict(zip(found, line, strict=True)))
+                self._check(row)
+                rows.append(row)
+        except (ValueError, csv.Error) as error:
+            _refuse(path, len(rows) + 2, error)
         return rows
 
     def cells(self, row: RowT) -> dict[str, object]:
         """A row as it is written; None becomes an empty cell."""
-        return {**{name: getattr(row, name) for name in self._fields}, **row.scores}
+        values = ((name, getattr(row, name)) for name in self._fields)
+        return {**{name: _safe(value) if isinstance(value, str) else value for name, value in values}, **row.scores}
 
     def _parsed(self, cells: dict[str, str]) -> RowT:
         fixed: dict[str, Any] = {}
         for name, (kind, optional) in self._fields.items():
             cell = cells.pop(name)
-            fixed[name] = None if optional and not cell else kind(cell)
+            fixed[name] = None if optional and not cell else _text(cell) if kind is str else kind(cell)
         return self._row(**fixed, scores={name: float(value) for name, value in cells.items() if value})
 
 
@@ -114,6 +130,42 @@ class Journal(Generic[RowT]):
     def close(self) -> None:
         """End the file."""
         self._stream.close()
+
+
+def _safe(text: str) -> str:
+    """Text that no spreadsheet runs: behind an apostrophe, control characters in hexadecimal."""
+    if not _UNSAFE.match(text):
+        return text
+    return "'" + re.sub(r"[\x00-\x1f\x7f\\]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _text(cell: str) -> str:
+    """Text of a cell; cells that `_safe` did not write are left as they are."""
+    if not cell.startswith("'"):
+        return cell
+    text = re.sub(r"\\x([0-7][0-9a-f])", lambda found: chr(int(found[1], 16)), cell[1:])
+    return text if _UNSAFE.match(text) and _safe(text) == cell else cell
+
+
+def _refuse(path: Path, number: int, error: Exception) -> NoReturn:
+    raise InputError(f"{path}, line {number}, cannot be read ({error}). Remove the line.") from error
+
+
+def check_numbers(row: Any) -> None:
+    """Values that any run writes: what a row says of a picture's file, place and size.
+
+    Raises:
+        ValueError: something else.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", row.sha256):
+        raise ValueError(f"sha256 {row.sha256[:80]!r}")
+    low = {"width": 1, "height": 1, "left": 0, "top": 0, "bytes": 1, "chosen": 0}
+    for name, least in low.items():
+        value = getattr(row, name, None)
+        if value is not None and not least <= value < 1 << 31:
+            raise ValueError(f"{name} {value}")
+    if row.bpp is not None and not 0 < row.bpp < float("inf"):
+        raise ValueError(f"bpp {row.bpp}")
 
 
 def _annotation(annotation: object) -> tuple[type, bool]:

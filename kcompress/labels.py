@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kcompress.csv_rows import Rows
+from kcompress.csv_rows import Rows, check_numbers
 from kcompress.errors import InputError
 
 FILE = "labels.csv"
@@ -94,7 +94,7 @@ class Row:
 
 def file(metrics: Sequence[str]) -> Rows[Row]:
     """Reader and writer of a labels.csv with these metrics, the deciding one first."""
-    return Rows(Row, metrics)
+    return Rows(Row, metrics, check_numbers)
 
 
 def read(path: Path) -> tuple[list[Row], tuple[str, ...]]:
@@ -106,6 +106,8 @@ def read(path: Path) -> tuple[list[Row], tuple[str, ...]]:
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             header = next(csv.reader(stream), [])
+    except csv.Error as error:
+        raise InputError(f"{path} is no labels.csv ({error}). Give the one that kcompress label wrote.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. Give the labels.csv of kcompress label.") from error
     fixed = file(()).header
@@ -125,7 +127,10 @@ def plan(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text())
-        return {**found, "same": dict(found["same"])}
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(path.read_bytes())
+        kept = {**found, "same": dict(found["same"])}
+        if not isinstance(kept.get("dataset", ""), str) or not isinstance(kept.get("rate_weight", 1), int | float):
+            raise TypeError
+        return kept
+    except (ValueError, KeyError, TypeError, RecursionError, OSError):
         raise InputError(f"{path} is no plan of a labelling. Remove it, or give another -o.") from None

@@ -5,9 +5,15 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from kcompress.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def write(target: str, data: bytes, *, replace: bool = True) -> None:
@@ -41,6 +47,34 @@ def write(target: str, data: bytes, *, replace: bool = True) -> None:
             advice = "Free some space." if error.errno == errno.ENOSPC else "Check the folder's rights, or give -o."
             raise OutputError(f"{_shown(target)} cannot be written: {error.strerror}. {advice}") from error
         raise
+
+
+@contextlib.contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """A folder that is made, and that nobody else works in meanwhile; where the system has no such locks, without.
+
+    Raises:
+        OutputError: somebody does, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be used: {error.strerror}. Check its rights, or give another -o."
+        ) from error
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
+    except BlockingIOError as error:
+        os.close(handle)
+        raise OutputError(f"another kcompress works in {folder}. Wait for its end, or give another -o.") from error
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _put(temporary: Path, path: Path, target: str) -> None:

@@ -1,9 +1,12 @@
 """Rows in CSV: what is written is read; a kill at any byte leaves a readable file."""
 
+import tempfile
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kcompress.csv_rows import Journal, Rows
 from kcompress.errors import InputError
@@ -21,6 +24,8 @@ class Row:
 ROW = Row("a b/ü.png", 7, 8 * 100 / 15, 0.25, {"psnr": 31.25, "ssimulacra2": 70.12345678901235})
 ROWS = Rows(Row, ("ssimulacra2", "psnr"))
 NAMES = ["plain.png", 'quote",comma.png', "line\nfeed.png", "\udcff.png", ""]
+RUN_BY_SPREADSHEETS = ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "-", "'=1", "''@x", "=\\x41", "'a\\x41"]
+CONTROL = ["\ttab", "a\rb", "\r", "a\x1b[31mred", "nul\0", "\x7f", "=\n", "'\n", "\\\n", "\\x0a\n"]
 
 
 @pytest.fixture
@@ -97,7 +102,9 @@ def test_a_file_cut_anywhere_is_read_up_to_there(path: Path) -> None:
 
 def test_a_name_cut_at_its_line_break_is_never_taken_for_a_row(path: Path) -> None:
     ROWS.write(path, [ROW, replace(ROW, name="line\nfeed.png")])
-    whole = path.read_bytes()
+    whole = path.read_bytes().replace(b"'line\\x0afeed.png", b'"line\nfeed.png"')  # as they were written before
+    path.write_bytes(whole)
+    assert ROWS.read(path)[1].name == "line\nfeed.png"
     path.write_bytes(whole[: whole.index(b"line\n") + 5])
     with pytest.raises(InputError, match="line 3, cannot be read"):
         ROWS.read(path)
@@ -133,3 +140,58 @@ def test_a_broken_line_is_named(path: Path, line: str) -> None:
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(InputError, match="line 3, cannot be read"):
         ROWS.read(path)
+
+
+@pytest.mark.parametrize("name", RUN_BY_SPREADSHEETS + CONTROL)
+def test_text_that_a_spreadsheet_would_run_is_written_safely_and_read_back(path: Path, name: str) -> None:
+    ROWS.write(path, [replace(ROW, name=name), replace(ROW, name="behind")])
+    assert ROWS.read(path) == [replace(ROW, name=name), replace(ROW, name="behind")]
+    cell = path.read_bytes().decode().split("\n")[1].strip('"')
+    assert cell[0] not in "=+-@\t\r"
+    assert not any(ord(letter) < 32 or letter == "\x7f" for letter in cell)
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(st.text(st.sampled_from("'=+-@\\x0a\n\r\t\0 ,\"é"), max_size=8))
+def test_any_text_is_read_back(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.csv")
+        ROWS.write(path, [replace(ROW, name=name)])
+        assert ROWS.read(path) == [replace(ROW, name=name)]
+
+
+def test_numbers_stay_numbers(path: Path) -> None:
+    row = replace(ROW, number=-7, rate=-0.5, scores={"psnr": -1.5})
+    ROWS.write(path, [row])
+    assert path.read_text().splitlines()[1] == "a b/ü.png,-7,-0.5,0.25,,-1.5"
+    assert ROWS.read(path) == [row]
+
+
+@pytest.mark.parametrize("cell", ["=x.png", "'quoted'.png", "''x", "-1", "back\\slash.png", "\\x41", "'", "'a\\b"])
+def test_files_from_before_are_read_as_before(path: Path, cell: str) -> None:
+    path.write_text(f"{','.join(ROWS.header)}\n{cell},7,1.0,,,\n")
+    assert [row.name for row in ROWS.read(path)] == [cell]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_cell_without_end_is_told_with_its_line(path: Path, place: int) -> None:
+    lines = [",".join(ROWS.header), "a,7,1.0,,,", "b,7,1.0,,,"]
+    lines[place] = "x" * 200_000 + lines[place]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=rf"line {place + 1}, cannot be read.*Remove the line\.$"):
+        ROWS.read(path)
+
+
+def test_a_row_that_makes_no_sense_is_told_with_its_line(path: Path) -> None:
+    def check(row: Row) -> None:
+        if row.number > 7:
+            raise ValueError(f"number {row.number}")
+
+    ROWS.write(path, [ROW, replace(ROW, number=8)])
+    with pytest.raises(InputError, match=r"line 3, cannot be read \(number 8\)"):
+        Rows(Row, ("ssimulacra2", "psnr"), check).read(path)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        ROWS.read(tmp_path)

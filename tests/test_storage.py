@@ -246,3 +246,27 @@ def test_of_many_who_write_one_name_one_succeeds(folder: Path) -> None:
         thread.join()
     assert len(won) == 1
     assert (folder / "file").read_bytes() == bytes(won) * 1000
+
+
+def test_a_folder_has_one_user(folder: Path) -> None:
+    place = folder / "deep" / "run"
+    with storage.sole_user(place):
+        with pytest.raises(OutputError, match=r"another kcompress works in .*run\. Wait"), storage.sole_user(place):
+            pass
+        with storage.sole_user(folder / "other"):
+            pass
+    with storage.sole_user(place):
+        pass
+    assert list(place.iterdir()) == []
+
+
+def test_a_folder_is_free_again_when_its_user_was_killed(folder: Path) -> None:
+    code = "import sys, pathlib, time; from kcompress import storage\n"
+    code += "with storage.sole_user(pathlib.Path(sys.argv[1])): print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE) as user:
+        assert user.stdout is not None and user.stdout.readline() == b"1\n"
+        with pytest.raises(OutputError, match="another"), storage.sole_user(folder):
+            pass
+        user.kill()
+    with storage.sole_user(folder):
+        pass

@@ -111,11 +111,12 @@ def label(
     )
     plan.check()
     names = _names(plan.dataset, target)
-    before = rows_before(plan, target, resume=resume)
     with (
+        storage.sole_user(target),
         _executor(jobs or options.cores(), cluster) as (executor, ahead),
         output.progress(len(names), "picture") as bar,
     ):
+        before = rows_before(plan, target, resume=resume)
         task = bar.add_task("labelling", total=len(names))
         outcome = run(plan, names, target, before, executor, ahead=ahead, progress=lambda: bar.advance(task))
     _report(plan, outcome, target, len(names), as_json=as_json)

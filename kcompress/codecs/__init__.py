@@ -1,5 +1,8 @@
 """The codecs, and the way back from any file they write."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from kcompress.codecs import bpg, hevc
 from kcompress.codecs.bpg import BPG
 from kcompress.codecs.codec import Backend, Codec, Scale
@@ -7,12 +10,27 @@ from kcompress.codecs.containers.bpg import MAGIC as _BPG_MAGIC
 from kcompress.codecs.hevc import HEVC
 from kcompress.codecs.jpeg import JPEG
 from kcompress.codecs.webp import WEBP
-from kcompress.errors import UsageError
+from kcompress.errors import InputError, UsageError
 from kcompress.images import Image, Metadata, apply_metadata_policy, read
 
-__all__ = ["CODECS", "Backend", "Codec", "Scale", "decode"]
+__all__ = ["CODECS", "Backend", "Codec", "Scale", "check_settings", "decode"]
 
 CODECS: dict[str, Codec] = {codec.name: codec for codec in (JPEG, WEBP, HEVC, BPG)}
+
+
+def check_settings(path: Path, settings: Iterable[tuple[str, int]]) -> None:
+    """Check codecs and qualities that a file of results tells.
+
+    Raises:
+        InputError: there is no such codec, or none of its qualities.
+    """
+    for name, quality in sorted(set(settings)):
+        try:
+            CODECS[name].setting(quality)
+        except (KeyError, UsageError):
+            raise InputError(
+                f"{path} has rows of {name} {quality}, which no codec here is. Remove them, or give another -o."
+            ) from None
 
 
 def decode(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kcompress.csv_rows import Journal, Rows
+from kcompress.codecs import check_settings
+from kcompress.csv_rows import Journal, Rows, check_numbers
 from kcompress.errors import OutputError
 from kcompress.evaluation import machines
 from kcompress.evaluation.plots import overview
@@ -40,7 +41,9 @@ def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list
         return []
     if not resume:
         raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
-    return Rows(Point, metrics).read(path)
+    points = Rows(Point, metrics, check_numbers).read(path)
+    check_settings(path, ((point.codec, point.quality) for point in points))
+    return points
 
 
 def run(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kcompress import labels, storage
+from kcompress.codecs import check_settings
 from kcompress.csv_rows import Journal
 from kcompress.dataset import digest
 from kcompress.errors import OutputError, UsageError, failure_of
@@ -49,7 +50,9 @@ def rows_before(plan: Plan, output: Path, *, resume: bool) -> list[Row]:
     for name, value in _resume_fingerprint(plan).items():
         if kept.get(name, value) != value:
             raise UsageError(f"--resume: {name} was {kept[name]} before and is {value} now. Give another -o.")
-    return [row for row in labels.file(plan.metrics).read(path) if not row.error]
+    rows = labels.file(plan.metrics).read(path)
+    check_settings(path, ((row.codec, row.quality) for row in rows))
+    return [row for row in rows if not row.error]
 
 
 def run(

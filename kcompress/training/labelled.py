@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kcompress import labels
+from kcompress.codecs import check_settings
 from kcompress.dataset import DataSet, digest, is_held_out
 from kcompress.errors import InputError, UsageError
 from kcompress.images import Pixels, read_canonical
@@ -103,6 +104,7 @@ def opened(path: Path, dataset: str | None = None, codec: str | None = None) -> 
     """
     path = path / labels.FILE if path.is_dir() else path
     rows, metrics = labels.read(path)
+    check_settings(path, ((row.codec, row.quality) for row in rows))
     chosen = tuple(row for row in rows if row.chosen)
     if not chosen:
         raise InputError(f"{path} has {len(rows)} rows and none of them is chosen. Give a labelling that has ended.")

@@ -1,5 +1,6 @@
 """The whole run: what lies in the folder, what is resumed, and that no kill spoils it."""
 
+import csv
 import gc
 import json
 import shutil
@@ -438,3 +439,16 @@ def test_a_resumed_run_may_be_killed_too(photos: Path, output: Path, killed: Cal
         assert state(output) == before, number
         number += 1
     assert number > 5
+
+
+@pytest.mark.parametrize("column, value", [("codec", "jpeg2000"), ("quality", "999"), ("sha256", "x"), ("width", "0")])
+def test_damaged_rows_are_not_gone_on_with(photos: Path, output: Path, column: str, value: str) -> None:
+    this = plan(photos)
+    labelled(this, output)
+    with (output / "labels.csv").open(newline="") as stream:
+        header, first, *rest = csv.reader(stream)
+    first[header.index(column)] = value
+    with (output / "labels.csv").open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([header, first, *rest])
+    with pytest.raises(InputError, match=rf"labels\.csv.*{value}"):
+        labelled(this, output, resume=True)

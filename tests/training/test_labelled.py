@@ -1,5 +1,6 @@
 """What a training reads from labels.csv, and what it refuses."""
 
+import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,37 @@ def test_what_is_refused(
     shutil.copytree(labels.parents[1] / "photos", tmp_path / "photos")
     with pytest.raises(kind, match=message):
         spoil(tmp_path / "labels")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("codec", "jpeg2000", "rows of jpeg2000 75"), ("quality", "999", "rows of jpeg 999"),
+        ("quality", "high", "line 2, cannot be read"), ("sha256", "abc", "line 2, cannot be read .sha256"),
+        ("width", "0", "width 0"), ("height", "-5", "height -5"), ("left", "-1", "left -1"), ("bpp", "nan", "bpp nan"),
+        ("path", "x" * 200_000, "line 2, cannot be read"),
+    ],
+)  # fmt: skip
+def test_damaged_labels_are_told(labels: Path, tmp_path: Path, column: str, value: str, message: str) -> None:
+    folder = shutil.copytree(labels.parent, tmp_path / "labels")
+    with (folder / "labels.csv").open(newline="") as stream:
+        header, first, *rest = csv.reader(stream)
+    first[header.index(column)] = value
+    with (folder / "labels.csv").open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([header, first, *rest])
+    with pytest.raises(InputError, match=message):
+        opened(folder)
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"\xff\xfe\x00", b"[]", b"7", b'{"same": 5}', b'{"same": {}, "dataset": 5}',
+    b'{"same": {}, "rate_weight": "x"}', b"[" * 100_000,
+])  # fmt: skip
+def test_a_damaged_plan_is_told(labels: Path, tmp_path: Path, content: bytes) -> None:
+    folder = shutil.copytree(labels.parent, tmp_path / "labels")
+    (folder / "plan.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"plan\.json is no plan of a labelling\. Remove it"):
+        opened(folder)
 
 
 def test_a_decision_that_was_cut_short_is_told(labels: Path, tmp_path: Path) -> None:
