@@ -114,7 +114,7 @@ def ordered(
 
 
 def drained(events: Generator[Event, None, Result], tell: Callable[[Event], None] | None = None) -> Result:
-    """What a generator returns in the end; ``tell`` is called with everything that it yields."""
+    """Return value of a generator; ``tell`` is called with everything that it yields."""
     while True:
         try:
             event = next(events)

@@ -29,7 +29,7 @@ def report(job: Job, done: "EncodeResult") -> None:
 
 
 def _how(done: "EncodeResult") -> str:
-    """What stood before the encoder, for people."""
+    """Preprocessing of a file and its time, for people."""
     encoded, selection, refinement = done.encoded, done.selection, done.refinement
     how = f"{encoded.network} {encoded.network_seconds:.2f} s"
     if selection is not None and selection.candidates:
@@ -78,7 +78,7 @@ def success(job: Job, done: "EncodeResult") -> dict[str, object]:
 
 
 def _searched(done: "EncodeResult") -> dict[str, object]:
-    """What ``--network auto`` and ``--refine`` add to it."""
+    """Fields that ``--network auto`` and ``--refine`` add to it."""
     fields: dict[str, object] = {}
     if done.selection is not None:
         fields["candidates"] = [

@@ -1,4 +1,4 @@
-"""Which file becomes which."""
+"""Names of output files for input files and folders."""
 
 import os
 import stat
@@ -129,7 +129,7 @@ def names_folder(path: str) -> bool:
 
 
 def _identity(path: str) -> tuple[int, int] | str:
-    """What makes two paths the same file, links included."""
+    """Identity of a file: equal for all paths and links to it."""
     try:
         status = Path(path).stat()
     except OSError:

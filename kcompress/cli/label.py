@@ -123,7 +123,7 @@ def label(
 
 
 def _rate_weight(given: float | None, *, plus: bool) -> float:
-    """What Z(bpp) is multiplied with before it is subtracted.
+    """Factor of Z(bpp) in the score.
 
     Raises:
         UsageError: out of range, or two ways at once.

@@ -14,7 +14,7 @@ from kcompress.errors import MissingProgramError, UsageError
 
 
 class CodecName(StrEnum):
-    """What ``--codec`` takes."""
+    """Values of ``--codec``."""
 
     jpeg = "jpeg"
     webp = "webp"
@@ -23,14 +23,14 @@ class CodecName(StrEnum):
 
 
 class ChromaName(StrEnum):
-    """What ``--chroma`` takes."""
+    """Values of ``--chroma``."""
 
     half = "420"
     full = "444"
 
 
 class MetadataName(StrEnum):
-    """What ``--metadata`` takes."""
+    """Values of ``--metadata``."""
 
     icc = "icc"
     all = "all"

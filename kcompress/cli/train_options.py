@@ -39,7 +39,7 @@ class Field:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What one kind of training takes.
+    """Options of one kind of training.
 
     Attributes:
         recipe: its dataclass.

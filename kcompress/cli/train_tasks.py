@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user asked for.
+    """Request of the user.
 
     Attributes:
         network: to train.

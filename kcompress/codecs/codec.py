@@ -1,4 +1,4 @@
-"""What a codec is: a quality scale, limits, and the backends that can do the work."""
+"""Codec: a quality scale, limits, and the backends that encode."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Backend(Protocol):
 
     name: str
     install: str
-    """How to get it, for people."""
+    """Instruction to install it, for people."""
 
     @property
     def trellis(self) -> bool:
@@ -182,7 +182,7 @@ class Codec:
 
 
 def _raw_notes(image: Image, setting: Setting) -> list[str]:
-    """What a bare stream leaves out."""
+    """Notes on parts of a picture that a bare stream leaves out."""
     notes = []
     if setting.chroma == "420" and not image.grey and (image.width % 2 or image.height % 2):
         notes.append("a bare 4:2:0 stream has even sides: the last row or column stands there twice")

@@ -51,12 +51,12 @@ class Plan:
     backend: str = "auto"
 
     def preprocessors_of(self, codec: str) -> tuple[str, ...]:
-        """What stands before a codec, by name, each once."""
+        """Names of the preprocessors before a codec, each once."""
         return tuple(dict.fromkeys(DEFAULTS[codec] if name == DEFAULT else name for name in self.preprocessors))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of all scores."""
+        """Names of the columns of all scores."""
         return (*self.metrics, *(column for machine in self.machines for column in machine.columns))
 
 

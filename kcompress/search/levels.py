@@ -1,14 +1,12 @@
 """Refinement of JPEG's levels: which quantised coefficients of this very picture are worth their bits.
 
-Every AC coefficient whose level is not zero gets a place of its own between the levels near it. Places start from the
-decisions of the network ``rdo`` and descend the cost of what a simulated libjpeg makes of levels drawn from them, each
-the one below or above its place, by chance: ln(rate) less what the plain codec would pay for the scores, by its own
-slope on the same pixels. The gradient of the scores is that in the middle of the step (`proxies.curvature`). In
-the end each goes to the level next to its place, by pixels that any libjpeg quantises to the levels decided on
-(`networks.rdo.Rdo.change`).
+Every nonzero AC level is relaxed to a real number. The numbers start from the decisions of the network ``rdo`` and
+descend a cost by Adam. In each step levels are sampled, each the one below or above its number, and a differentiable
+JPEG gives the cost: ln(rate) less the gain of metrics, priced by the plain codec's slope on the same pixels. The
+gradient is that in the middle of the step, by the diagonal Hessian (`proxies.curvature`). In the end each number is
+rounded, and the picture changed so that any libjpeg quantises it to these levels (`networks.rdo.Rdo.pixel_change`).
 
-A large picture is worked on by tiles. A tile sees some of its neighbours' pixels and decides on them too, as context;
-what it says of its own is kept. Decisions belong to MCUs and tiles are made of whole ones, so there are no seams.
+Large pictures are refined in tiles with halos. Decisions belong to MCUs and tiles are whole MCUs: there are no seams.
 """
 
 import math
@@ -33,28 +31,31 @@ from kcompress.rate_distortion.slope import two_point_slope
 from kcompress.setting import Setting
 
 TILE_SIDE = 512
-"""Pixels of a tile, at most, without what surrounds it. Larger pictures are cut into equal ones, which with
-their surroundings are not below 256: SSIMULACRA2 has fewer scales there, whose weights fall on other features."""
+"""Largest side of a tile without its halo, pixels. Larger pictures are cut into equal tiles.
+
+With their halos they are not below 256, where SSIMULACRA2 has fewer scales, with weights of other features."""
 
 HALO = 16
-"""Pixels seen beyond each side of a tile: one MCU, the neighbour into which chroma's interpolation reaches."""
+"""Halo of a tile, pixels: one MCU, into which chroma's interpolation reaches."""
 
 RATE = 0.04
-"""Of Adam at the start of 100 steps or more, in levels; half a cosine brings it down to a tenth. Fewer steps are
-larger."""
+"""Initial learning rate of Adam for 100 steps or more, in levels; half a cosine brings it down to a tenth.
+
+With fewer steps it is higher."""
 
 _CHANGES, _STAYS = 0.75, 0.2
-"""To start from, in levels off the encoder's, towards what was decided: a level that shall fall does so in 75 of 100
-draws, and one that shall not in 20."""
+"""Initial offsets from the encoder's level towards the decision, in levels.
+
+A level decided to change does so in 75 of 100 samples, another one in 20."""
 
 _MEMORY = 0.9
-"""Of the curvature, from step to step."""
+"""Decay of the running mean of the diagonal Hessian, for each step."""
 
 _FARTHEST = 1.5
-"""Levels lie no more than so many steps from the coefficient."""
+"""Largest distance of a level from its coefficient, in quantiser steps."""
 
 _SLOPES = {"ssimulacra2": (0.01, 0.3), "butteraugli": (0.2, 5.0), "vif": (0.01, 0.3), "psnr": (0.03, 0.4)}
-"""Between which the plain codec's lie, ln(rate) a unit of score; what lies outside is of a flat tile."""
+"""Clamp of the codec's slope d ln(rate) / d metric. Values outside occur on flat tiles and mean nothing."""
 
 
 class Levels:
@@ -109,7 +110,7 @@ class Levels:
             for number, tile in enumerate(self._tiles):
                 shown = _padded(self._picture[tile.inner])
                 decisions = self._network.decide(shown, self._condition)
-                levels = decisions.levels + _opened(self._found[number][step], decisions.levels)
+                levels = decisions.levels + _decompressed(self._found[number][step], decisions.levels)
                 changed = shown + self._network.pixel_change(decisions.coefficients, levels, self._condition)
                 height, width = result[tile.inner].shape[:2]
                 pixels = (changed[0, :, :height, :width] * 255).round().clamp(0, 255).byte()
@@ -117,7 +118,7 @@ class Levels:
         return result
 
     def _optimised(self, number: int, steps: Sequence[int]) -> tuple[int, dict[int, bytes]]:
-        """Number of the tile, and how levels of its own MCUs change, by step."""
+        """Number of the tile, and the compressed changes of its own levels by step."""
         tile = self._tiles[number]
         original, shown = _padded(self._original[tile.outer]), _padded(self._picture[tile.outer])
         with torch.no_grad():
@@ -129,7 +130,7 @@ class Levels:
         for step in range(1, steps[-1] + 1):
             descent.step(step)
             if step in steps:
-                kept[step] = _kept((descent.levels() - decisions.levels)[_own(tile)])
+                kept[step] = _compressed((descent.levels() - decisions.levels)[_own(tile)])
         return number, kept
 
 
@@ -215,17 +216,17 @@ def _slopes(original: Tensor, setting: Setting, names: Iterable[str]) -> dict[st
 
 
 def _own(tile: Tile) -> tuple[slice, ...]:
-    """Where a tile's own MCUs lie among those that it sees."""
+    """Index of a tile's own MCUs within its halo."""
     rows, columns = (slice(part.start // MCU, -(-part.stop // MCU)) for part in tile.within)
     return slice(None), slice(None), rows, columns
 
 
-def _kept(changes: Tensor) -> bytes:
-    """Of large pictures, several times over, they would not fit into memory as numbers."""
+def _compressed(changes: Tensor) -> bytes:
+    """Level changes compressed (int8, zlib): as floats those of a large picture would not fit into memory."""
     return zlib.compress(changes.to(torch.int8).numpy().tobytes(), 1)
 
 
-def _opened(kept: bytes, like: Tensor) -> Tensor:
+def _decompressed(kept: bytes, like: Tensor) -> Tensor:
     return torch.frombuffer(bytearray(zlib.decompress(kept)), dtype=torch.int8).float().view_as(like)
 
 

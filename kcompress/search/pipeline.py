@@ -21,7 +21,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class EncodePlan:
-    """What is done to every picture.
+    """Plan of the encodes of all pictures.
 
     Attributes:
         codec: that writes the files.

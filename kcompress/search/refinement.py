@@ -40,7 +40,7 @@ JUDGED = 5
 
 @dataclass(frozen=True)
 class Progress:
-    """How much is done, of how much."""
+    """Progress: steps done, and steps in all."""
 
     done: int
     total: int
@@ -48,7 +48,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Refinement:
-    """How a picture was refined.
+    """Report on the refinement of a picture.
 
     Attributes:
         of: ``levels``, ``strength``, or None where nothing could be refined.
@@ -78,9 +78,9 @@ def decides_on_levels(setting: Setting) -> bool:
 
 
 def refinable(selection: Selection, setting: Setting) -> Preprocessor | None:
-    """Whose work to refine after a selection: the winner's.
+    """Preprocessor to refine after a selection: the winner.
 
-    Where that is none, and there is but strength to refine, the best of the others': less of it may gain yet.
+    If the plain codec won and only strength can be refined, the best of the others: less of it may still gain.
     """
     if selection.preprocessor is not None or decides_on_levels(setting):
         return selection.preprocessor

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 
 NARROWEST = 1 / 32
-"""Of the gaps beside the best strength: between closer ones no gain is left that could be measured."""
+"""Narrowest gap beside the best strength that is searched: below it no measurable gain is left."""
 
 
 def following(costs: Mapping[float, float]) -> float | None:
