@@ -175,6 +175,8 @@ def parse_sps(unit: bytes) -> Sps:
         data[3:15], chroma_format, width, height, crop, bits_luma, bits_chroma, crop_bit, crop_end, tools,
         full_range, matrix, primaries, transfer,
     )  # fmt: skip
+    if r.position > _stop_bit(data):
+        raise EOFError("the parameter set ends too early")
     if not width or not height or width % tools.min_cb or height % tools.min_cb:
         raise ValueError(f"the coded size is {width}x{height}")
     if any(side.start >= side.stop for side in sps.shown):
@@ -233,6 +235,12 @@ def _vui(r: BitReader) -> tuple[bool, int, int, int]:
     return full_range, primaries, transfer, matrix
 
 
+def _stop_bit(data: bytes) -> int:
+    """Position of the last bit that is set; what follows only fills the byte."""
+    rest = int.from_bytes(data, "big")
+    return 8 * len(data) - (rest & -rest).bit_length()
+
+
 def cropped(unit: bytes, width: int, height: int) -> bytes:
     """The parameter set with its picture cut to ``width`` x ``height``, rounded up to whole chroma samples."""
     sps = parse_sps(unit)
@@ -245,9 +253,7 @@ def cropped(unit: bytes, width: int, height: int) -> bytes:
     else:
         w.u(0, 1)
     source.position = sps.crop_end
-    # Copied to the stop bit, the last bit that is set; what follows only fills the byte.
-    rest = int.from_bytes(source.data, "big")
-    end = 8 * len(source.data) - ((rest & -rest).bit_length() - 1)
+    end = _stop_bit(source.data) + 1
     w.u(source.u(end - sps.crop_end), end - sps.crop_end)
     return escape(w.bytes())
 
