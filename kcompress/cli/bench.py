@@ -124,6 +124,7 @@ def bench(
 
 def _finish(outcome: "Outcome", target: Path) -> None:
     output.say(f"{len(outcome.points)} points: {target}/report.html, report.md, summary.json, points.csv")
+    output.notes(outcome.notes)
     for failure in outcome.failures:
         output.say(f"failed ({failure.codec}): {failure.error}", style="red")
     if outcome.failures:

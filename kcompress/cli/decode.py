@@ -33,7 +33,7 @@ def decode(
     kcompress decode photo.heic -o photo.ppm
     """  # noqa: D301 (Click wants a real backspace)
     from kcompress.codecs import decode as expand
-    from kcompress.images import write
+    from kcompress.images import fitted, write
 
     if files.is_folder(source):
         raise UsageError(f"{output.name(source)} is a folder, and decode takes one file. Name it.")
@@ -48,6 +48,7 @@ def decode(
     def decoded() -> bytes:
         with work_on(output.name(source)):
             image = expand(files.read(source), output.name(source), metadata.value, frame, strict=True)
+            image = fitted(image, _FORMATS[suffix])  # type: ignore[arg-type]
             for note in image.notes:
                 output.say(f"note: {note}", style="yellow")
             if image.alpha is not None and suffix in (".ppm", ".bmp"):

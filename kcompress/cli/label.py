@@ -150,6 +150,7 @@ def _report(plan: "Plan", outcome: "Outcome", target: Path, pictures: int, *, as
     output.table(columns, [summary.cells(line, plan.metrics, ["everywhere"]) for line in lines], heading)
     labelled = pictures - len(outcome.failures)
     output.say(f"{labelled} of {pictures} pictures labelled, {outcome.computed} rows computed: {target}/{FILE}")
+    output.notes(outcome.notes)
     for failure in outcome.failures:
         output.say(f"failed: {failure.path}: {failure.error}", style="red")
     if as_json:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from rich import box
@@ -43,6 +43,16 @@ def visible(text: str) -> str:
 def name(path: str) -> str:
     """A file name for people."""
     return "stdin" if path == "-" else path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def notes(found: Mapping[str, Iterable[str]]) -> None:
+    """Notes on pictures: picture -> notes; each note once, with the first picture in order and the number of others."""
+    pictures: dict[str, list[str]] = {}
+    for picture in sorted(found):
+        for note in found[picture]:
+            pictures.setdefault(note, []).append(picture)
+    for note, (first, *others) in pictures.items():
+        say(f"note: {name(first)}{f' and {len(others)} more' if others else ''}: {note}", style="yellow")
 
 
 def size(count: int) -> str:

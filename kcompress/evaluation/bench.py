@@ -23,10 +23,11 @@ POINTS = "points.csv"
 
 @dataclass
 class Outcome:
-    """Result of a bench: points in order, and failed pictures with the reason."""
+    """Result of a bench: points in order, failed pictures with the reason, notes on those that were read."""
 
     points: list[Point] = field(default_factory=list)
     failures: list[Measured] = field(default_factory=list)
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list[Point]:
@@ -73,6 +74,7 @@ def run(
                 wanted[measured.picture, measured.codec] = measured.keys
                 journal.append(measured.points)
                 outcome.points.extend(measured.points)
+                outcome.notes[measured.picture] = measured.notes
                 if measured.error is not None:
                     outcome.failures.append(measured)
                 progress(len(plan.qualities[measured.codec]) * len(plan.preprocessors_of(measured.codec)))

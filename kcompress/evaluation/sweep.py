@@ -70,6 +70,7 @@ class Measured:
         keys: of all points that the plan wants, with the picture and the encoder as they are now, in order.
         points: those that were not done before.
         error: why there are none.
+        notes: on how the picture was read.
     """
 
     picture: str
@@ -77,6 +78,7 @@ class Measured:
     keys: tuple[Key, ...]
     points: tuple[Point, ...]
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def sweep(plan: Plan, pictures: Sequence[str], done: Iterable[Key], jobs: int) -> Generator[Measured]:
@@ -102,7 +104,8 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
             for quality in plan.qualities[codec]
         ]
         missing = [key for key in keys if key not in done]
-        return Measured(picture, codec, tuple(keys), tuple(_points(plan, data, image, session, missing)))
+        points = tuple(_points(plan, data, image, session, missing))
+        return Measured(picture, codec, tuple(keys), points, notes=image.notes)
     except Exception as error:  # one picture ends no bench, whatever happens to it
         return Measured(picture, codec, (), (), str(failure_of(error, picture)))
 

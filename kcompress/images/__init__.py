@@ -5,7 +5,7 @@ from kcompress.images.icc import is_grey_profile
 from kcompress.images.image import Image, Metadata, Pixels, bits_per_pixel, luma
 from kcompress.images.limits import MAX_PIXELS, check_size, max_pixels
 from kcompress.images.reading import SUFFIXES, apply_metadata_policy, read, read_canonical
-from kcompress.images.writing import pillow, pnm, write
+from kcompress.images.writing import fitted, pillow, pnm, write
 
 __all__ = [
     "MAX_PIXELS",
@@ -17,6 +17,7 @@ __all__ = [
     "bits_per_pixel",
     "by_codes",
     "check_size",
+    "fitted",
     "is_grey_profile",
     "luma",
     "max_pixels",

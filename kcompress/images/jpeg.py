@@ -16,6 +16,7 @@ _LOSSLESS_OR_HIERARCHICAL = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xCA}
 # A marker ends a scan's data; stuffed zeros, restarts and fill bytes do not.
 _NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_FILM = re.compile(rb"ftyp(?:mp4|iso|qt|avc|M4V|3g|hev|mov)")
 _ZEROS = 64  # a run that no encoder writes before a marker: the place of data that never came
 
 
@@ -131,15 +132,17 @@ def left_out(data: bytes, parts: Structure, xmp: bytes | None) -> list[str]:
     """Further pictures and films in the file, in words."""
     found = []
     told = xmp or b""
-    if b"hdrgm" in told or any(parts.applications(_APP2, b"urn:iso:std:iso:ts:21496:-1\0")):
+    if b"hdrgm:" in told or b"HDRGainMap:" in told or any(parts.applications(_APP2, b"urn:iso:std:iso:ts:21496:-1\0")):
         found.append("gain map")
-    if b"GDepth" in told or b"DepthMap" in told:
+    if b"GDepth:" in told or b"DepthMap" in told:
         found.append("depth map")
     rest = data[parts.end :]
-    if b"ftyp" in rest and (b"moov" in rest or b"mdat" in rest):
+    if _FILM.search(rest):
         found.append("film of a motion photo")
     elif not found and any(parts.applications(_APP2, b"MPF\0")) and b"\xff\xd8\xff" in rest:
         found.append("further pictures (MPF)")
     if not found and b"\xff\xd8\xff" in rest:
         found.append("further pictures behind the first")
+    if any(parts.applications(_APP1, b"http://ns.adobe.com/xmp/extension/\0")):
+        found.append("extended XMP")
     return found

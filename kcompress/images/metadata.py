@@ -18,6 +18,7 @@ TURNS = {
     7: Pil.Transpose.TRANSVERSE,
     8: Pil.Transpose.ROTATE_90,
 }
+_PREFIXES = 8  # of one namespace: real packets have one
 # XMP names that speak of a second picture, of a film or of packets elsewhere in the file: namespace -> names.
 _CLAIMS = {
     b"http://ns.google.com/photos/1.0/camera/": rb"(?:Motion|MicroVideo)\w*",
@@ -81,20 +82,36 @@ def exif_block(raw: Any, orientation: int) -> tuple[bytes | None, list[str]]:
     return bytes(patched), []
 
 
-def xmp_packet(raw: Any) -> tuple[bytes | None, list[str]]:
-    """XMP packet, its orientation set to 1, without claims of what is left behind; and notes."""
-    if isinstance(raw, str):
-        raw = raw.encode()
-    if not isinstance(raw, bytes) or not raw:
-        return None, []
-    raw = re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", raw)
-    kept = raw
+def xmp_packet(raw: Any) -> bytes | None:
+    """XMP packet, its orientation (now applied) set to 1, without claims of what is left behind."""
+    xmp: bytes = raw.encode() if isinstance(raw, str) else raw
+    if not isinstance(xmp, bytes) or not xmp:
+        return None
+    xmp = re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", xmp)
     for space, names in _CLAIMS.items():
-        for prefix in set(re.findall(rb"xmlns:([\w.-]{1,40})\s*=\s*[\"']" + space + rb"[\"']", raw)):
+        prefixes = set(re.findall(rb"xmlns:([\w.-]{1,40})\s*=\s*[\"']" + space + rb"[\"']", xmp))
+        if len(prefixes) > _PREFIXES:
+            return None
+        for prefix in prefixes:
             name = re.escape(prefix) + b":" + names
-            kept = re.sub(rb"<(" + name + rb")(?:\s[^<>]*)?(?:/>|>.*?</\1\s*>)", b"", kept, flags=re.DOTALL)
-            kept = re.sub(rb"\s" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", kept)
-    return kept, [] if kept == raw else ["its XMP told of pictures or films that are left out: that part was dropped"]
+            xmp = re.sub(rb"\s" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", _without_elements(xmp, name))
+    return xmp or None
+
+
+def _without_elements(xmp: bytes, name: bytes) -> bytes:
+    """XMP without the elements whose name a pattern matches; empty where one has no end, as that is no XML."""
+    kept, place = [], 0
+    for opening in re.finditer(rb"<(" + name + rb")(?:\s[^<>]*?)?(/?)>", xmp):
+        if opening.start() < place:
+            continue
+        end = opening.end()
+        if not opening[2]:
+            end = xmp.find(b">", xmp.find(b"</" + opening[1], end)) + 1
+            if end <= opening.end():
+                return b""
+        kept.append(xmp[place : opening.start()])
+        place = end
+    return b"".join([*kept, xmp[place:]])
 
 
 def left_out_notes(parts: list[str]) -> list[str]:

@@ -91,7 +91,7 @@ def read_canonical(data: bytes, name: str) -> Image:
     Raises:
         InputError: corrupt, truncated, or no known format.
     """
-    return replace(read(data, name=name, metadata="none", background=(255, 255, 255)), notes=())
+    return read(data, name=name, metadata="none", background=(255, 255, 255))
 
 
 def apply_metadata_policy(image: Image, metadata: Metadata) -> Image:
@@ -114,8 +114,7 @@ def _upright(source: Source, name: str) -> Image:
     turn = TURNS.get(source.orientation)
     picture = source.picture if turn is None else source.picture.transpose(turn)
     exif, exif_notes = exif_block(source.exif, source.orientation)
-    xmp, xmp_notes = xmp_packet(source.xmp)
-    notes = [*source.notes, *exif_notes, *xmp_notes]
+    notes = [*source.notes, *exif_notes]
     if source.bits > 8:
         notes.append("its samples of more than 8 bits became 8 bits")
         if picture.mode == "RGB" and picture.info.pop("transparency", None) is not None:
@@ -143,5 +142,5 @@ def _upright(source: Source, name: str) -> Image:
         samples = samples[:, :, None]
     alpha = np.ascontiguousarray(samples[:, :, -1]) if samples.shape[2] in (2, 4) else None
     pixels = np.repeat(samples[:, :, :1], 3, axis=2) if grey else np.ascontiguousarray(samples[:, :, :3])
-    image = Image(pixels, alpha, grey, icc, exif, xmp, tuple(notes))
+    image = Image(pixels, alpha, grey, icc, exif, xmp_packet(source.xmp), tuple(notes))
     return with_colour(image, source.colour)

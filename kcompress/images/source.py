@@ -107,6 +107,12 @@ def _open(data: bytes, name: str, still: heif.Still | None) -> Pil.Image:
 
         pillow_heif.register_heif_opener(thumbnails=False)
         formats = ["HEIF"]
+    if still is not None and still.kinds:  # readers go by the first brand alone
+        brand = data[8:12]
+        if still.is_avif and brand not in (b"avif", b"avis"):
+            data = data[:8] + b"avif" + data[12:]
+        elif not still.is_avif and brand[:3] not in (b"hei", b"hev", b"mif", b"msf"):
+            data = data[:8] + b"heic" + data[12:]
     advice = "Give a whole PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, HEIC or AVIF file."
     file: Pil.Image = guarded(
         lambda: Pil.open(io.BytesIO(data), formats=formats), name, "cannot be read as a picture", advice

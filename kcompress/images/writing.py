@@ -1,6 +1,7 @@
 """Pictures as lossless files, and as what encoders take."""
 
 import io
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -9,21 +10,64 @@ from PIL.PngImagePlugin import PngInfo
 
 from kcompress.images.image import Image, Pixels
 
+Format = Literal["PNG", "PPM", "TIFF", "BMP"]
+# EXIF tags that describe the picture, not the file they stand in: words, maker, resolution, sub-directories.
+_DESCRIPTIVE = {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, 34665, 34853, *range(40091, 40096)}
+_XMP_TAG = 700
 
-def write(image: Image, format: Literal["PNG", "PPM", "TIFF", "BMP"]) -> bytes:
+
+def fitted(image: Image, format: Format) -> Image:
+    """The picture as a format can hold it, with notes on what it cannot; alpha aside."""
+    if format in ("PPM", "BMP"):
+        if image.icc is not None:
+            image = image.in_srgb().noted(f"{format} holds no ICC profile: its colours were converted to sRGB")
+        lost = [name for name, block in (("EXIF", image.exif), ("XMP", image.xmp)) if block is not None]
+        image = replace(image, exif=None, xmp=None)
+        return image.noted(f"{format} holds no {' or '.join(lost)}, which was dropped") if lost else image
+    if format == "TIFF" and image.exif is not None and _exif_tags(image.exif) is None:
+        return replace(image, exif=None).noted("its EXIF cannot be written to TIFF and was dropped")
+    return image
+
+
+def write(image: Image, format: Format) -> bytes:
     """Encode a picture without loss, with profile, EXIF and XMP where the format has room for them."""
     stacked = image.pixels[:, :, 0] if image.grey else image.pixels
     if image.alpha is not None and format not in ("PPM", "BMP"):
         stacked = np.dstack([stacked, image.alpha])
     extras: dict[str, Any] = {}
-    if format in ("PNG", "TIFF"):
-        found = {"icc_profile": image.icc, "exif": image.exif}
-        extras = {key: value for key, value in found.items() if value is not None}
-    if format == "PNG" and image.xmp is not None:
-        extras["pnginfo"] = PngInfo()
-        extras["pnginfo"].add_itxt("XML:com.adobe.xmp", image.xmp.decode(errors="replace"))
+    if format in ("PNG", "TIFF") and image.icc is not None:
+        extras["icc_profile"] = image.icc
+    if format == "PNG":
+        if image.exif is not None:
+            extras["exif"] = image.exif
+        if image.xmp is not None:
+            extras["pnginfo"] = PngInfo()
+            extras["pnginfo"].add_itxt("XML:com.adobe.xmp", image.xmp.decode(errors="replace"))
+    if format == "TIFF":
+        tags = (_exif_tags(image.exif) if image.exif is not None else None) or Pil.Exif()
+        if image.xmp is not None:
+            tags[_XMP_TAG] = image.xmp
+        extras = {**extras, "exif": tags} if tags else extras
+    return _saved(_pil(stacked), format, **extras)
+
+
+def _exif_tags(exif: bytes) -> Pil.Exif | None:
+    """Tags that a TIFF can take over; None where Pillow cannot write them."""
+    tags = Pil.Exif()
+    try:
+        tags.load(exif)
+        for tag in set(tags) - _DESCRIPTIVE:
+            del tags[tag]
+        _saved(Pil.new("L", (1, 1)), "TIFF", exif=tags)
+    # A broken block makes Pillow raise nearly anything.
+    except Exception:
+        return None
+    return tags
+
+
+def _saved(picture: Pil.Image, format: Format, **extras: Any) -> bytes:
     output = io.BytesIO()
-    _pil(stacked).save(output, format, **extras)
+    picture.save(output, format, **extras)
     return output.getvalue()
 
 

@@ -27,6 +27,7 @@ class Labelled:
         pictures: (name below the output folder, PNG) of every label.
         computed: number of rows that were not known before.
         error: why there is no label; empty where there is one.
+        notes: on how the picture was read.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Labelled:
     pictures: tuple[tuple[str, bytes], ...] = ()
     computed: int = 0
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
             rows += found
             pictures += label
         computed = sum(row.key not in before for row in rows)
-        return Labelled(path, tuple(rows), tuple(pictures), computed, _complaint(rows))
+        return Labelled(path, tuple(rows), tuple(pictures), computed, _complaint(rows), image.notes)
     except Exception as error:  # one picture ends no labelling, whatever happens to it
         return Labelled(path, error=str(failure_of(error, path)))
 

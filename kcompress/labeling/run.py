@@ -26,11 +26,13 @@ class Outcome:
         rows: in the order of the data set, those of this plan alone.
         failures: pictures without a label, in the order of the data set.
         computed: number of rows that were not known before.
+        notes: on how each picture was read.
     """
 
     rows: list[Row] = field(default_factory=list)
     failures: list[Labelled] = field(default_factory=list)
     computed: int = 0
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def rows_before(plan: Plan, output: Path, *, resume: bool) -> list[Row]:
@@ -154,6 +156,7 @@ def _in_order(names: Sequence[str], done: dict[str, Labelled]) -> Outcome:
     for name in names:
         outcome.rows += done[name].rows
         outcome.computed += done[name].computed
+        outcome.notes[name] = done[name].notes
         if done[name].error:
             outcome.failures.append(done[name])
     return outcome
