@@ -7,9 +7,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from kcompress import errors
 from kcompress.cli import app
@@ -167,6 +169,14 @@ def test_every_metric_is_told() -> None:
         assert better.startswith(METRICS[name].direction) and side == METRICS[name].smallest_side
 
 
+def test_every_room_is_drawn() -> None:
+    package = Path(errors.__file__).parent
+    rooms = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    drawing = re.search(r"^```\n(kcompress/.*?)^```", (ROOT / "kcompress/README.md").read_text(), re.DOTALL | re.M)
+    assert drawing is not None
+    assert rooms - {"__init__", "__main__"} <= set(re.findall(r"\w+", drawing[1]))
+
+
 def test_every_filter_is_told() -> None:
     rows = {_names(name)[0]: _names(numbers) for name, _, numbers in _table("kcompress/README.md", "filter")}
     assert rows == {name: [number for number, *_ in kind.parameters] for name, kind in FILTERS.items()}
@@ -175,6 +185,28 @@ def test_every_filter_is_told() -> None:
 def test_every_column_of_labels_is_told() -> None:
     told = [name for cell, _ in _table("kcompress/README.md", "column of `labels.csv`") for name in _names(cell)]
     assert [*told, "scores"] == [field.name for field in fields(Row)]
+
+
+def _json(*arguments: Path | str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    return dict(json.loads(result.stdout.splitlines()[0]))
+
+
+def test_fields_of_json_are_told(tmp_path: Path) -> None:
+    told = {
+        name: fields.split("; with `--network auto`")[0] for name, fields in _table("kcompress/README.md", "`type`")
+    }
+    picture, result = ROOT / "tests" / "images" / "balloons-333x217.png", tmp_path / "out.jpg"
+    lines = {
+        "`encoded`": _json("encode", picture, "-o", result),
+        "`compared` (`compare`, one a file)": _json("compare", picture, result, "--metric", "psnr"),
+        "`error`": _json("encode", tmp_path / "missing.png", "-o", tmp_path / "none.jpg"),
+        "`encoder`, `metric`, `network`, `filter`, `model`, `device` (`doctor`, one a line)": _json("doctor"),
+    }
+    for kind, line in lines.items():
+        assert line.pop("type") in _names(kind)
+        assert set(line) <= set(_names(told[kind])), kind
+        assert set(_names(told[kind])) - set(line) <= {"420", "444", '"Infinity"'}, kind
 
 
 def test_every_weight_file_is_told_with_its_size() -> None:

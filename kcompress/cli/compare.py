@@ -99,7 +99,7 @@ def _show(compared: "Comparison") -> None:
 
 
 def _fields(original: str, before: "File", source: str, file: "File") -> dict[str, object]:
-    """The line of one file; README documents the fields."""
+    """The line of one file; kcompress/README.md documents the fields."""
     return {
         "type": "compared",
         "original": original,

@@ -51,7 +51,7 @@ def _notes(encoded: "Encoded", length: int) -> list[str]:
 
 
 def success(job: Job, done: "EncodeResult") -> dict[str, object]:
-    """The line of one picture; README documents the fields."""
+    """The line of one picture; kcompress/README.md documents the fields."""
     encoded, length = done.encoded, done.length
     return {
         "type": "encoded",

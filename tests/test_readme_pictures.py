@@ -1,0 +1,91 @@
+"""The README's chart and before/after picture are made by commands that do what they say."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmarks import before_after, chart
+from PIL import Image as PillowImage
+
+from kcompress.codecs import CODECS
+from kcompress.csv_rows import Rows
+from kcompress.encoding import encode
+from kcompress.evaluation.points import Point
+from kcompress.images import Image
+from kcompress.networks.loading import load
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+STORED = Path(chart.__file__).with_name("equal-quality.json")
+SCORES = [{"ssimulacra2": 30.0 + 20 * n, "butteraugli": 4.0 - n, "psnr": 28.0 + 3 * n} for n in range(4)]
+PLAIN = Point("a.png", "", "jpeg", "cjpeg", "2.1", "none", 0, 100, 100, 0, 0.0, 0.0, 0.0, {})
+
+
+def _bench(folder: Path, shares: dict[str, float], backend: str) -> Path:
+    """A folder whose preprocessors take these shares of 1, 2, 4 and 8 bits per pixel, for two pictures."""
+    points = [
+        replace(
+            PLAIN, picture=picture, backend=backend, preprocessor=name, quality=n, bpp=share * 2.0**n, scores=scores
+        )
+        for picture in ("a.png", "b.png")
+        for name, share in shares.items()
+        for n, scores in enumerate(SCORES)
+    ]
+    folder.mkdir()
+    Rows(Point, list(SCORES[0])).write(folder / "points.csv", points)
+    (folder / "summary.json").write_text(json.dumps({"command": f"kcompress bench into {folder.name}"}))
+    return folder
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, module: object, *arguments: Path | str) -> None:
+    monkeypatch.setattr(sys, "argv", ["", *map(str, arguments)])
+    module.main()  # type: ignore[attr-defined]
+
+
+def test_rows_are_held_against_the_first_plain_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _bench(tmp_path / "first", {"none": 1.0, "rdo": 0.9}, "cjpeg")
+    second = _bench(tmp_path / "second", {"none": 0.8, "rdo": 0.7}, "mozjpeg")
+    _run(monkeypatch, chart, first, second, WEIGHTS / "feedback-webp.json", "-o", tmp_path / "chart.png")
+    rows = json.loads((tmp_path / "chart.json").read_text())["rows"]
+    assert [chart.label(row) for row in rows] == [
+        "JPEG by libjpeg-turbo, rdo", "JPEG by mozjpeg", "JPEG by mozjpeg, rdo", "WebP, feedback",
+    ]  # fmt: skip
+    for row, mean in zip(rows, (-10, -20, -30), strict=False):
+        for figures in row["bd_rate_percent"].values():
+            assert figures == {"mean": mean, "low": mean, "high": mean, "pictures": 2, "refused": 0}
+    card = json.loads((WEIGHTS / "feedback-webp.json").read_text())["measured"]["BD-rate % (mean, 95 % interval)"]
+    assert list(rows[3]["bd_rate_percent"]["psnr"].values()) == card["feedback"]["psnr"]
+
+
+def test_bars_are_as_long_as_the_figures_and_come_back_from_the_stored_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = json.loads(STORED.read_text())["rows"]
+    (axes,) = chart.drawn(rows).axes
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths == [row["bd_rate_percent"][metric]["mean"] for metric in chart.METRIC_NAMES for row in rows]
+    _run(monkeypatch, chart, STORED, "-o", tmp_path / "again.png")
+    with PillowImage.open(tmp_path / "again.png") as again, PillowImage.open(STORED.with_suffix(".png")) as stored:
+        assert again.size == stored.size
+    assert [path.name for path in tmp_path.iterdir()] == ["again.png"]
+
+
+def test_the_chart_is_as_new_as_the_cards() -> None:
+    for row in json.loads(STORED.read_text())["rows"]:
+        if (WEIGHTS / row["source"]).suffix == ".json":
+            assert row == chart.measured(WEIGHTS / row["source"])
+
+
+def test_ours_is_the_best_quality_that_is_no_larger(balloons: Image) -> None:
+    codec = CODECS["jpeg"]
+    plain = encode(balloons, codec, codec.setting(25))
+    quality, ours = before_after.no_larger(balloons, plain)
+    better = encode(balloons, codec, codec.setting(quality + 1), load("rdo", device="cpu", codec="jpeg"))
+    assert quality > 25 and len(ours.data) <= len(plain.data) < len(better.data)
+
+
+def test_the_before_and_after_picture_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(monkeypatch, before_after, "-o", tmp_path / "picture.png")
+    with PillowImage.open(tmp_path / "picture.png") as picture:
+        assert picture.size == (800, 275)
