@@ -188,15 +188,14 @@ def _weights(plan: "Plan") -> dict[str, str]:
 
 
 def _machines(task: str | None, models: list[str], names: list[str], *, labels: bool) -> "tuple[Machine, ...]":
-    """Models that judge.
+    """Models that score decoded pictures.
 
     Raises:
         UsageError: a task without a model, or the other way round.
         InputError: labels without folders.
     """
-    from kcompress.evaluation.machines import Machine
+    from kcompress.evaluation.machines import Machine, model
     from kcompress.machine.folders import class_folders
-    from kcompress.machine.models import open_model
 
     if task is None:
         if models or labels:
@@ -207,7 +206,7 @@ def _machines(task: str | None, models: list[str], names: list[str], *, labels: 
     classes = class_folders(names)[1] if labels else {}
     found: dict[str, Machine] = {}
     for spec in models:
-        name = open_model(spec).name
+        name = model(spec).name
         if name in found:
             raise UsageError(f"--model {spec}: {name} is there already. Give each model once, under its own file name.")
         found[name] = Machine(task, spec, name, classes)

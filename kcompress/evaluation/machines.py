@@ -1,10 +1,10 @@
 """Machines as judges of a bench: rate-accuracy curves, and BD-rates at equal accuracy (NPP paper, tables 1 and 2)."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from kcompress.machine.tasks import Task, task
 from kcompress.networks import NONE
 from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, pareto_front
 from kcompress.rate_distortion.bootstrap import percentiles, resamples
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _RESAMPLES = 500
 """Each of them is a BD-rate by itself."""
@@ -61,40 +58,37 @@ class Machine:
         truth = f"{len(set(self.classes.values()))} labels" if self.classes else "own answers"
         return f"{self.ready().model.digest} {self.spec} {self.task} {truth}"
 
-    def scores(self, original: Pixels, picture: str, decoded: Pixels) -> dict[str, float]:
-        """By column; empty where it cannot say anything of this picture."""
+    def scorer(self, original: Pixels, picture: str) -> Callable[[Pixels], dict[str, float]]:
+        """Decoded pixels of one picture -> scores by column; none where nothing can be said of this picture."""
         import torch
 
         from kcompress.inference.tiling import batch
 
         asked = self.ready()
         with torch.no_grad():
-            shown = torch.from_numpy(batch(decoded))
             if self.classes:
-                truth = asked.class_targets([self.classes[picture]])
+                target = asked.class_targets([self.classes[picture]])
             else:
-                truth = _answers(self.task, self.spec, original.tobytes(), original.shape)
-            (score,) = asked.scores(shown, truth)
+                target = asked.pseudo_labels(torch.from_numpy(batch(original)))
+
+        @torch.no_grad()
+        def scores(decoded: Pixels) -> dict[str, float]:
+            pixels = torch.from_numpy(batch(decoded))
+            (score,) = asked.scores(pixels, target)
             if score is None:
                 return {}
-            return dict(zip(self.columns, (score, float(asked.loss(shown, truth))), strict=True))
+            return dict(zip(self.columns, (score, float(asked.loss(pixels, target))), strict=True))
+
+        return scores
+
+
+model = lru_cache(maxsize=8)(open_model)
+"""A model, opened once in each process."""
 
 
 @lru_cache(maxsize=8)
 def _ready(name: str, spec: str, classes: int | None) -> Task:
-    return task(name, open_model(spec), classes)
-
-
-@lru_cache(maxsize=8)
-def _answers(name: str, spec: str, pixels: bytes, shape: tuple[int, ...]) -> "Tensor":
-    """Kept for all points of a picture."""
-    import torch
-
-    from kcompress.inference.tiling import batch
-
-    return _ready(name, spec, None).pseudo_labels(
-        torch.from_numpy(batch(np.frombuffer(pixels, np.uint8).reshape(shape)))
-    )
+    return task(name, model(spec), classes)
 
 
 def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict[str, Any]]:

@@ -113,6 +113,9 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
 def _points(plan: Plan, data: bytes, image: Image, session: Session, keys: Sequence[Key]) -> Iterator[Point]:
     side = min(image.width, image.height)
     metrics = tuple(metric for metric in plan.metrics if side >= METRICS[metric].smallest_side)
+    if not keys:
+        return
+    by_machines = [machine.scorer(image.pixels, keys[0].picture) for machine in plan.machines]
     before, prepared, seconds = NONE, image, 0.0
     for key in keys:
         at = session.at(key.quality)
@@ -123,6 +126,9 @@ def _points(plan: Plan, data: bytes, image: Image, session: Session, keys: Seque
             before = key.preprocessor
         encoded = at.encode(prepared)
         decoded = decode(encoded.data, key.picture)
+        scores = _scorer(data, key.picture, metrics)(decoded.pixels)
+        for scorer in by_machines:
+            scores |= scorer(decoded.pixels)
         yield Point(
             **key._asdict(),
             width=image.width,
@@ -131,17 +137,8 @@ def _points(plan: Plan, data: bytes, image: Image, session: Session, keys: Seque
             bpp=encoded.bpp,
             preprocess_seconds=round(seconds, 4),
             encode_seconds=round(encoded.codec_seconds, 4),
-            scores=_scorer(data, key.picture, metrics)(decoded.pixels)
-            | _machine_scores(plan, image, key.picture, decoded),
+            scores=scores,
         )
-
-
-def _machine_scores(plan: Plan, image: Image, picture: str, decoded: Image) -> dict[str, float]:
-    """Scores by the models of the plan."""
-    found: dict[str, float] = {}
-    for machine in plan.machines:
-        found |= machine.scores(image.pixels, picture, decoded.pixels)
-    return found
 
 
 original = lru_cache(maxsize=1)(read_canonical)

@@ -31,6 +31,7 @@ SIDE = 8
 """Side of a block, pixels."""
 
 _COEFFICIENTS = 3 * SIDE**2
+_COLOURS = torch.tensor(JFIF_RGB_TO_YCC, dtype=torch.float64)
 
 
 class Simulator(nn.Module):
@@ -148,7 +149,7 @@ class _Blocks(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         dct = torch.from_numpy(DCT).double()
-        matrix = 255 * torch.kron(torch.tensor(JFIF_RGB_TO_YCC, dtype=torch.float64), torch.kron(dct, dct))
+        matrix = 255 * torch.kron(_COLOURS, torch.kron(dct, dct))
         self.register_buffer("forwards", matrix.float(), persistent=False)
         self.register_buffer("backwards", torch.linalg.inv(matrix).float(), persistent=False)
 

@@ -77,10 +77,10 @@ def test_scores_of_a_picture(tmp_path, lake) -> None:
     spec = str(write_classifier(tmp_path / "tiny.safetensors", classes=3))
     pixels = np.ascontiguousarray(lake.pixels[:40, :40])
     own = Machine("classification", spec, "tiny")
-    same = own.scores(pixels, "a", pixels)
+    same = own.scorer(pixels, "a")(pixels)
     assert set(same) == {"tiny", "tiny loss"} and same["tiny"] == 1
     right = []
     for label in range(3):
         labelled = Machine("classification", spec, "tiny", {"a": label, "b": 0, "c": 1, "d": 2})
-        right.append(labelled.scores(pixels, "a", pixels)["tiny"])
+        right.append(labelled.scorer(pixels, "a")(pixels)["tiny"])
     assert sorted(right) == [0, 0, 1]
