@@ -126,7 +126,9 @@ def drained(events: Generator[Event, None, Result], tell: Callable[[Event], None
 
 def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGTERM, _end)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     one_thread()
 

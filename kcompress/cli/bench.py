@@ -100,25 +100,27 @@ def bench(
         _task_weights(task_weights, networks), backend,
     )  # fmt: skip
     check(plan)
-    # What a resumed run must share with the one before, beside the points themselves.
-    before = points_before(target, plan.columns, resume=resume)
-    weights = _weights(plan)
-    memory = target / "plan.json"
-    ladders = _recalled(memory, weights, before, resume=resume)
-    _remember(memory, ladders, weights)
-    for name in [name for name, listed in qualities.items() if not listed and name not in ladders]:
-        output.say(f"looking for a ladder of qualities for {name}")
-        ladders[name] = list(ladder(pictures, names, name, backend))
+    with storage.sole_user(target):
+        # What a resumed run must share with the one before, beside the points themselves.
+        before = points_before(target, plan.columns, resume=resume)
+        weights = _weights(plan)
+        memory = target / "plan.json"
+        ladders = _recalled(memory, weights, before, resume=resume)
         _remember(memory, ladders, weights)
-    plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
-    total = len(names) * sum(len(listed) * len(plan.preprocessors_of(name)) for name, listed in plan.qualities.items())
-    with output.progress(total) as bar:
-        shown = bar.add_task("points", total=total)
-        outcome = run(
-            plan, names, target, before, jobs=jobs or options.cores(), progress=lambda count: bar.advance(shown, count)
+        for name in [name for name, listed in qualities.items() if not listed and name not in ladders]:
+            output.say(f"looking for a ladder of qualities for {name}")
+            ladders[name] = list(ladder(pictures, names, name, backend))
+            _remember(memory, ladders, weights)
+        plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
+        total = len(names) * sum(
+            len(listed) * len(plan.preprocessors_of(name)) for name, listed in plan.qualities.items()
         )
-    command = shlex.join(["kcompress", *(argument for argument in sys.argv[1:] if argument != "--resume")])
-    write_report(plan, outcome, target, command)
+        with output.progress(total) as bar:
+            shown = bar.add_task("points", total=total)
+            jobs = jobs or options.cores()
+            outcome = run(plan, names, target, before, jobs=jobs, progress=lambda count: bar.advance(shown, count))
+        command = shlex.join(["kcompress", *(argument for argument in sys.argv[1:] if argument != "--resume")])
+        write_report(plan, outcome, target, command)
     _finish(outcome, target)
 
 
@@ -152,9 +154,16 @@ def _qualities(given: list[str], codecs: list[str]) -> dict[str, tuple[int, ...]
 
 def _recalled(path: Path, weights: dict[str, str], before: "list[Point]", *, resume: bool) -> dict[str, list[int]]:
     """The ladders of the run that is resumed; its points count only if they came from the same weights."""
+    from kcompress.codecs import check_settings
+
     if not (resume and path.is_file()):
         return {}
-    kept = json.loads(path.read_text())
+    try:
+        kept = json.loads(path.read_bytes())
+        kept = {"weights": dict(kept["weights"]), "ladders": dict(kept["ladders"])}
+        check_settings(path, [(name, quality) for name, ladder in kept["ladders"].items() for quality in ladder])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{path} is no plan of a bench. Remove it, or give another -o.") from None
     used = {f"{point.preprocessor.partition(':')[0]} {point.codec}" for point in before}
     used |= {name for name in weights if before and " " not in name}  # metrics
     changed = [name for name, digest in weights.items() if name in used and kept["weights"].get(name) != digest]

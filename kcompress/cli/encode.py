@@ -85,7 +85,7 @@ def encode(
             raise UsageError("--json and the picture cannot both go to stdout. Give -o FILE.")
         _to_stdout(plan, planned[0])
     else:
-        _to_files(plan, planned, jobs, as_json)
+        _to_files(plan, planned, jobs, as_json, force=force)
 
 
 def _for_task(task: str, network: str, weights: Path | None) -> Path:
@@ -125,7 +125,7 @@ def _to_stdout(plan: "EncodePlan", job: Job) -> None:
     encoded.report(job, result)
 
 
-def _to_files(plan: "EncodePlan", planned: list[Job], jobs: int, as_json: bool) -> None:
+def _to_files(plan: "EncodePlan", planned: list[Job], jobs: int, as_json: bool, *, force: bool) -> None:
     from kcompress.workers import ordered, threads
 
     start = time.perf_counter()
@@ -143,7 +143,7 @@ def _to_files(plan: "EncodePlan", planned: list[Job], jobs: int, as_json: bool) 
         for job, result in zip(planned, results, strict=True):
             if not isinstance(result, KcompressError):
                 try:
-                    storage.write(job.target, result.encoded.data)
+                    storage.write(job.target, result.encoded.data, replace=force)
                 except KcompressError as error:
                     result = error
             if isinstance(result, KcompressError):

@@ -1,5 +1,6 @@
 """From exceptions to exit codes: one place for every command."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -15,10 +16,11 @@ from kcompress.cli.output import say
 from kcompress.errors import KcompressError, OutputError, failure_of
 
 Result = TypeVar("Result")
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class _Terminated(BaseException):
-    """SIGTERM: like Ctrl-C, so that temporary files go away."""
+    """SIGTERM or SIGHUP: like Ctrl-C, so that temporary files go away."""
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -28,7 +30,9 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: object, **options: object) -> None:
         if not sys.warnoptions:
             warnings.simplefilter("ignore")  # of libraries, about pictures; what matters comes as a note
-        signal.signal(signal.SIGTERM, _on_terminate)
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, _on_terminate)
         try:
             command(*args, **options)
         except KcompressError as error:
@@ -41,8 +45,8 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             fail(KcompressError("there is not enough memory. Take smaller pictures or fewer --jobs."))
         except KeyboardInterrupt:
             _leave("interrupted", 128 + signal.SIGINT)
-        except _Terminated:
-            _leave("terminated", 128 + signal.SIGTERM)
+        except _Terminated as ended:
+            _leave("terminated", 128 + ended.args[0])
         except (typer.Exit, typer.Abort, click.ClickException):
             raise
         except Exception as error:
@@ -58,13 +62,13 @@ def fail(error: KcompressError) -> NoReturn:
 
 
 def _on_terminate(number: int, frame: object) -> NoReturn:
-    raise _Terminated
+    raise _Terminated(number)
 
 
 def _leave(word: str, code: int) -> NoReturn:
     """Leave at once: worker threads may be deep inside an encoder and hold nothing that would be missed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, *_ENDING):
+        signal.signal(number, signal.SIG_IGN)
     from kcompress.programs import stop_all
 
     stop_all()
@@ -72,5 +76,6 @@ def _leave(word: str, code: int) -> NoReturn:
         f"kcompress: {word}; finished pictures are kept, nothing is half-written. "
         "Start again to go on, label, train and bench with --resume."
     )
-    sys.stdout.flush()
+    with contextlib.suppress(OSError, AttributeError):  # full, or closed
+        sys.stdout.flush()
     os._exit(code)

@@ -1,5 +1,9 @@
 """Several pictures, folders, and one that fails among them."""
 
+import pytest
+
+from kcompress.cli import files
+
 
 def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -67,3 +71,38 @@ def test_a_folder_without_pictures(run, folder):
     (folder / "empty").mkdir()
     ended = run("encode", "empty", expect=3)
     assert "no picture was found in empty" in ended.stderr and ".png" in ended.stderr
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_that_appears_while_a_batch_runs_is_replaced_with_force_alone(
+    run, album, folder, monkeypatch, jobs, force
+):
+    plan = files.plan
+
+    def planned(*arguments, **options):
+        found = plan(*arguments, **options)
+        (folder / "out").mkdir()
+        (folder / "out" / "b.jpg").write_text("precious")  # by somebody else, behind the plan's back
+        return found
+
+    monkeypatch.setattr(files, "plan", planned)
+    options = ["-o", "out", "-n", "none", "--jobs", jobs, *(["--force"] if force else [])]
+    ended = run("encode", "album", *options, expect=0 if force else 1)
+    assert ((folder / "out" / "b.jpg").read_bytes() == b"precious") != force
+    assert (folder / "out" / "a.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert ("failed: out/b.jpg exists. Give --force" in ended.stderr) != force
+
+
+def test_a_file_that_appears_while_decode_works_is_not_replaced(run, small, folder, monkeypatch):
+    run("encode", "small.png", "-o", "packed.webp", "-n", "none")
+    plan = files.plan
+
+    def planned(*arguments, **options):
+        found = plan(*arguments, **options)
+        (folder / "packed.png").write_text("precious")
+        return found
+
+    monkeypatch.setattr(files, "plan", planned)
+    assert "exists. Give --force" in run("decode", "packed.webp", expect=5).stderr
+    assert (folder / "packed.png").read_text() == "precious"

@@ -15,6 +15,10 @@ import pytest
 from PIL import Image as Pil
 from waiting import wait_until
 
+from kcompress import storage
+from kcompress.csv_rows import Rows
+from kcompress.evaluation.points import Point
+
 LAKE = Path(__file__).parents[1] / "images" / "lake.png"
 ONE_LINE = ["--codec", "jpeg,webp", "--network", "none,shrink", "--filter", "detail", "--quality", "30,50,70,90"]
 TWO_METRICS = ["--metric", "ssimulacra2,psnr"]
@@ -235,3 +239,30 @@ def test_a_folder_with_the_name_of_a_picture(bench: Bench, photos: Path, folder:
     (photos / "x.png").mkdir()
     few = ["--codec", "jpeg", "--network", "none", "--quality", "50", "--metric", "psnr", "-j", "1"]
     bench("photos", *few)
+
+
+def test_two_in_one_folder(bench: Bench, photos: Path, folder: Path) -> None:
+    with storage.sole_user(folder / "report"):
+        refused = bench("photos", "-o", "report", *ONE_LINE, *TWO_METRICS, expect=5)
+    assert refused.stderr == "kcompress: another kcompress works in report. Wait for its end, or give another -o.\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b'{"weights": {}, "ladders": {"jpeg": 5}}',
+                                     b'{"weights": {}, "ladders": {"jpeg": [999]}}'])  # fmt: skip
+def test_a_damaged_plan(bench: Bench, photos: Path, folder: Path, content: bytes) -> None:
+    (folder / "report").mkdir()
+    (folder / "report" / "plan.json").write_bytes(content)
+    refused = bench("photos", "-o", "report", *ONE_LINE, *TWO_METRICS, "--resume", expect=3)
+    assert refused.stderr.startswith("kcompress: report/plan.json ")
+
+
+@pytest.mark.parametrize("column, value", [("codec", "jpeg2000"), ("quality", "999"), ("sha256", "x"), ("width", "0"),
+                                           ("picture", "x" * 200_000)])  # fmt: skip
+def test_damaged_points(bench: Bench, photos: Path, folder: Path, column: str, value: str) -> None:
+    header = Rows(Point, ("ssimulacra2", "psnr")).header
+    row = dict(zip(header, ["a.png", "0" * 64, "jpeg", "pillow", "1", "none", "75", *["9"] * 8], strict=True))
+    (folder / "report").mkdir()
+    with (folder / "report" / "points.csv").open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([header, (row | {column: value}).values()])
+    refused = bench("photos", "-o", "report", *ONE_LINE, *TWO_METRICS, "--resume", expect=3)
+    assert refused.stderr.startswith("kcompress: report/points.csv")

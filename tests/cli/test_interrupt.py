@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 from waiting import alive, cpu_seconds, wait_until
 
+from kcompress import programs
+
 GOLDEN = Path(__file__).parent.parent / "golden" / "bpg"
 
 
@@ -18,7 +20,8 @@ def jpeg() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "number, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    "number, code, word",
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "terminated")],
 )
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_batch_is_broken_off(start, fake, album, folder, environment, number, code, word, jobs):
@@ -63,3 +66,25 @@ def test_scratch_folders_go_too(start, fake, album, folder, environment):
     assert process.returncode == 130
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
     assert not (folder / "out").exists()
+
+
+def test_a_hang_up_that_is_ignored_stays_so(start, fake, album, folder):
+    """Under nohup."""
+    cjpeg = fake("cjpeg", answer=jpeg())
+    ignoring = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
+    process = start("encode", "album", "-o", "out", "-n", "none", "--jobs", "1", preexec_fn=ignoring)
+    wait_until(lambda: len(cjpeg.calls) >= 1)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(not programs._dying_with_us(), reason="no setpriv here")
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_encoders_die_with_a_batch_that_is_killed(start, fake, album, jobs):
+    cjpeg = fake("cjpeg", answer=jpeg(), slow=0)
+    process = start("encode", "album", "-o", "out", "-n", "none", "--jobs", str(jobs))
+    wait_until(lambda: len(cjpeg.calls) == jobs)
+    process.kill()
+    process.communicate(timeout=20)
+    wait_until(lambda: not any(alive(call["pid"]) for call in cjpeg.calls))
