@@ -86,7 +86,7 @@ def _models() -> list[dict[str, object]]:
 
 
 def _weights() -> dict[str, str]:
-    """By network: the summary of the weights' card, and which files are there."""
+    """Summaries of the weights' cards by network, and which files are there."""
     from kcompress.inference.weights import card, shipped
 
     found: dict[str, str] = {}

@@ -233,7 +233,7 @@ def _patches(patch: str | None, stride: int | None, whole: bool) -> "Patches | N
 
 @contextlib.contextmanager
 def _executor(jobs: int, cluster: str | None) -> "Iterator[tuple[Executor, int]]":
-    """Who does the pictures, and how many are given out before they are done."""
+    """Executor that does the pictures, and how many are given out before they are done."""
     if cluster is None:
         from kcompress.workers import ahead, workers
 

@@ -204,7 +204,7 @@ def _codec(setting: Setting, *finer: int) -> DifferentiableJpeg:
 
 @torch.no_grad()
 def _slopes(original: Tensor, setting: Setting, names: Iterable[str]) -> dict[str, float]:
-    """By score, d ln(rate) / d score of the plain codec on one tile, between a coarser and a finer quality."""
+    """Slope d ln(rate) / d score of the plain codec on one tile, by score: between a coarser and a finer quality."""
     twice = original.expand(2, -1, -1, -1)
     decoded, rates = _codec(setting, -8, 6)(twice)
     paid = float((rates[1] / rates[0]).log())
