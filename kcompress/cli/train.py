@@ -1,6 +1,5 @@
 """``kcompress train``: a network from the labels of a data set, or from photographs."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -14,9 +13,8 @@ from kcompress.cli.reporting import reported
 from kcompress.errors import KcompressError, MissingProgramError, UsageError
 
 if TYPE_CHECKING:
-    from kcompress.training.kuchen import Training
-    from kcompress.training.loop import Prepared, Step, Validation
-    from kcompress.training.photographs import PhotoTraining
+    from kcompress.training.events import Finished
+    from kcompress.training.trainer import Trainer
 
 
 class TrainCommand(TyperCommand):
@@ -194,22 +192,28 @@ def train(
     from kcompress.cli.train_tasks import Asked, build
 
     _needed()
-    training, name, main = build(Asked(network, source, device, jobs or options.cores(), _given(context)))
+    from kcompress.training.trainer import Trainer, accelerator
+
+    place = accelerator(device)
+    main = place.is_main_process
+    training, name, note = build(Asked(network, source, str(place.device), jobs or options.cores(), _given(context)))
+    if main and note:
+        output.say(note)
     stem = target or Path("weights") / name
-    training.folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
+    trainer = Trainer(training, checkpoints or stem.with_name(f"{stem.name}-checkpoints"), place)
     try:
-        _follow(training, training.run(resume=resume), shown=main)
+        finished = _follow(trainer, resume=resume)
     except FloatingPointError as error:
         raise KcompressError(
-            f"{error}. The last good checkpoint is in {training.folder}; "
+            f"{error}. The last good checkpoint is in {trainer.folder}; "
             f"a smaller --lr than {training.recipe.learning_rate:g} may help."
         ) from error
     if not main:
         return
     stem.parent.mkdir(parents=True, exist_ok=True)
-    card = training.export(stem, about)
+    card = trainer.export(finished, stem, about)
     weights = stem.with_suffix(".safetensors")
-    output.say(f"best at step {card['best_step']}; log and plot in {training.folder}")
+    output.say(f"best at step {card['best_step']}; log and plot in {trainer.folder}")
     if as_json:
         output.line({"type": "trained", "weights": str(weights), "card": card})
     else:
@@ -227,17 +231,20 @@ def _given(context: typer.Context) -> dict[str, Any]:
     return found
 
 
-def _follow(
-    training: "Training | PhotoTraining", events: "Iterator[Prepared | Step | Validation]", *, shown: bool
-) -> None:
-    """Show a training: a bar with the loss, or a line now and then where no bar can be, and a line a validation."""
-    from kcompress.training.loop import Prepared, Step
+def _follow(trainer: "Trainer", *, resume: bool) -> "Finished":
+    """Show a training: a bar with the loss, or a line now and then where no bar can be, and a line a validation.
 
-    steps, line_now_and_then = training.recipe.steps, output.NowAndThen()
+    Returns the last event.
+    """
+    from kcompress.training.events import Finished, Prepared, Step
+
+    shown, steps, line_now_and_then = (
+        trainer.accelerator.is_main_process, trainer.task.recipe.steps, output.NowAndThen(),
+    )  # fmt: skip
     with output.progress(steps if shown else 0, "step") as bar:
         before = bar.add_task("measuring patches", total=None, visible=False)
         task = bar.add_task("training", total=steps)
-        for event in events:
+        for event in trainer.run(resume=resume):
             if isinstance(event, Prepared):
                 bar.update(before, completed=event.done, total=event.total, visible=event.done < event.total)
                 line_now_and_then.say(f"measuring patches: {event.done} of {event.total}")
@@ -249,15 +256,18 @@ def _follow(
                         f"step {event.number} of {steps}: loss {event.loss:.2e}, {pace:.1f} steps/min, "
                         f"{timedelta(seconds=bar.tasks[task].time_remaining or 0)} left"
                     )
-            elif shown:
-                figures = ", ".join(
+            elif isinstance(event, Finished):
+                return event
+            else:
+                metrics = ", ".join(
                     f"{name.replace('_', ' ')} {value:+.2f}"
-                    for name, value in event.figures.items()
+                    for name, value in event.metrics.items()
                     if value is not None
                 )
                 if event.error is not None:
-                    figures = f"held out {event.error:.3e} (untouched {event.identity_error:.3e}), {figures}"
-                output.say(f"step {event.step}: loss {event.loss:.3e}, {figures}{' *' if event.is_best else ''}")
+                    metrics = f"held out {event.error:.3e} (untouched {event.identity_error:.3e}), {metrics}"
+                output.say(f"step {event.step}: loss {event.loss:.3e}, {metrics}{' *' if event.is_best else ''}")
+    raise AssertionError("the last event of a training is Finished")
 
 
 def _needed() -> None:

@@ -6,13 +6,12 @@ from typing import Any
 
 from kcompress.cli import options
 from kcompress.errors import UsageError
-from kcompress.training.classifier_recipe import ClassifierRecipe
-from kcompress.training.feedback.recipe import FeedbackRecipe
-from kcompress.training.minnen.recipe import MinnenRecipe
-from kcompress.training.npp.recipe import VALUES, NppRecipe
-from kcompress.training.rdo.recipe import RdoRecipe
-from kcompress.training.recipe import SCHEDULES, Recipe
-from kcompress.training.simulator.recipe import SimulatorRecipe
+from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
+from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
+from kcompress.training.tasks.kuchen.recipe import SCHEDULES, KuchenRecipe
+from kcompress.training.tasks.npp.recipe import VALUES, NppRecipe
+from kcompress.training.tasks.proxies.recipe import MinnenRecipe, SimulatorRecipe
+from kcompress.training.tasks.rdo.recipe import RdoRecipe
 
 
 def _text(*values: Any) -> str:
@@ -65,7 +64,7 @@ class TaskOptions:
             if option in given:
                 known |= field.parse(given[option])
         recipe = self.recipe(**known)
-        if not hasattr(recipe, "warmup"):
+        if not recipe.warmup:
             return recipe
         return replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10))
 
@@ -193,7 +192,7 @@ _PHOTOS = frozenset({"--codec", "--jobs"})
 
 TASKS = {
     "kuchen": TaskOptions(
-        Recipe,
+        KuchenRecipe,
         {**_COMMON, **_one_of("--schedule", "schedule", lambda: SCHEDULES), "--stride": _as("stride"),
          "--patch": Field(("patch_width", "patch_height"), _rectangle, lambda width, height: f"{width}x{height}")},
         frozenset({"--codec", "--dataset", "--epochs", "--start"}),

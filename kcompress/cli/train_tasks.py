@@ -1,29 +1,23 @@
 """Recipes -> the trainings of ``kcompress train``, ready to run."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kcompress.cli import output
 from kcompress.cli.train_options import TASKS, refuse_others
 from kcompress.errors import UsageError
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from kcompress.inference.weights import Weights
-    from kcompress.training.classifier_recipe import ClassifierRecipe
-    from kcompress.training.feedback.recipe import FeedbackRecipe
-    from kcompress.training.kuchen import Training
-    from kcompress.training.labelled import Labels
-    from kcompress.training.minnen.recipe import MinnenRecipe
-    from kcompress.training.npp.recipe import NppRecipe
-    from kcompress.training.photographs import PhotoTraining
-    from kcompress.training.rdo.recipe import RdoRecipe
-    from kcompress.training.recipe import Recipe
-    from kcompress.training.simulator.recipe import SimulatorRecipe
+    from kcompress.training.task import Task
+    from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
+    from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
+    from kcompress.training.tasks.kuchen.labelled import Labels
+    from kcompress.training.tasks.kuchen.recipe import KuchenRecipe
+    from kcompress.training.tasks.npp.recipe import NppRecipe
+    from kcompress.training.tasks.proxies.recipe import MinnenRecipe, SimulatorRecipe
+    from kcompress.training.tasks.rdo.recipe import RdoRecipe
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,7 @@ class Asked:
     Attributes:
         network: to train.
         source: labels or photographs.
-        device: as typed.
+        device: of the training.
         jobs: processes.
         given: options that were given, by name (``--lr``).
     """
@@ -49,12 +43,12 @@ class Asked:
         return TASKS[self.network].recipe_of(self.given, **known)
 
 
-Ready = tuple["Training | PhotoTraining", str, bool]
-"""A training, the name of its weights, and whether this process is the one that speaks."""
+Ready = tuple["Task[Any, Any, Any]", str, str]
+"""A task, the name of its weights, and what to say before it begins."""
 
 
 def build(asked: Asked) -> Ready:
-    """The training that is asked for.
+    """The task that is asked for.
 
     Raises:
         UsageError: an unknown network, an option that it does not have, or a value that is not possible.
@@ -64,42 +58,38 @@ def build(asked: Asked) -> Ready:
 
 
 def _kuchen(asked: Asked) -> Ready:
-    from kcompress.training.kuchen import Training
-    from kcompress.training.labelled import opened
+    from kcompress.training.tasks.kuchen.labelled import opened
+    from kcompress.training.tasks.kuchen.task import KuchenTask
 
     begun = _begun(asked, "kuchen")
-    recipe: Recipe = asked.recipe(**_start(begun))
+    recipe: KuchenRecipe = asked.recipe(**_start(begun))
     labels = opened(asked.source, asked.given.get("--dataset"), asked.given.get("--codec"))
     if "--epochs" in asked.given:
         recipe = _with_epochs(recipe, labels, asked.given["--epochs"])
-    training = Training(labels, recipe, Path(), _accelerator(asked.device), begun)
-    main = training.accelerator.is_main_process
-    if main:
-        kept, held_out = labels.split(recipe.split)
-        output.say(
-            f"{len(kept)} labels to train on, {len(held_out)} held out; {labels.codec} {labels.quality}, "
-            f"{labels.metric} decided; on {training.accelerator.device}"
-        )
-    return training, f"kuchen-{labels.codec}", main
+    train, held_out = labels.split(recipe.split)
+    note = (
+        f"{len(train)} labels to train on, {len(held_out)} held out; {labels.codec} {labels.quality}, "
+        f"{labels.metric} decided; on {asked.device}"
+    )
+    return KuchenTask(labels, recipe, begun), f"kuchen-{labels.codec}", note
 
 
 def _rdo(asked: Asked) -> Ready:
     from kcompress.dataset import DataSet
-    from kcompress.training.rdo.training import RdoTraining
+    from kcompress.training.tasks.rdo.task import RdoTask
 
     if asked.given.get("--codec", "jpeg") != "jpeg":
         raise UsageError(f"--codec {asked.given['--codec']}: rdo is trained for jpeg alone. Leave --codec out.")
-    _alone_on_the_cpu("rdo", asked.device)
     begun = _begun(asked, "rdo")
     recipe: RdoRecipe = asked.recipe(**_start(begun))
-    return RdoTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs, start=begun), "rdo-jpeg", True
+    return RdoTask(DataSet(str(asked.source)), recipe, asked.jobs, begun), "rdo-jpeg", ""
 
 
 def _feedback(asked: Asked) -> Ready:
     from kcompress.dataset import DataSet
     from kcompress.metrics import METRICS
-    from kcompress.training.feedback.recipe import RANGES
-    from kcompress.training.feedback.training import FeedbackTraining
+    from kcompress.training.tasks.feedback.recipe import RANGES
+    from kcompress.training.tasks.feedback.task import FeedbackTask
 
     recipe: FeedbackRecipe = asked.recipe(**_codec(asked, "feedback", RANGES))
     for name in recipe.objective:
@@ -109,37 +99,35 @@ def _feedback(asked: Asked) -> Ready:
                 f"--patch {recipe.side}x{recipe.side} is too small for {name}, which needs {least} pixels a side. "
                 "Give a larger one, or another --quality-metric."
             )
-    return FeedbackTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), f"feedback-{recipe.codec}", True
+    return FeedbackTask(DataSet(str(asked.source)), recipe, asked.jobs), f"feedback-{recipe.codec}", ""
 
 
 def _simulator(asked: Asked) -> Ready:
     from kcompress.dataset import DataSet
-    from kcompress.training.simulator.recipe import RANGES
-    from kcompress.training.simulator.training import SimulatorTraining
+    from kcompress.training.tasks.proxies.recipe import RANGES
+    from kcompress.training.tasks.proxies.simulator import SimulatorTask
 
     codec, begun = _codec(asked, "simulator", RANGES), _begun(asked, "simulator")
     recipe: SimulatorRecipe = asked.recipe(**codec, **_start(begun))
-    training = SimulatorTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs, start=begun)
-    return training, f"simulator-{recipe.codec}", True
+    return SimulatorTask(DataSet(str(asked.source)), recipe, asked.jobs, begun), f"simulator-{recipe.codec}", ""
 
 
 def _minnen(asked: Asked) -> Ready:
     from kcompress.dataset import DataSet
-    from kcompress.training.minnen.training import MinnenTraining
-    from kcompress.training.simulator.recipe import RANGES
+    from kcompress.training.tasks.proxies.minnen import MinnenTask
+    from kcompress.training.tasks.proxies.recipe import RANGES
 
     recipe: MinnenRecipe = asked.recipe(**_codec(asked, "minnen", RANGES))
-    return MinnenTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs), f"minnen-{recipe.codec}", True
+    return MinnenTask(DataSet(str(asked.source)), recipe, asked.jobs), f"minnen-{recipe.codec}", ""
 
 
 def _classifier(asked: Asked) -> Ready:
     from kcompress.dataset import DataSet
-    from kcompress.training.classifier import ClassifierTraining
+    from kcompress.training.tasks.classifier.task import ClassifierTask
 
-    _alone_on_the_cpu("classifier", asked.device)
     recipe: ClassifierRecipe = asked.recipe()
-    training = ClassifierTraining(DataSet(str(asked.source)), recipe, Path(), asked.jobs)
-    return training, f"classifier-{recipe.architecture}", True
+    task = ClassifierTask(DataSet(str(asked.source)), recipe, asked.jobs)
+    return task, f"classifier-{recipe.architecture}", ""
 
 
 def _npp(asked: Asked) -> Ready:
@@ -149,10 +137,10 @@ def _npp(asked: Asked) -> Ready:
     from kcompress.machine.models import open_model
     from kcompress.machine.tasks import task
     from kcompress.proxies.choice import load_proxy
-    from kcompress.training.npp.recipe import RANGES
-    from kcompress.training.npp.training import NppTraining
+    from kcompress.training.tasks.npp.recipe import RANGES
+    from kcompress.training.tasks.npp.task import NppTask
 
-    device, given = _place("npp", asked.device), asked.given
+    device, given = asked.device, asked.given
     if "--model" not in given:
         raise UsageError("--network npp needs --model. Give the model that the pictures are for.")
     photos, codec, labelled = DataSet(str(asked.source)), given.get("--codec", "bpg"), "--labels" in given
@@ -175,8 +163,7 @@ def _npp(asked: Asked) -> Ready:
     )  # fmt: skip
     for quality in (recipe.finest, recipe.fixed, recipe.coarsest):
         CODECS[codec].setting(quality, None, recipe.effort)
-    training = NppTraining(photos, recipe, Path(), asked.jobs, device, task=judge, proxy=proxy)
-    return training, f"npp-{judge.name}", True
+    return NppTask(photos, recipe, asked.jobs, task=judge, proxy=proxy), f"npp-{judge.name}", ""
 
 
 _BUILDERS = {
@@ -196,7 +183,6 @@ def _codec(asked: Asked, network: str, ranges: Mapping[str, tuple[int, int]]) ->
         raise UsageError(f"--network {network} needs --codec. Give one of {', '.join(ranges)}.")
     if codec not in ranges:
         raise UsageError(f"--codec {codec}: {network} is trained for {', '.join(ranges)} alone. Give one of them.")
-    _alone_on_the_cpu(network, asked.device)
     return {"codec": codec, "lowest": ranges[codec][0], "highest": ranges[codec][1]}
 
 
@@ -212,33 +198,7 @@ def _start(begun: "Weights | None") -> dict[str, str]:
     return {} if begun is None else {"start": f"{begun.name} {begun.digest()}"}
 
 
-def _alone_on_the_cpu(network: str, device: str) -> None:
-    """Refuse what only the training from labels can use.
-
-    Raises:
-        UsageError: another device, or several processes.
-    """
-    from kcompress.inference.engine import resolve_device
-
-    if resolve_device(device) != "cpu" and device != "auto":
-        raise UsageError(f"--device {device}: {network} is trained on the CPU alone. Leave --device out.")
-    _place(network, "cpu")
-
-
-def _place(network: str, device: str) -> str:
-    """The device, ``cpu`` or ``cuda:N``, of a training that one process does.
-
-    Raises:
-        UsageError: no such device, or several processes.
-    """
-    from kcompress.inference.engine import resolve_device
-
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(f"--network {network} is trained by one process. Start it without accelerate or torchrun.")
-    return resolve_device(device)
-
-
-def _with_epochs(recipe: "Recipe", labels: "Labels", epochs: int) -> "Recipe":
+def _with_epochs(recipe: "KuchenRecipe", labels: "Labels", epochs: int) -> "KuchenRecipe":
     """The recipe with the steps that see every patch so many times."""
     from kcompress.patches import Patches
 
@@ -246,18 +206,3 @@ def _with_epochs(recipe: "Recipe", labels: "Labels", epochs: int) -> "Recipe":
     kept, _ = labels.split(recipe.split)
     count = sum(len(patches.corners(row.width, row.height)) for row in kept)
     return replace(recipe, steps=max(1, count // recipe.batch) * epochs)
-
-
-def _accelerator(device: str) -> "Accelerator":
-    from accelerate import Accelerator
-
-    from kcompress.inference.engine import resolve_device
-
-    place = resolve_device(device)
-    if place == "cpu":
-        return Accelerator(cpu=True)
-    import torch
-
-    if ":" in place:
-        torch.cuda.set_device(place)
-    return Accelerator(mixed_precision="bf16")

@@ -75,7 +75,7 @@ class _Adaptation(nn.Module):
 
     def forward(self, coarseness: Tensor | None) -> tuple[Tensor, ...]:
         if coarseness is None:
-            return tuple(torch.ones(1) for _ in self.channels)
+            return tuple(torch.ones(1, device=self.leave.bias.device) for _ in self.channels)
         scales = self.leave(torch.relu(self.enter(2 * coarseness - 1)))
         return torch.split(scales[:, :, None, None], self.channels, dim=1)
 

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-from torch import nn
-
 from kcompress import storage
 from kcompress.csv_rows import Journal, Rows
-from kcompress.errors import InputError
-from kcompress.training.loop import Validation
+from kcompress.training.checkpoint import BEST
+from kcompress.training.events import Validation
 
 FILE = "log.csv"
-BEST = "best.safetensors"
-"""The best checkpoint so far, beside it."""
+_PART = "_loss"
+"""Suffix of the columns of the loss's parts; no validation metric ends like it."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,8 @@ class Entry:
         step: number.
         loss: mean over the steps since the one before.
         error: mean squared error of held-out pictures, 0..1 scale; None where there are no labels.
-        identity_error: what untouched pictures give.
-        scores: the figures with the real encoder; those that are not defined are left out.
+        identity_error: error of the untouched pictures.
+        scores: validation metrics, and parts of the loss, such as ``rate_loss``; undefined ones are left out.
     """
 
     step: int
@@ -37,79 +34,75 @@ class Entry:
     identity_error: float | None
     scores: dict[str, float]
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The validation metrics alone."""
+        return {name: value for name, value in self.scores.items() if not name.endswith(_PART)}
+
 
 class Log:
     """Appends validations to ``log.csv``.
 
     Args:
         folder: of the file.
-        names: of the figures.
+        metrics: names of the validation metrics.
+        parts: names of the loss's parts.
         after: step with which a training goes on; entries behind it are removed.
 
     Raises:
         InputError: the file that is there is of another training.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], after: int = 0) -> None:
-        self._folder, self._names = folder, tuple(names)
-        rows = Rows(Entry, names)
-        path = folder / FILE
-        self.entries = [entry for entry in rows.read(path) if entry.step <= after] if after and path.exists() else []
+    def __init__(self, folder: Path, metrics: Sequence[str], parts: Sequence[str] = (), after: int = 0) -> None:
+        self._folder, self._metrics = folder, tuple(metrics)
+        rows, path = Rows(Entry, [*metrics, *(part + _PART for part in parts)]), folder / FILE
+        self.entries = [entry for entry in _read(path, rows, metrics) if entry.step <= after] if after else []
         rows.write(path, self.entries)
         self._journal = Journal(rows, path)
 
     def append(self, state: Validation) -> None:
         """Write one down, at once."""
-        known = {name: value for name, value in state.figures.items() if value is not None}
+        scores = {**state.metrics, **{part + _PART: value for part, value in state.parts.items()}}
+        known = {name: value for name, value in scores.items() if value is not None}
         self.entries.append(Entry(state.step, state.loss, state.error, state.identity_error, known))
         self._journal.append(self.entries[-1:])
 
     def keep(
-        self, state: Validation, heading: str, shown: Sequence[str] = (), about: str = "against the plain codec"
+        self, state: Validation, heading: str, shown: Sequence[str] = (), axis: str = "against the plain codec"
     ) -> None:
         """Keep the best weights under a name of their own, and draw the plot so far.
 
         Args:
             state: the last one.
             heading: of the plot.
-            shown: figures in it. [default: those of size]
-            about: them.
+            shown: metrics in it. [default: those of size]
+            axis: label of their axis.
         """
         best = self._folder / BEST
         if state.is_best or not best.exists():
             storage.write(str(best), state.checkpoint.read_bytes())
-        shown = shown or [name for name in self._names if name.startswith("size_")]
-        storage.write(str(self._folder / "log.png"), plot(self.entries, shown, heading, about))
+        shown = shown or [name for name in self._metrics if name.startswith("size_")]
+        storage.write(str(self._folder / "log.png"), plot(self.entries, shown, heading, axis))
 
     def close(self) -> None:
         """End the file."""
         self._journal.close()
 
 
-def require(entries: Sequence[Entry], folder: Path) -> None:
-    """Nothing, if the folder of this log holds a checkpoint.
-
-    Raises:
-        InputError: there is none.
-    """
-    if not entries:
-        raise InputError(f"{folder} holds no checkpoint yet. Train at least up to the first validation.")
-
-
-def load_best(module: nn.Module, folder: Path, entries: Sequence[Entry]) -> None:
-    """Give a module the weights of the best checkpoint.
-
-    Raises:
-        InputError: there is no checkpoint.
-    """
-    require(entries, folder)
-    module.load_state_dict(load_file(folder / BEST))
+def _read(path: Path, rows: Rows[Entry], metrics: Sequence[str]) -> list[Entry]:
+    """Entries of a log, which may be from before logs had columns for the parts of the loss."""
+    if not path.exists():
+        return []
+    before = Rows(Entry, metrics)
+    with path.open(encoding="utf-8", errors="surrogateescape") as stream:
+        is_old = stream.readline() == ",".join(before.header) + "\n"
+    return (before if is_old else rows).read(path)
 
 
 def plot(
-    entries: Sequence[Entry], figures: Sequence[str], heading: str, about: str = "against the plain codec"
+    entries: Sequence[Entry], metrics: Sequence[str], heading: str, axis: str = "against the plain codec"
 ) -> bytes:
-    """A PNG: loss and held-out error over the steps, and these figures beside them."""
+    """A PNG: loss and held-out error over the steps, and these metrics beside them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -126,12 +119,12 @@ def plot(
         left.plot(judged, untouched, color="0.6", linestyle="--", label="untouched")
         left.set_yscale("log")
     left.set_ylabel("mean squared error" if held_out else "cost")
-    for name in figures:
+    for name in metrics:
         known = [(entry.step, entry.scores[name]) for entry in entries if name in entry.scores]
         if known:
             right.plot(*zip(*known, strict=True), marker="o", markersize=3, label=name.replace("_", " "))
     right.axhline(0, color="0.8", linewidth=1)
-    right.set_ylabel(about)
+    right.set_ylabel(axis)
     for axes in (left, right):
         _tidy(axes)
     output = io.BytesIO()

@@ -26,11 +26,11 @@ from kcompress.proxies.choice import KINDS as KINDS_OF_PROXY
 from kcompress.proxies.choice import load_proxy
 from kcompress.rate_distortion.bootstrap import mean_interval
 from kcompress.training.distortions import Distortion, compression, through
-from kcompress.training.publishing import described
+from kcompress.training.export import described
 from kcompress.training.quality_data import KINDS, distorted
-from kcompress.training.simulator.accuracy import accuracy, exact_jpeg
-from kcompress.training.simulator.pairs import all_encoded
-from kcompress.training.simulator.recipe import RANGES, SimulatorRecipe
+from kcompress.training.tasks.proxies.accuracy import accuracy, exact_jpeg
+from kcompress.training.tasks.proxies.coded_patches import all_encoded
+from kcompress.training.tasks.proxies.recipe import RANGES, SimulatorRecipe
 from kcompress.training.vqscore import correlation
 from kcompress.workers import one_thread
 

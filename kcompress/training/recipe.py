@@ -1,40 +1,47 @@
-"""Recipe: every knob of a training run. It travels into the weights' card as it is."""
+"""Base of all recipes; free of torch, as the command line reads their defaults."""
 
-from dataclasses import dataclass
-
-SCHEDULES = ("constant", "cosine")
+import math
 
 
-@dataclass(frozen=True)
 class Recipe:
-    """How the Kuchen U-Net is trained; defaults are the paper's (sections 4.2 and 4.3) where it gives a value.
+    """Knobs that every training has.
+
+    A recipe is a frozen dataclass. It lists its own fields: their names and order stand in cards, in the metadata of
+    weights and in ``state.pt``. What a recipe does not list keeps the value given here.
 
     Attributes:
-        width: channels after the network's first level; the paper gives none.
         steps: optimiser steps.
-        batch: patches a step, over all processes.
-        learning_rate: of Adam; the highest one.
-        schedule: ``constant``, or ``cosine``, half a wave of it down to nothing at the last step.
-        patch_width: pixels.
-        patch_height: pixels.
-        stride: pixels between the corners of neighbouring patches, both ways.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        validation_pictures: how many of those are looked at, at most.
+        batch: samples a step, over all processes.
+        learning_rate: at its highest.
+        warmup: steps in which the learning rate rises linearly.
+        averaging: decay of the exponential moving average (EMA) of the weights, which is what ships; 0 for none.
+        exact_from: share of the steps after which arithmetic is float32 instead of bfloat16; 0 for float32 throughout.
         validate_every: steps between validations, each of which leaves a checkpoint.
-        seed: of the weights' start and of the order of the patches.
+        validation_pictures: held-out pictures to validate with, at most.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
+        seed: of weights, batches and whatever else is drawn.
         start: weights that the training starts from, as ``name sha256``; empty for random ones.
     """
 
-    width: int = 8
-    steps: int = 20_000
-    batch: int = 4
-    learning_rate: float = 1e-4
-    schedule: str = SCHEDULES[0]
-    patch_width: int = 320
-    patch_height: int = 180
-    stride: int = 160
-    split: float = 0.6
-    validation_pictures: int = 12
-    validate_every: int = 1_000
-    seed: int = 0
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 0
+    averaging: float = 0.0
+    exact_from: float = 0.0
+    validate_every: int
+    validation_pictures: int
+    split: float
+    seed: int
     start: str = ""
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, from 0: a linear warm-up, then half a cosine down to nothing."""
+        return cosine(step, steps=self.steps, highest=self.learning_rate, warmup=self.warmup)
+
+
+def cosine(step: int, *, steps: int, highest: float, warmup: int) -> float:
+    """Learning rate of a step (from 0): a linear warm-up, then half a cosine down to nothing."""
+    if step < warmup:
+        return highest * (step + 1) / warmup
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))

@@ -14,11 +14,11 @@ from kcompress.networks import Preprocessor
 from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
 from kcompress.rate_distortion.cost import LARGEST
 from kcompress.rate_distortion.slope import least_squares_slope, qualities
+from kcompress.training.crops import middle
+from kcompress.training.events import Metrics
 
 SIDE = 768
-"""Of what is looked at in a picture, its middle, at most: whole pictures would take longer than the training."""
-
-Figures = dict[str, float | None]
+"""Pixels a side of what is looked at in a picture, its middle: whole ones would take longer than the training."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class _Case:
     plain: list[_Point]
 
 
-class Judge:
+class CodecValidator:
     """Compares a preprocessor with the plain codec on some pictures.
 
     Args:
         codec: name.
         quality: at which sizes are compared.
-        metrics: names; the first one decides.
+        metrics: names; the first one matters most.
         pictures: their middles are taken.
     """
 
@@ -56,14 +56,9 @@ class Judge:
         self.qualities = qualities(self.codec.quality, quality, (-3, -1.5, 0, 1.2))
         self._cases = []
         for pixels in pictures:
-            image, scorer = Image(_middle(pixels)), Scorer(_middle(pixels), self.metrics)
+            image, scorer = Image(middle(pixels, SIDE)), Scorer(middle(pixels, SIDE), self.metrics)
             plain = [self._point(image, scorer, quality, None) for quality in self.qualities]
             self._cases.append(_Case(image, scorer, plain))
-
-    @property
-    def decides(self) -> str:
-        """Name of the figure by which the best checkpoint is kept: the lower, the better."""
-        return f"size_at_equal_{self.metrics[0]}_percent"
 
     @property
     def heading(self) -> str:
@@ -72,12 +67,12 @@ class Judge:
 
     @property
     def names(self) -> list[str]:
-        """Of all figures, in order."""
+        """Names of all validation metrics, in order."""
         kinds = ("{}_change", "size_at_equal_{}_percent", "bd_rate_{}_percent")
         return ["size_change_percent", *(kind.format(metric) for metric in self.metrics for kind in kinds)]
 
-    def __call__(self, preprocessor: Preprocessor) -> Figures:
-        """Means over the pictures, by name.
+    def __call__(self, preprocessor: Preprocessor) -> Metrics:
+        """Validation metrics: means over the pictures, by name.
 
         ``size_change_percent`` and ``..._change`` are at the same quality. ``size_at_equal_..._percent`` adds to the
         change of ln(rate) what the plain codec would pay for the change of the score, by its own slope, which
@@ -90,7 +85,7 @@ class Judge:
             for case in self._cases
         ]
         sizes = [sum(curve[at].size for curve in each) for each in (curves, [case.plain for case in self._cases])]
-        figures: Figures = {"size_change_percent": 100 * (sizes[0] / sizes[1] - 1)}
+        found: dict[str, float | None] = {"size_change_percent": 100 * (sizes[0] / sizes[1] - 1)}
         for metric in self.metrics:
             sign = 1 if METRICS[metric].direction == "higher" else -1
             pairs = list(zip([case.plain for case in self._cases], curves, strict=True))
@@ -100,10 +95,10 @@ class Judge:
                 rate - _slope(plain, metric, sign) * sign * gained
                 for (plain, _), rate, gained in zip(pairs, rates, change, strict=True)
             ]
-            figures[f"{metric}_change"] = float(np.mean(change))
-            figures[f"size_at_equal_{metric}_percent"] = 100 * float(np.expm1(np.mean(paid)))
-            figures[f"bd_rate_{metric}_percent"] = _mean_bd_rate(pairs, metric, higher=sign > 0)
-        return {name: None if value is None else round(value, 3) for name, value in figures.items()}
+            found[f"{metric}_change"] = float(np.mean(change))
+            found[f"size_at_equal_{metric}_percent"] = 100 * float(np.expm1(np.mean(paid)))
+            found[f"bd_rate_{metric}_percent"] = _mean_bd_rate(pairs, metric, higher=sign > 0)
+        return {name: None if value is None else round(value, 3) for name, value in found.items()}
 
     def _point(self, image: Image, scorer: Scorer, quality: int, preprocessor: Preprocessor | None) -> _Point:
         encoded = encode(image, self.codec, self.codec.setting(quality), preprocessor, self.encoder.name)
@@ -112,16 +107,14 @@ class Judge:
         return _Point(len(encoded.data), encoded.bpp, {name: min(value, LARGEST) for name, value in scores.items()})
 
 
-def worth(figures: Mapping[str, float | None], objective: Mapping[str, float]) -> float:
-    """One number of a judge's figures, the lower the better: sizes at equal scores, as the scores count in all of 1."""
-    sizes = {name: figures[f"size_at_equal_{name}_percent"] for name in objective}
-    return sum(share * (sizes[name] or 0.0) for name, share in objective.items())
+def size_at_equal(metric: str) -> str:
+    """Name of the validation metric that says how much smaller files are at an equal score."""
+    return f"size_at_equal_{metric}_percent"
 
 
-def _middle(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
-    top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
-    return np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE])
+def weighted_size(found: Metrics, objective: Mapping[str, float]) -> float:
+    """Mean size at equal scores, per cent, weighted by the shares of the scores: the lower, the better."""
+    return sum(share * (found[size_at_equal(name)] or 0.0) for name, share in objective.items())
 
 
 def _slope(plain: Sequence[_Point], metric: str, sign: int) -> float:

@@ -13,8 +13,8 @@ from pictures import load
 from safetensors.torch import load_file
 from tiny_weights import write_classifier, write_npp
 
-from kcompress.training import photographs
-from kcompress.training.simulator import mimicry
+from kcompress.training import trainer
+from kcompress.training.tasks.proxies import task as proxies
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 IMAGES = Path(__file__).parents[1] / "images"
@@ -151,7 +151,7 @@ TRAIN = ["--network", "npp", "--model", "tiny.safetensors:size=32", "--codec", "
 @pytest.fixture
 def train(run, ready, monkeypatch):
     """Without the export, which takes seconds; later options win."""
-    monkeypatch.setattr(photographs, "publish", lambda stem, module, arguments, card, *more, **options: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
     return lambda *options, **more: run("train", "photos", *TRAIN, *options, **more)
 
 
@@ -275,7 +275,7 @@ def test_a_classifier_and_what_changes_it(run, ready, monkeypatch) -> None:
 def test_a_proxy(run, ready, monkeypatch) -> None:
     options = ["--network", "minnen", "--codec", "jpeg", "--width", "8", "--patch", "32x32", "--steps", "2",
                "--validate", "2", "--split", "0.6", "--pictures", "2", "--jobs", "1"]  # fmt: skip
-    monkeypatch.setattr(mimicry, "OF_A_JUDGED_PICTURE", 1)
+    monkeypatch.setattr(proxies, "OF_A_HELD_OUT_PICTURE", 1)
     (line,) = run("train", "photos", *options, "-o", "out/minnen-jpeg", "--json").lines
     assert line["card"]["network"] == "minnen" and line["card"]["codec"] == "jpeg"
     ended = run("train", "photos", "--network", "minnen", expect=2)

@@ -14,10 +14,8 @@ from pictures import load
 from safetensors.torch import load_file
 from tiny_weights import write_kuchen
 
-from kcompress.training import kuchen, loop, photographs, validation
-from kcompress.training.feedback.recipe import FeedbackRecipe
-from kcompress.training.rdo.recipe import RdoRecipe
-from kcompress.training.simulator.recipe import SimulatorRecipe
+from kcompress.training import trainer, validation
+from kcompress.training.learner import Learner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BASE = ["--width", "2", "--patch", "32x24", "--stride", "24", "--steps", "4", "--validate", "2", "--pictures", "1",
@@ -49,7 +47,7 @@ def labels(made, folder):
 @pytest.fixture
 def train(run, labels, monkeypatch):
     """``train("--seed", "1")``: tiny, and without the export, which takes seconds; later options win."""
-    monkeypatch.setattr(kuchen, "publish", lambda stem, module, arguments, card: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
     return lambda *options, **more: run("train", "labels/labels.csv", *BASE, *options, **more)
 
 
@@ -137,7 +135,7 @@ def test_pictures_to_validate_with(train):
 
 
 def test_epochs_stand_for_steps(run, labels, folder, monkeypatch):
-    monkeypatch.setattr(kuchen, "publish", lambda stem, module, arguments, card: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
     options = [option for option in BASE if option not in ("--steps", "4")]
     (line,) = run("train", "labels", *options, "--epochs", "2", "--validate", "1000", "--json").lines
     pictures = int(line["card"]["data"].split()[2])
@@ -161,13 +159,16 @@ def test_originals_that_have_moved(train, folder):
 
 
 def test_a_loss_that_diverges(train, folder, monkeypatch):
-    def diverging(*arguments, **options):
-        yield from loop.train(*arguments, **options)
-        raise FloatingPointError("the loss is nan at step 5")
+    step = Learner.step
 
-    monkeypatch.setattr(kuchen, "train", diverging)
+    def diverging(self, number, batch):
+        if number == 3:
+            raise FloatingPointError("the loss is nan at step 4")
+        return step(self, number, batch)
+
+    monkeypatch.setattr(Learner, "step", diverging)
     ended = train(expect=1)
-    assert "the loss is nan at step 5. The last good checkpoint is in out/small-checkpoints" in ended.stderr
+    assert "the loss is nan at step 4. The last good checkpoint is in out/small-checkpoints" in ended.stderr
     assert "a smaller --lr than 0.0001" in ended.stderr
     assert (folder / "out/small-checkpoints/best.safetensors").exists()
 
@@ -201,16 +202,14 @@ def test_what_is_refused(train, folder, options, code, message):
 @pytest.fixture
 def rdo(run, folder, lake, monkeypatch):
     """``rdo("--seed", "1")``: tiny, from photos/, and without the export."""
-    monkeypatch.setattr(photographs, "publish", lambda stem, module, arguments, card, *more, **options: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
     for number in range(6):
         save(
             lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
             folder / f"photos/{number}.bmp",
         )
     fixed = ["--network", "rdo", "--width", "16", "--patch", "96x96", "--steps", "4", "--validate", "2", "--batch", "2",
-             "--split", "0.5", "--pictures", "1", "--jobs", "1", "-o", "out/small"]  # fmt: skip
-    few = tuple(6 if value == RdoRecipe.patches else value for value in RdoRecipe.__init__.__defaults__)
-    monkeypatch.setattr(RdoRecipe.__init__, "__defaults__", few)
+             "--split", "0.5", "--pictures", "1", "--patches", "6", "--jobs", "1", "-o", "out/small"]  # fmt: skip
     return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
 
 
@@ -240,15 +239,13 @@ def test_each_option_changes_the_weights_of_rdo(rdo, folder, options):
 @pytest.fixture
 def feedback(run, folder, lake, monkeypatch):
     """``feedback("--seed", "1")``: tiny, from photos/, and without the export."""
-    monkeypatch.setattr(photographs, "publish", lambda stem, module, arguments, card, *more, **options: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
     monkeypatch.setattr(validation, "SIDE", 96)
     for number in range(6):
         save(lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
              folder / f"photos/{number}.bmp")  # fmt: skip
     fixed = ["--network", "feedback", "--patch", "96x96", "--steps", "4", "--validate", "4", "--batch", "2", "--split",
-             "0.5", "--pictures", "1", "--jobs", "1", "-o", "out/small"]  # fmt: skip
-    few = tuple(3 if value == FeedbackRecipe.patches else value for value in FeedbackRecipe.__init__.__defaults__)
-    monkeypatch.setattr(FeedbackRecipe.__init__, "__defaults__", few)
+             "0.5", "--pictures", "1", "--patches", "3", "--jobs", "1", "-o", "out/small"]  # fmt: skip
     return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
 
 
@@ -323,10 +320,9 @@ def simulator(run, folder, lake, monkeypatch):
             lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
             folder / f"photos/{number}.bmp",
         )
-    few = tuple(3 if value == SimulatorRecipe.patches else value for value in SimulatorRecipe.__init__.__defaults__)
-    monkeypatch.setattr(SimulatorRecipe.__init__, "__defaults__", few)
     fixed = ["--network", "simulator", "--width", "8", "--patch", "32x32", "--steps", "2", "--validate", "1",
-             "--batch", "2", "--split", "0.5", "--pictures", "1", "--jobs", "1", "-o", "out/small"]  # fmt: skip
+             "--batch", "2", "--split", "0.5", "--pictures", "1", "--patches", "3", "--jobs", "1",
+             "-o", "out/small"]  # fmt: skip
     return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
 
 

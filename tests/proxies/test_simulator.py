@@ -22,7 +22,7 @@ from kcompress.proxies.simulator import (
     load_simulator,
 )
 from kcompress.proxies.straight_through import encode_decode
-from kcompress.training.simulator.accuracy import decibels
+from kcompress.training.tasks.proxies.accuracy import decibels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHIPPED = sorted(path.stem.removeprefix("simulator-") for path in weight_files.folder().glob("simulator-*.safetensors"))

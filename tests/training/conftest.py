@@ -1,4 +1,4 @@
-"""A small labelled data set."""
+"""A small labelled data set, and a few photographs."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from labeling.tools import labelled, plan, save
 
+from kcompress.dataset import DataSet
 from kcompress.images import Image
 
 
@@ -19,3 +20,12 @@ def labels(lake: Image, balloons: Image, tmp_path_factory: pytest.TempPathFactor
         save(np.clip(noisy, 0, 255).astype(np.uint8), folder / f"photos/{number}.bmp")
     labelled(plan(folder / "photos", pool=("nlm:h=10",), metrics=("ssimulacra2", "psnr")), folder / "labels")
     return folder / "labels" / "labels.csv"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, lake: Image) -> DataSet:
+    """Six overlapping crops of 128x112 pixels."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(6):
+        save(lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128], folder / f"{number}.png")
+    return DataSet(str(folder))

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labeling.tools import save
 from safetensors.torch import load_file
 from torch.nn.utils import parameters_to_vector
+from training import toy
+from training.toy import exported, stopped, validations
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
@@ -20,24 +21,16 @@ from kcompress.inference import weights as weight_files
 from kcompress.networks.feedback import GAINS, Feedback
 from kcompress.networks.loading import load
 from kcompress.rate_distortion.cost import RateDistortionCost
-from kcompress.training.feedback.recipe import FeedbackRecipe
-from kcompress.training.feedback.training import FeedbackTraining
-from kcompress.training.feedback.trials import Costs, Patch, Trial, closed_loop, trained
-from kcompress.training.loop import Validation
+from kcompress.training.tasks.feedback.loss import FeedbackLoss, Patch, Trial, closed_loop, trained
+from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
+from kcompress.training.tasks.feedback.task import FeedbackTask
+from kcompress.workers import drained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = FeedbackRecipe(
     "webp", 40, 80, passes=2, steps=4, batch=2, patches=3, side=96, warmup=1, validate_every=2, split=0.6,
     validation_pictures=1, objective={"ssimulacra2": 0.5, "psnr": 0.5},
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, lake: Image) -> DataSet:
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(6):
-        save(lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128], folder / f"{number}.png")
-    return DataSet(str(folder))
 
 
 @pytest.fixture
@@ -51,11 +44,10 @@ def signs(count: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], (count, 3 * GAINS))).float()
 
 
-def test_the_estimate_is_the_gradient_on_average(patch: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_estimate_is_the_gradient_on_average(patch: Patch) -> None:
     slopes = torch.linspace(-0.01, 0.02, 3 * GAINS)
-    monkeypatch.setattr(Costs, "_cost", lambda self, patch, weights: float(weights @ slopes))
-    costs = Costs(Feedback(), TINY, jobs=1)
-    found = costs(Trial([patch] * 400, signs(400)))
+    costs = FeedbackLoss(Feedback(), TINY, 1, lambda patch, weights: (float(weights @ slopes), 0.0))
+    found = costs(Trial([patch] * 400, signs(400)))["loss"]
     assert torch.allclose(found, (parameters_to_vector(costs.network.parameters()) @ slopes).expand(400), atol=1e-5)
     found.mean().backward()
     (gradient,) = (each.grad.flatten() for each in costs.network.parameters() if each.grad is not None)
@@ -64,23 +56,26 @@ def test_the_estimate_is_the_gradient_on_average(patch: Patch, monkeypatch: pyte
 
 def test_a_trial_costs_what_the_encoder_says(patch: Patch) -> None:
     network = Feedback()
-    costs = Costs(network, TINY, jobs=2)
     moves = signs(1)
-    (found,) = costs(Trial([patch], moves)).tolist()
-    expected = []
+    parts = FeedbackLoss(network, TINY, jobs=2)(Trial([patch], moves))
+    found = parts["loss"].item()
+    expected, sizes = [], []
     for way in (1, -1):
         moved = Feedback()
         with torch.no_grad():
             moved.gains += way * TINY.perturbation * moves.view(3, GAINS)
         data = encode(patch.image, CODECS["webp"], patch.setting, closed_loop(moved, TINY)).data
-        expected.append(patch.judge(data).cost)
+        expected.append(patch.cost(data).cost)
+        sizes.append(len(data) / len(patch.cost.plain.data))
     assert found == pytest.approx(np.mean(expected), abs=1e-6) and expected[0] != expected[1]
+    assert parts["rate"].item() == pytest.approx(np.mean(np.log(sizes)), abs=1e-6)
+    assert found == pytest.approx(parts["rate"].item() + parts["distortion"].item(), abs=1e-6)
     assert torch.equal(network.gains, Feedback().gains)
 
 
 def test_no_patch_is_believed_more_than_the_limit(patch: Patch) -> None:
-    strict = Costs(Feedback(), replace(TINY, limit=1e-4), jobs=1)
-    assert abs(strict(Trial([patch], signs(1))).item()) <= 1.0001e-4
+    strict = FeedbackLoss(Feedback(), replace(TINY, limit=1e-4), jobs=1)
+    assert abs(strict(Trial([patch], signs(1)))["loss"].item()) <= 1.0001e-4
 
 
 def test_it_knows_its_qualities() -> None:
@@ -89,27 +84,29 @@ def test_it_knows_its_qualities() -> None:
     assert trained(replace(TINY, codec="hevc", lowest=18, highest=42)).coarseness == pytest.approx((18 / 51, 42 / 51))
 
 
-def states(training: FeedbackTraining, *, resume: bool = False) -> list[Validation]:
-    return [event for event in training.run(resume=resume) if isinstance(event, Validation)]
+def test_a_trial_follows_from_its_number(photos: DataSet, tmp_path: Path) -> None:
+    task = FeedbackTask(photos, TINY)
+    data = drained(task.prepare(task.split(), tmp_path))
+    first, second, again = (task.batch(data, number) for number in (0, 1, 1))
+    assert torch.equal(second.signs, again.signs) and not torch.equal(first.signs, second.signs)
+    assert second.patches == again.patches and first.signs.shape == (2, 3 * GAINS)
+    assert data.trained_on == 3 and data.held_out == 1
 
 
 def test_it_goes_on_where_it_stopped_whatever_the_jobs(photos: DataSet, tmp_path: Path) -> None:
-    whole = FeedbackTraining(photos, TINY, tmp_path / "whole", jobs=2)
-    assert [state.step for state in states(whole)] == [2, 4]
-    parted = FeedbackTraining(photos, TINY, tmp_path / "parted")
-    for event in parted.run():
-        if isinstance(event, Validation):
-            break
-    assert [state.step for state in states(parted, resume=True)] == [4]
+    assert [state.step for state in validations(FeedbackTask(photos, TINY, jobs=2), tmp_path / "whole")] == [2, 4]
+    stopped(FeedbackTask(photos, TINY), tmp_path / "parted", 3)
+    assert [state.step for state in validations(FeedbackTask(photos, TINY), tmp_path / "parted", resume=True)] == [4]
     one, other = (load_file(tmp_path / name / "step-000004.safetensors") for name in ("whole", "parted"))
     assert torch.equal(one["gains"], other["gains"])
     assert not torch.equal(one["gains"], Feedback().gains)
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_what_ships(photos: DataSet, tmp_path: Path, lake: Image) -> None:
-    training = FeedbackTraining(photos, TINY, tmp_path / "checkpoints")
-    states(training)
-    card = training.export(tmp_path / "mine", "a lake, CC0")
+    task = FeedbackTask(photos, TINY)
+    events = toy.trained(task, tmp_path / "checkpoints")
+    card = exported(task, tmp_path / "checkpoints", events[-1], tmp_path / "mine", "a lake, CC0")
     assert json.loads(json.dumps(card)) == json.loads((tmp_path / "mine.json").read_text())
     assert card["network"] == "feedback" and card["codec"] == "webp" and card["recipe"]["passes"] == 2
     weights = weight_files.open_weights(tmp_path / "mine.safetensors", "feedback")
@@ -125,4 +122,4 @@ def test_what_ships(photos: DataSet, tmp_path: Path, lake: Image) -> None:
 
 def test_pictures_must_hold_a_patch(photos: DataSet, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no picture of 400 pixels a side"):
-        states(FeedbackTraining(photos, replace(TINY, side=400), tmp_path / "large"))
+        validations(FeedbackTask(photos, replace(TINY, side=400)), tmp_path / "large")

@@ -12,8 +12,7 @@ from labeling.tools import labelled, pixels, plan, save
 from kcompress.errors import InputError, KcompressError, UsageError
 from kcompress.images import Image
 from kcompress.labeling.plan import Patches
-from kcompress.training.data import Pair
-from kcompress.training.labelled import kept_on_disk, opened
+from kcompress.training.tasks.kuchen.labelled import Pair, kept_on_disk, opened
 
 
 def test_pairs_are_originals_and_chosen_labels(labels: Path) -> None:

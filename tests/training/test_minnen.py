@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labeling.tools import save
 from safetensors.torch import load_file
+from training.toy import exported, of, stopped, trained, validations
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
-from kcompress.errors import InputError, UsageError, WeightsError
+from kcompress.errors import WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.batches import tensor
@@ -22,12 +22,11 @@ from kcompress.proxies.minnen import Entropy, Minnen, load_minnen, load_shipped_
 from kcompress.proxies.minnen.gdn import GDN, bounded
 from kcompress.proxies.minnen.klt import stages
 from kcompress.proxies.minnen.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantise
-from kcompress.training.loop import Step, Validation
-from kcompress.training.minnen.recipe import MinnenRecipe
-from kcompress.training.minnen.training import Costs, MinnenTraining, Task, distortion_weight
-from kcompress.training.simulator.accuracy import FIGURES, decibels
-from kcompress.training.simulator.pairs import PLACE, Batch
-from kcompress.training.simulator.recipe import RANGES
+from kcompress.training.events import Validation
+from kcompress.training.tasks.proxies.accuracy import METRICS, decibels
+from kcompress.training.tasks.proxies.coded_patches import PLACE, Batch
+from kcompress.training.tasks.proxies.minnen import MinnenLoss, MinnenTask, distortion_weight
+from kcompress.training.tasks.proxies.recipe import RANGES, MinnenRecipe
 from kcompress.workers import drained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -304,77 +303,62 @@ def test_costs_are_relative_to_the_real_codec() -> None:
 
         bits = 1.0
 
-    costs = Costs(Perfect(), 10.0, 1.0)  # type: ignore[arg-type]
-    assert costs(Task(seen, False)).tolist() == pytest.approx([0, 0], abs=1e-5) and costs.proxy.training
+    costs = MinnenLoss(Perfect(), 10.0, 1.0)  # type: ignore[arg-type]
+    assert (
+        costs(seen._replace(mimics=False))["loss"].tolist() == pytest.approx([0, 0], abs=1e-5) and costs.proxy.training
+    )
     distortion = 10 / quantiser_step(torch.tensor(0.5)) ** 2 * 255**2 * 0.05**2
     share = [bpp / (bpp + distortion.item()) for bpp in (0.5, 1.5)]
-    assert costs(Task(seen, True)).exp().tolist() == pytest.approx(share, abs=0.02) and not costs.proxy.training
+    assert costs(seen)["loss"].exp().tolist() == pytest.approx(share, abs=0.02) and not costs.proxy.training
     costs.proxy.bits = 1.2
-    assert costs(Task(seen, True)).tolist() == pytest.approx(
+    found = costs(seen)
+    assert found["loss"].tolist() == pytest.approx(
         [math.log((1.2 * bpp) / (bpp + distortion.item()) * 1.2) for bpp in (0.5, 1.5)], abs=0.03
     )
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, lake: Image) -> DataSet:
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(6):
-        save(lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128], folder / f"{number}.png")
-    return DataSet(str(folder))
-
-
-def states(training: MinnenTraining, *, resume: bool = False) -> list[Validation]:
-    return [event for event in training.run(resume=resume) if isinstance(event, Validation)]
+    assert torch.equal(found["loss"], found["rate_distortion"] + found["rate_match"])
+    assert found["rate_match"].tolist() == pytest.approx([math.log(1.2)] * 2, abs=0.03)
 
 
 def test_the_cost_falls(photos: DataSet, tmp_path: Path) -> None:
     recipe = replace(TINY, steps=60, validate_every=20, mimic_from=0.0)
-    found = states(MinnenTraining(photos, recipe, tmp_path))
-    assert [state.step for state in found] == [20, 40, 60]
+    found = validations(MinnenTask(photos, recipe), tmp_path)
     assert found[2].loss < found[0].loss
-    assert found[2].figures.keys() == FIGURES.keys()
-    assert (found[2].figures["bpp_error_percent"] or 999) < (found[0].figures["bpp_error_percent"] or 0)
+    assert found[2].metrics.keys() == METRICS.keys()
+    assert (found[2].metrics["bpp_error_percent"] or 999) < (found[0].metrics["bpp_error_percent"] or 0)
 
 
 def test_mimicry_begins_at_its_step(photos: DataSet, tmp_path: Path) -> None:
-    training = MinnenTraining(photos, replace(TINY, mimic_from=0.5), tmp_path)
-    found = drained(training.lessons(*training._split()))
-    tasks = found.batches(6)
-    assert [next(tasks).mimics for _ in range(4)] == [False, False, True, True]
+    task = MinnenTask(photos, replace(TINY, mimic_from=0.5))
+    data = drained(task.prepare(task.split(), tmp_path))
+    batches = task.batches(data, 6)
+    assert [next(batches).mimics for _ in range(4)] == [False, False, True, True]
+    batches.close()
 
 
 def test_going_on_equals_never_having_stopped(photos: DataSet, tmp_path: Path) -> None:
-    whole = states(MinnenTraining(photos, TINY, tmp_path / "whole"))
+    task = MinnenTask(photos, TINY)
+    whole = validations(task, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole" / PLACE, tmp_path / "parts" / PLACE)
-    stopped = MinnenTraining(photos, TINY, tmp_path / "parts").run()
-    for event in stopped:
-        if isinstance(event, Step) and event.number == 11:
-            break
-    stopped.close()  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="width was 6 before and is 9 now"):
-        states(MinnenTraining(photos, replace(TINY, width=9), tmp_path / "parts"), resume=True)
+    stopped(task, tmp_path / "parts", 11)
     torch.rand(5)  # noise does not depend on what else was drawn
-    rest = states(MinnenTraining(photos, TINY, tmp_path / "parts"), resume=True)
-    assert [state.step for state in rest] == [16]
-    assert rest[0].figures == whole[1].figures
+    (rest,) = validations(task, tmp_path / "parts", resume=True)
+    assert rest.metrics == whole[1].metrics
     one, two = (load_file(tmp_path / part / "step-000016.safetensors") for part in ("whole", "parts"))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path) -> None:
-    training = MinnenTraining(photos, replace(TINY, exact_from=0.5), tmp_path / "checkpoints")
-    with pytest.raises(InputError, match="holds no checkpoint yet"):
-        training.export(tmp_path / "small", "")
-    found = states(training)
-    card = training.export(tmp_path / "small", "crops of a lake")
-    assert card["best_step"] in [state.step for state in found] and card["codec"] == "jpeg"
+    task = MinnenTask(photos, replace(TINY, exact_from=0.5))
+    events = trained(task, tmp_path / "checkpoints")
+    card = exported(task, tmp_path / "checkpoints", events[-1], tmp_path / "small", "crops of a lake")
+    assert card["best_step"] in [state.step for state in of(Validation, events)] and card["codec"] == "jpeg"
     assert card["network"] == "minnen" and card["data"] == "4 photographs, crops of a lake"
     assert sorted(path.name for path in tmp_path.glob("small*")) == ["small.json", "small.safetensors"]
     assert json.loads((tmp_path / "small.json").read_text()) == card
     proxy = load_minnen(tmp_path / "small.safetensors")
     assert not proxy.training and not any(parameter.requires_grad for parameter in proxy.parameters())
-    kept = load_file(training.folder / "best.safetensors")
-    assert all(torch.equal(values, kept[name]) for name, values in proxy.state_dict().items())
+    best = load_file(tmp_path / "checkpoints/best.safetensors")
+    assert all(torch.equal(values, best[name]) for name, values in proxy.state_dict().items())
     with pytest.raises(WeightsError, match="are minnen weights; simulator was asked for"):
         weight_files.open_weights(tmp_path / "small.safetensors", "simulator")
     with pytest.raises(WeightsError, match=r"minnen-gif\.safetensors do not exist"):

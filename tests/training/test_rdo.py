@@ -1,20 +1,19 @@
 """Training of the RDO network: the cost is what it says, and falls; it goes on where it stopped."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from labeling.tools import save
 from safetensors.torch import load_file
+from training.toy import exported, of, stopped, trained, validations
 
 from kcompress.codecs import CODECS, decode
 from kcompress.dataset import DataSet
 from kcompress.encoding import effective, encode
-from kcompress.errors import InputError, OutputError, UsageError
+from kcompress.errors import InputError, UsageError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.batches import tensor
@@ -24,11 +23,11 @@ from kcompress.networks.loading import load
 from kcompress.networks.rdo import Rdo
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps, unpack_levels
-from kcompress.training.loop import Prepared, Step, Validation
-from kcompress.training.rdo.bank import RATE, Bank, Batch, batches, measured, of_one_picture
-from kcompress.training.rdo.recipe import RdoRecipe
-from kcompress.training.rdo.simulation import Drawn, Simulation
-from kcompress.training.rdo.training import RdoTraining, preprocessor
+from kcompress.training.events import Prepared, Validation
+from kcompress.training.tasks.rdo.loss import Drawn, RdoLoss
+from kcompress.training.tasks.rdo.patches import RATE, Batch, PatchDataset, measured, of_one_picture
+from kcompress.training.tasks.rdo.recipe import RdoRecipe
+from kcompress.training.tasks.rdo.task import RdoTask, preprocessor
 from kcompress.workers import drained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,25 +37,13 @@ TINY = RdoRecipe(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, lake: Image) -> DataSet:
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(6):
-        save(lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128], folder / f"{number}.png")
-    return DataSet(str(folder))
-
-
-def finished(photos: DataSet, recipe: RdoRecipe, jobs: int = 1) -> Bank:
+def finished(photos: DataSet, recipe: RdoRecipe, jobs: int = 1) -> PatchDataset:
     return drained(measured(photos, photos.names(), recipe, jobs))
 
 
 @pytest.fixture(scope="module")
-def bank(photos: DataSet) -> Bank:
+def bank(photos: DataSet) -> PatchDataset:
     return finished(photos, TINY)
-
-
-def states(training: RdoTraining, *, resume: bool = False) -> list[Validation]:
-    return [event for event in training.run(resume=resume) if isinstance(event, Validation)]
 
 
 def test_a_patch_knows_what_the_plain_codec_pays(lake: Image) -> None:
@@ -75,12 +62,14 @@ def test_a_patch_knows_what_the_plain_codec_pays(lake: Image) -> None:
     assert found.rates[0] == pytest.approx(float(found.plain[RATE].mean()), rel=1e-5)
 
 
-def test_jobs_change_nothing_and_files_keep_all(photos: DataSet, bank: Bank, tmp_path: Path) -> None:
+def test_jobs_change_nothing_and_files_keep_all(photos: DataSet, bank: PatchDataset, tmp_path: Path) -> None:
     assert len(bank.pixels) == 12 and bank.pixels.shape[1:] == (96, 96, 3)
     coarseness = bank.conditions[:, 256]
     assert coarseness.min() >= 0.079 and coarseness.max() <= 0.701 and len(set(coarseness.tolist())) > 4
-    bank.save(tmp_path / "bank")
-    for other in (finished(photos, TINY, 2), Bank.load(tmp_path / "bank")):
+    bank.save(tmp_path / "bank", "these")
+    assert PatchDataset.load(tmp_path / "bank", "others") is None and PatchDataset.load(tmp_path, "these") is None
+    for other in (finished(photos, TINY, 2), PatchDataset.load(tmp_path / "bank", "these")):
+        assert other is not None
         assert torch.equal(other.pixels, bank.pixels) and torch.equal(other.conditions, bank.conditions)
         assert other.slopes.keys() == TINY.objective.keys() and other.plain.keys() == {*TINY.objective, RATE}
         assert torch.equal(other.rates, bank.rates)
@@ -89,7 +78,7 @@ def test_jobs_change_nothing_and_files_keep_all(photos: DataSet, bank: Bank, tmp
             assert torch.equal(other.plain[name], bank.plain[name])
 
 
-def test_as_mozjpeg_codes_them(photos: DataSet, bank: Bank) -> None:
+def test_as_mozjpeg_codes_them(photos: DataSet, bank: PatchDataset) -> None:
     pytest.importorskip("pyvips")
     found, half = (finished(photos, replace(TINY, mozjpeg=share)) for share in (1.0, 0.5))
     assert torch.equal(found.pixels, bank.pixels) and torch.equal(half.pixels, bank.pixels)
@@ -111,10 +100,8 @@ def test_pictures_too_small_for_a_patch(photos: DataSet) -> None:
         finished(photos, replace(TINY, side=128))
 
 
-def test_a_batch_follows_from_its_number(bank: Bank) -> None:
-    stream = batches(bank, TINY)
-    first, second = next(stream), next(stream)
-    again = next(batches(bank, TINY, 1))
+def test_a_batch_follows_from_its_number(bank: PatchDataset) -> None:
+    first, second, again = (bank.batch(TINY, number) for number in (0, 1, 1))
     assert torch.equal(second.images, again.images) and not torch.equal(first.images, second.images)
 
 
@@ -128,36 +115,42 @@ def test_levels_are_packed_as_the_codec_has_them(lake: Image) -> None:
     assert (found.chroma - exact.chroma * steps[0, 1]).abs().mean() < 0.3
 
 
-def test_the_cost_of_deciding_nothing_is_nothing(bank: Bank) -> None:
-    module = Simulation(Rdo(16, 1), TINY.objective)
+def test_the_cost_of_deciding_nothing_is_nothing(bank: PatchDataset) -> None:
+    module = RdoLoss(Rdo(16, 1), TINY.objective)
     torch.nn.init.constant_(module.network.context.leave.bias[: 2 * 384], -1e3)  # neither falls nor rises
-    cost = module(next(batches(bank, TINY)))
+    cost = module(bank.batch(TINY, 0))["loss"]
     assert cost.shape == (4,) and cost.abs().max() < 0.05  # planes that are not rounded
 
 
-def test_the_objective_matters(bank: Bank) -> None:
+def test_the_objective_matters(bank: PatchDataset) -> None:
     def cost(objective: dict[str, float]) -> torch.Tensor:
         torch.manual_seed(0)
-        return Simulation(Rdo(16, 1), objective)(next(batches(bank, TINY)))  # type: ignore[no-any-return]
+        return RdoLoss(Rdo(16, 1), objective)(bank.batch(TINY, 0))["loss"]  # type: ignore[no-any-return]
 
     nothing, one, other, both = map(cost, ({}, {"ssimulacra2": 1}, {"vif": 1}, {"ssimulacra2": 0.25, "vif": 0.75}))
     assert nothing.mean() < min(one.mean(), other.mean())  # without a score all that falls is gain
     assert torch.allclose(both, 0.25 * one + 0.75 * other, atol=1e-4)
 
 
-def test_bits_count_by_the_rate_of_the_whole_picture(bank: Bank) -> None:
-    batch, module = next(batches(bank, TINY)), Simulation(Rdo(16, 1), {})
+def test_bits_count_by_the_rate_of_the_whole_picture(bank: PatchDataset) -> None:
+    batch, module = bank.batch(TINY, 0), RdoLoss(Rdo(16, 1), {})
     with torch.no_grad():
         torch.manual_seed(0)
-        cost = module(batch)
+        cost = module(batch)["loss"]
         torch.manual_seed(0)
-        assert torch.allclose(module(replace(batch, rates=2 * batch.rates)), cost / 2)
+        assert torch.allclose(module(batch._replace(rates=2 * batch.rates))["loss"], cost / 2)
         torch.manual_seed(0)
         rate = module.rate(batch, module.drawn(batch))
     assert torch.allclose(cost, (rate - batch.plain[RATE]) / batch.rates)
 
 
-def squares(batch: Batch, module: Simulation) -> tuple[Drawn, torch.Tensor]:
+def test_the_parts_add_up(bank: PatchDataset) -> None:
+    found = RdoLoss(Rdo(16, 1), TINY.objective)(bank.batch(TINY, 0))
+    assert torch.equal(found["loss"], found["distortion"] + found["rate"])
+    assert found.keys() == {"loss", *RdoTask.parts} and (found["distortion"] > 0).any() and (found["rate"] < 0).any()
+
+
+def squares(batch: Batch, module: RdoLoss) -> tuple[Drawn, torch.Tensor]:
     """Decisions, and weights of squared errors that differ by frequency."""
     torch.manual_seed(0)
     of_block = torch.rand(64)
@@ -166,10 +159,10 @@ def squares(batch: Batch, module: Simulation) -> tuple[Drawn, torch.Tensor]:
         return module.drawn(batch), weights
 
 
-def test_the_change_of_cost_is_that_of_whole_steps(bank: Bank) -> None:
-    module = Simulation(Rdo(16, 1), {})
+def test_the_change_of_cost_is_that_of_whole_steps(bank: PatchDataset) -> None:
+    module = RdoLoss(Rdo(16, 1), {})
     torch.nn.init.normal_(module.network.context.leave.weight, std=0.3)
-    drawn, weights = squares(next(batches(bank, TINY)), module)
+    drawn, weights = squares(bank.batch(TINY, 0), module)
     errors = drawn.levels - drawn.coefficients
     falling = drawn.falling.requires_grad_()
     rising = drawn.rising.requires_grad_()
@@ -181,8 +174,8 @@ def test_the_change_of_cost_is_that_of_whole_steps(bank: Bank) -> None:
         assert torch.allclose(found, (goes - stays), atol=2e-3)
 
 
-def test_the_curvature_of_squares_is_their_weight(bank: Bank) -> None:
-    drawn, weights = squares(next(batches(bank, TINY)), Simulation(Rdo(16, 1), {}))
+def test_the_curvature_of_squares_is_their_weight(bank: PatchDataset) -> None:
+    drawn, weights = squares(bank.batch(TINY, 0), RdoLoss(Rdo(16, 1), {}))
     errors = drawn.levels - drawn.coefficients
     assert torch.allclose(diagonal_hessian(2 * weights * errors, errors), (2 * weights).expand_as(errors), rtol=1e-3)
     place = torch.ones_like(errors[:, :1])
@@ -196,52 +189,35 @@ def test_the_curvature_of_squares_is_their_weight(bank: Bank) -> None:
 
 
 def test_the_cost_falls(photos: DataSet, tmp_path: Path) -> None:
-    training = RdoTraining(photos, replace(TINY, steps=40, validate_every=20), tmp_path)
-    events = list(training.run())
-    assert [event for event in events if isinstance(event, Prepared)][-1] == Prepared(4, 4)
-    found = [event for event in events if isinstance(event, Validation)]
-    assert [state.step for state in found] == [20, 40]
+    events = trained(RdoTask(photos, replace(TINY, steps=40, validate_every=20)), tmp_path)
+    assert of(Prepared, events)[-1] == Prepared(4, 4)
+    found = of(Validation, events)
     assert found[1].loss < found[0].loss < 0
-    assert {"size_change_percent", "bd_rate_ssimulacra2_percent", "psnr_change"} <= found[0].figures.keys()
-    assert [event.number for event in events if isinstance(event, Step)] == list(range(1, 41))
+    assert {"size_change_percent", "bd_rate_ssimulacra2_percent", "psnr_change"} <= found[0].metrics.keys()
     assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_going_on_equals_never_having_stopped(photos: DataSet, tmp_path: Path) -> None:
-    whole = states(RdoTraining(photos, TINY, tmp_path / "whole"))
-    other = shutil.copytree(photos.location, tmp_path / "photos")
-    shutil.copy(other / "0.png", other / "more.png")
-    stopped = RdoTraining(photos, TINY, tmp_path / "parts").run()
-    for event in stopped:
-        if isinstance(event, Step) and event.number == 11:
-            break
-    stopped.close()  # type: ignore[attr-defined]
-    with pytest.raises(OutputError, match="Give --resume"):
-        states(RdoTraining(photos, TINY, tmp_path / "parts"))
-    with pytest.raises(UsageError, match="width was 16 before and is 8 now"):
-        states(RdoTraining(photos, replace(TINY, width=8), tmp_path / "parts"), resume=True)
-    with pytest.raises(UsageError, match="pictures are others than before"):
-        states(RdoTraining(DataSet(str(other)), TINY, tmp_path / "parts"), resume=True)
-    rest = states(RdoTraining(photos, TINY, tmp_path / "parts"), resume=True)
-    assert [state.step for state in rest] == [16]
-    assert rest[0].figures == whole[1].figures
-    one, other = (load_file(tmp_path / part / "step-000016.safetensors") for part in ("whole", "parts"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_nothing_to_validate_with(photos: DataSet, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="leaves none to validate with"):
-        states(RdoTraining(photos, replace(TINY, split=0.9999999), tmp_path))
+def test_patches_are_measured_once(photos: DataSet, tmp_path: Path) -> None:
+    """Those of other pictures, or for another recipe, are measured anew."""
+    task = RdoTask(photos, TINY)
+    whole = validations(task, tmp_path / "whole")
+    stopped(task, tmp_path / "parts", 11)
+    rest = trained(task, tmp_path / "parts", resume=True)
+    assert not of(Prepared, rest) and of(Validation, rest)[0].metrics == whole[1].metrics
+    one, two = (load_file(tmp_path / part / "step-000016.safetensors") for part in ("whole", "parts"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    other = RdoTask(photos, replace(TINY, seed=1))
+    assert list(other.prepare(other.split(), tmp_path / "parts"))
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path, lake: Image) -> None:
-    training = RdoTraining(photos, TINY, tmp_path / "checkpoints")
-    with pytest.raises(InputError, match="holds no checkpoint yet"):
-        training.export(tmp_path / "small", "")
-    found = states(training)
-    card = training.export(tmp_path / "small", "crops of a lake")
-    best = min(found, key=lambda state: training.worth(state.figures))
+    task = RdoTask(photos, TINY)
+    events = trained(task, tmp_path / "checkpoints")
+    found = of(Validation, events)
+    card = exported(task, tmp_path / "checkpoints", events[-1], tmp_path / "small", "crops of a lake")
+    best = min(found, key=lambda state: task.objective(state.metrics))
     assert card["best_step"] == best.step and card["codec"] == "jpeg"
     assert card["data"] == "4 photographs, crops of a lake"
     weights = weight_files.open_weights(tmp_path / "small.safetensors", "rdo")
@@ -256,11 +232,11 @@ def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path, lake: Imag
     assert (through_onnx == through_torch).mean() > 0.999 and not np.array_equal(through_onnx, image.pixels)
     with pytest.raises(UsageError, match="are for jpeg, not for webp"):
         load("rdo", device="cpu", weights=weights.path, codec="webp")
-    begun = RdoTraining(photos, replace(TINY, start="begun"), tmp_path / "on", start=weights)
-    state = begun.fresh().network.state_dict()
+    begun = RdoTask(photos, replace(TINY, start="begun"), start=weights)
+    state = begun.build().network.state_dict()
     assert all(torch.equal(values, state[name]) for name, values in network.state_dict().items())
     with pytest.raises(UsageError, match=r"has width 16\. Give --width 16"):
-        RdoTraining(photos, replace(TINY, width=8), tmp_path / "other", start=weights).fresh()
+        RdoTask(photos, replace(TINY, width=8), start=weights).build()
     deeper = replace(TINY, depth=TINY.depth + 1)
     with pytest.raises(UsageError, match=rf"has depth {TINY.depth}\. Give weights with depth {deeper.depth}"):
-        RdoTraining(photos, deeper, tmp_path / "deeper", start=weights).fresh()
+        RdoTask(photos, deeper, start=weights).build()

@@ -1,0 +1,128 @@
+"""Files of a training: its state, from which ``--resume`` goes on, and weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from kcompress.errors import InputError, UsageError
+from kcompress.inference.weights import Weights
+
+STATE = "state.pt"
+"""State of the last validation, in the folder of the training."""
+
+BEST = "best.safetensors"
+"""Weights of the best checkpoint so far, beside it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State of a training after a step.
+
+    Attributes:
+        step: that was taken last.
+        recipe: by field.
+        data: digest of what it learns from.
+        seconds: that the training took so far.
+        best: the objective's lowest value so far.
+        model: state of the loss module.
+        optimiser: state of the optimiser.
+        average: state of the averaged module; None without an average.
+        random: state of torch's random numbers on the CPU; None in files before all trainings kept it.
+        random_cuda: likewise on the GPU, for one that ran there.
+    """
+
+    step: int
+    recipe: Mapping[str, Any]
+    data: str
+    seconds: float
+    best: float
+    model: Mapping[str, Any]
+    optimiser: dict[str, Any]
+    average: Mapping[str, Any] | None = None
+    random: Tensor | None = None
+    random_cuda: Tensor | None = None
+
+    @staticmethod
+    def read(folder: Path) -> "Checkpoint | None":
+        """Read the state in a folder, if there is one.
+
+        Raises:
+            InputError: it is no state.
+        """
+        path = folder / STATE
+        if not path.is_file():
+            return None
+        try:
+            return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # torch raises all kinds
+            raise InputError(
+                f"{path} is no state of a training ({error}). Remove it, or give another folder."
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Write the state into a folder: wholly or not at all."""
+        temporary = (folder / STATE).with_suffix(".tmp")
+        torch.save({name: value for name, value in vars(self).items() if value is not None}, temporary)
+        temporary.replace(folder / STATE)
+
+    def check(self, recipe: Any, data: str, free: Sequence[str]) -> None:
+        """Check that a training may go on from here.
+
+        Args:
+            recipe: of the training, a dataclass.
+            data: digest of what it learns from.
+            free: fields of the recipe that may differ from before.
+
+        Raises:
+            UsageError: it belongs to another recipe, or to other pictures.
+        """
+        if self.data != data:
+            raise UsageError(
+                "--resume: labels or pictures are others than before. Give the same again, or another --checkpoints."
+            )
+        for name, value in asdict(recipe).items():
+            if name not in free and self.recipe.get(name) != value:
+                raise UsageError(
+                    f"--resume: {name} was {self.recipe.get(name)} before and is {value} now. "
+                    "Give the same again, or another --checkpoints."
+                )
+
+
+def save(module: nn.Module, folder: Path, step: int) -> Path:
+    """Write the weights of a step; returns the file's path."""
+    path = folder / f"step-{step:06d}.safetensors"
+    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path)
+    return path
+
+
+def load_best(module: nn.Module, folder: Path) -> None:
+    """Give a module the weights of the best checkpoint."""
+    module.load_state_dict(load_file(folder / BEST))
+
+
+def warm_start(module: nn.Module, start: Weights | None, sizes: Mapping[str, int]) -> None:
+    """Give a network the weights to start from; without any it stays as it is.
+
+    Args:
+        module: the network.
+        start: the weights.
+        sizes: constructor arguments of the network, by name; the width is the user's to choose.
+
+    Raises:
+        UsageError: the weights have other sizes.
+    """
+    if start is None:
+        return
+    for name, size in sizes.items():
+        given = start.arguments.get(name)
+        if given != size:
+            way_out = (
+                f"Give --width {given}, or other weights." if name == "width" else f"Give weights with {name} {size}."
+            )
+            raise UsageError(f"--start {start.path} has {name} {given}. {way_out}")
+    module.load_state_dict(start.tensors())

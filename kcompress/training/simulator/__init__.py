@@ -1,1 +1,0 @@
-"""Training of the codec simulators: what a codec shows and costs, learned from its real files."""

@@ -1,0 +1,1 @@
+"""A task for each network that can be trained."""

@@ -1,0 +1,44 @@
+"""Recipe of a classifier."""
+
+from dataclasses import dataclass
+
+from kcompress.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe(Recipe):
+    """How a classifier is trained.
+
+    Attributes:
+        architecture: of ``machine.classifiers.ARCHITECTURES``.
+        width: channels of its first stage.
+        side: of the square that it sees, pixels.
+        steps: optimiser steps.
+        batch: pictures a step.
+        smallest: share of a picture's area that a crop keeps at least.
+        smoothing: of the labels, so much of the truth is spread over all classes.
+        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
+        warmup: steps in which it rises.
+        averaging: of the exponential average of the weights, which is what is kept.
+        exact_from: share of the steps after which precision is float32 instead of bfloat16.
+        validate_every: steps between validations.
+        validation_pictures: held-out pictures to validate with, at most.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
+        seed: of weights, crops and order.
+    """
+
+    architecture: str = "residual"
+    width: int = 24
+    side: int = 160
+    steps: int = 3_000
+    batch: int = 32
+    smallest: float = 0.3
+    smoothing: float = 0.1
+    learning_rate: float = 3e-3
+    warmup: int = 100
+    averaging: float = 0.995
+    exact_from: float = 0.8
+    validate_every: int = 500
+    validation_pictures: int = 400
+    split: float = 0.95
+    seed: int = 0

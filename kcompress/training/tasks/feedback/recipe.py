@@ -1,0 +1,58 @@
+"""Recipe of the feedback network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kcompress.training.recipe import Recipe
+
+RANGES = {"webp": (25, 92), "hevc": (18, 42), "bpg": (18, 42)}
+"""Lowest and highest quality that is learned, on the scale of each codec. JPEG shows of a block what it was
+handed of that block, so there is nothing to learn."""
+
+
+@dataclass(frozen=True)
+class FeedbackRecipe(Recipe):
+    """How the gains are learned.
+
+    Attributes:
+        codec: whose encoder is watched.
+        lowest: quality on the codec's scale, as a number.
+        highest: quality.
+        passes: encodes and decodes before the one that counts.
+        steps: optimiser steps.
+        batch: patches a step, each tried with two sets of gains.
+        patches: to cut and judge before the first step, each for a quality of its own; pictures that are smaller give
+            none.
+        side: of a patch, pixels. A patch is weighed as if it were the file; large ones are about as varied as files.
+        perturbation: of every weight, up or down, in a trial; a weight of 1 is a gain of 0.1.
+        limit: of the cost that is believed of one patch, in nepers.
+        objective: what the scores count, by metric; 1 in all.
+        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
+        warmup: steps in which it rises.
+        averaging: of the exponential average of the weights, which is what ships.
+        exact_from: share of the steps after which precision is float32: all of them.
+        validate_every: steps between validations.
+        validation_pictures: held-out pictures to validate with, at most.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
+        seed: of patches, qualities and trials.
+    """
+
+    codec: str
+    lowest: int
+    highest: int
+    passes: int = 3
+    steps: int = 160
+    batch: int = 16
+    patches: int = 240
+    side: int = 320
+    perturbation: float = 0.25
+    limit: float = 0.3
+    objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.5, "vif": 0.25, "psnr": 0.25})
+    learning_rate: float = 0.05
+    warmup: int = 20
+    averaging: float = 0.98
+    exact_from: float = 0.0
+    validate_every: int = 40
+    validation_pictures: int = 6
+    split: float = 0.95
+    seed: int = 0

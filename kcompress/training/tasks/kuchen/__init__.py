@@ -1,0 +1,1 @@
+"""Training of the Kuchen U-Net from the labels of a filter pool."""

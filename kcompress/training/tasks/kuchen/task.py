@@ -1,0 +1,147 @@
+"""Training of the Kuchen U-Net from the labels of a filter pool (Kuchen paper, sections 3.3, 4.2 and 4.3)."""
+
+import math
+from collections import Counter
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kcompress.inference.engine import TorchEngine
+from kcompress.inference.weights import Weights
+from kcompress.networks import Preprocessor
+from kcompress.networks.condition import TrainingDomain
+from kcompress.networks.kuchen import Kuchen
+from kcompress.networks.loading import wrapped
+from kcompress.training.checkpoint import warm_start
+from kcompress.training.events import Metrics, Prepared
+from kcompress.training.export import ExportSpec
+from kcompress.training.log import Entry
+from kcompress.training.task import Split, Task, TrainingData
+from kcompress.training.tasks.kuchen.labelled import Labels, Pair, kept_on_disk
+from kcompress.training.tasks.kuchen.loss import KuchenLoss, errors
+from kcompress.training.tasks.kuchen.patches import Batch, PairPatches
+from kcompress.training.tasks.kuchen.recipe import KuchenRecipe
+from kcompress.training.validation import CodecValidator, size_at_equal
+
+GFLOP = 39.8
+"""Of width 8 for 1920x1080; it grows with the square of the width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KuchenData(TrainingData):
+    """Patches of originals and labels; whole ones to validate with, and what compares a network with the codec."""
+
+    patches: PairPatches
+    held_out_pairs: Sequence[Pair]
+    validator: CodecValidator
+
+
+@dataclass(frozen=True)
+class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
+    """Learns the labels of a data set, by mean squared error and Adam.
+
+    Attributes:
+        labels: to learn.
+        recipe: how.
+        start: weights to start from; the recipe names them.
+    """
+
+    labels: Labels
+    recipe: KuchenRecipe
+    start: Weights | None = None
+    clip = None
+    channels_last = True
+
+    @property
+    def weight_decay(self) -> float:
+        return 0.0
+
+    @property
+    def free_on_resume(self) -> Sequence[str]:
+        # A cosine's rates depend on where it ends.
+        return ("validate_every", "steps") if self.recipe.schedule == "constant" else ("validate_every",)
+
+    def full_precision_from(self, device: torch.device) -> float:
+        return 1.0 if device.type == "cuda" else 0.0
+
+    def build(self) -> KuchenLoss:
+        network = Kuchen(self.recipe.width)
+        warm_start(network, self.start, {"width": self.recipe.width})
+        return KuchenLoss(network)
+
+    def network(self, module: KuchenLoss) -> Kuchen:
+        return module.network
+
+    def split(self) -> Split:
+        return Split(*self.labels.split(self.recipe.split), self.labels.sha256)
+
+    def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, KuchenData]:
+        labels = self.labels
+        yield from ()
+        patches = PairPatches(kept_on_disk(labels.pairs(split.train), folder), self.recipe)
+        held_out = list(labels.pairs(_spread(split.validation, self.recipe.validation_pictures)))
+        originals = [pair.original for pair in held_out]
+        validator = CodecValidator(labels.codec, labels.quality, (labels.metric, "ssimulacra2"), originals)
+        return KuchenData(
+            trained_on=len({row.sha256 for row in split.train}), held_out=len(held_out), metrics=validator.names,
+            heading=validator.heading, patches=patches, held_out_pairs=held_out, validator=validator,
+        )  # fmt: skip
+
+    def batch(self, data: KuchenData, number: int) -> Batch:
+        return data.patches.batch(number)
+
+    def validate(self, module: KuchenLoss, data: KuchenData) -> Metrics:
+        error, identity_error = errors(module.network, data.held_out_pairs)
+        return {"error": error, "identity_error": identity_error, **data.validator(preprocessor(module.network))}
+
+    def objective(self, metrics: Metrics) -> float:
+        found = metrics.get(size_at_equal(self.labels.metric))
+        return math.inf if found is None else found
+
+    def export(self, best: Entry, data: KuchenData) -> ExportSpec:
+        recipe, labels, rows = self.recipe, self.labels, self.labels.rows
+        return ExportSpec(
+            module=Kuchen(recipe.width),
+            arguments={"width": recipe.width},
+            card={
+                "summary": f"imitates the filters that win for {labels.codec} at quality {labels.quality}",
+                "network": "kuchen",
+                "codec": labels.codec,
+                "paper": "Zhang, Deng and Li, A Unified Image Preprocessing Framework For Image Compression, "
+                "section 3.3",
+            },
+            recipe={"loss": "MSE", "optimiser": "Adam"},
+            data=f"labels of {data.trained_on} pictures",
+            details={
+                "labels": {
+                    "sha256": labels.sha256,
+                    "quality": labels.quality,
+                    "encoder": f"{rows[0].backend} {rows[0].version}",
+                    "metric": labels.metric,
+                    "rate_weight": labels.rate_weight,
+                    "winners": dict(Counter(row.group for row in rows).most_common()),
+                },
+                "gflop_at_1920x1080": round(GFLOP * (recipe.width / 8) ** 2, 1),
+            },
+            metrics={
+                "mse_to_label": {"network": best.error, "untouched": best.identity_error},
+                "against_the_plain_codec": best.metrics,
+            },
+        )
+
+
+def preprocessor(network: nn.Module) -> Preprocessor:
+    """A network under training as what encodes take; it runs where it is."""
+    engine = TorchEngine(network, str(next(network.parameters()).device))
+    return wrapped("kuchen", engine, TrainingDomain("kuchen"))
+
+
+def _spread(rows: Sequence[Any], pictures: int) -> list[Any]:
+    """Rows of so many pictures at most, evenly spread."""
+    names = list(dict.fromkeys(row.path for row in rows))
+    chosen = {names[number * len(names) // min(pictures, len(names))] for number in range(min(pictures, len(names)))}
+    return [row for row in rows if row.path in chosen]

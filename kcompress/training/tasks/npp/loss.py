@@ -1,0 +1,76 @@
+"""Equation 1 of the NPP paper as a module: bits, the task's loss on what is decoded, and closeness to the picture."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from kcompress.codecs import CODECS
+from kcompress.machine.tasks import Task
+from kcompress.networks.npp import Npp
+from kcompress.proxies.straight_through import StraightThroughCodec
+from kcompress.training.tasks.npp.recipe import NppRecipe
+
+Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Pictures (N, 3, H, W) and coarsenesses (N,) -> decoded pictures and bits per pixel (N,), differentiable."""
+
+
+class Batch(NamedTuple):
+    """What a step sees.
+
+    Attributes:
+        pictures: (N, 3, side, side), RGB 0..1.
+        classes: N numbers, where there are labels.
+        qualities: N of them, on the codec's scale.
+        adaptive: whether the network is told of them.
+    """
+
+    pictures: Tensor
+    classes: list[int] | None
+    qualities: list[int]
+    adaptive: bool
+
+
+class NppLoss(nn.Module):
+    """A batch -> the cost of each picture in bits per pixel, (N,): R_t + lambda * D_m + beta * D_pre.
+
+    The decoded picture and the bits are those of the real codec, their gradients those of the proxy (section 3.3), or
+    both are the proxy's (section 4.3, NPP+Proxy).
+
+    Args:
+        network: in training.
+        task: whose loss is D_m; its model is frozen.
+        proxy: of the codec.
+        recipe: lambda and beta.
+        jobs: encoders that run at once.
+    """
+
+    def __init__(self, network: Npp, task: Task, proxy: Proxy, recipe: NppRecipe, jobs: int) -> None:
+        super().__init__()
+        self.network = network
+        # In a tuple, a frozen model is no part of this module: it is neither trained, averaged nor written down.
+        self._frozen = (task, proxy)
+        self._recipe = recipe
+        self._codec = StraightThroughCodec(CODECS[recipe.codec], proxy, jobs, effort=recipe.effort)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``loss`` and its three terms."""
+        task, proxy = self._frozen
+        scale = CODECS[self._recipe.codec].quality
+        pictures, place = batch.pictures, batch.pictures.device
+        coarseness = torch.tensor([scale.coarseness(quality) for quality in batch.qualities], device=place)
+        filtered = self.network(pictures, coarseness[:, None] if batch.adaptive else None).float()
+        with torch.autocast(place.type, enabled=False):
+            if self._recipe.values == "proxy":
+                decoded, rate = proxy(filtered, coarseness)
+            else:
+                decoded, rate = self._codec(filtered, batch.qualities, coarseness)
+            truth = (
+                task.pseudo_labels(pictures) if batch.classes is None else task.class_targets(batch.classes).to(place)
+            )
+            trade = torch.tensor([self._recipe.trade(quality) for quality in batch.qualities], device=place)
+            changed = (filtered - pictures).square().flatten(1).mean(1)
+            of_task, of_change = trade * task.loss(decoded, truth), self._recipe.closeness * changed
+        parts = {"rate": rate, "task": of_task, "closeness": of_change}
+        return {"loss": rate + of_task + of_change, **{name: value.detach() for name, value in parts.items()}}

@@ -1,0 +1,108 @@
+"""Recipe of the neural preprocessor for machine vision; defaults are its paper's (section 4.1) where it gives any."""
+
+from dataclasses import dataclass
+
+from kcompress.training.recipe import Recipe
+
+RANGES = {"bpg": (28, 41), "hevc": (25, 38), "jpeg": (45, 20), "webp": (45, 20)}
+"""Finest and coarsest quality by codec: the paper's for BPG; HEVC's QP codes three steps coarser than BPG's, and the
+qualities of the others are as far along their scales."""
+
+VALUES = ("codec", "proxy")
+
+
+@dataclass(frozen=True)
+class NppRecipe(Recipe):
+    """How the network is trained.
+
+    Attributes:
+        task: of ``machine.tasks.TASKS``.
+        model: that judges, as ``name sha256``.
+        labelled: whether pictures lie in one folder a class; else the model's own answers are the truth.
+        codec: that is trained for.
+        finest: quality on its scale.
+        coarsest: quality.
+        fixed: quality of the stage without adaptive layers.
+        width: channels of the network.
+        side: of the square that is cut from a picture, pixels.
+        fixed_steps: optimiser steps at one quality, without adaptive layers (the paper: 120,000).
+        adaptive_steps: with adaptive layers, at random qualities (the paper: 100,000).
+        fixed_drop: share of the fixed steps after which the learning rate falls to a tenth.
+        adaptive_drop: share of the adaptive steps after which it does.
+        batch: pictures a step; the paper gives none.
+        learning_rate: of Adam.
+        finest_weight: of the task's loss at the finest quality (lambda of equation 1); in between, its logarithm
+            follows the quality, as the paper's 0.5, 1, 2, 4 and 8 nearly do.
+        coarsest_weight: at the coarsest.
+        closeness: of the mean squared error between the picture, 0..1, and the filtered one (beta of equation 1).
+        proxy: whose gradients are taken, as ``name sha256``.
+        values: in the forward pass, of the ``codec``, or of the ``proxy`` as in the ablation of figure 7 (a).
+        effort: of the encoder in training, on the codec's scale; validation takes the codec's own.
+        warmup: steps in which the learning rate rises.
+        averaging: of the exponential average of the weights, which is what ships.
+        exact_from: share of the steps after which the network's precision is float32 instead of bfloat16.
+        validate_every: steps between validations.
+        validation_pictures: held-out pictures to validate with, at most.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
+        seed: of weights, crops and qualities.
+    """
+
+    task: str
+    model: str
+    labelled: bool
+    codec: str
+    finest: int
+    coarsest: int
+    fixed: int
+    width: int = 8
+    side: int = 160
+    fixed_steps: int = 12_000
+    adaptive_steps: int = 10_000
+    fixed_drop: float = 2 / 3
+    adaptive_drop: float = 0.6
+    batch: int = 8
+    learning_rate: float = 1e-4
+    finest_weight: float = 0.5
+    coarsest_weight: float = 8.0
+    closeness: float = 0.5
+    proxy: str = ""
+    values: str = VALUES[0]
+    effort: int | None = None
+    warmup: int = 50
+    averaging: float = 0.99
+    exact_from: float = 0.8
+    validate_every: int = 500
+    validation_pictures: int = 64
+    split: float = 0.95
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        """Of both stages."""
+        return self.fixed_steps + self.adaptive_steps
+
+    @property
+    def qualities(self) -> tuple[int, ...]:
+        """Five, evenly from the finest to the coarsest; one where no stage is adaptive."""
+        if not self.adaptive_steps:
+            return (self.fixed,)
+        return tuple(round(self.finest + part * (self.coarsest - self.finest) / 4) for part in range(5))
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, from 0."""
+        first = step < self.fixed_steps
+        number, steps, drop = (
+            (step, self.fixed_steps, self.fixed_drop) if first
+            else (step - self.fixed_steps, self.adaptive_steps, self.adaptive_drop)
+        )  # fmt: skip
+        rising = min(1.0, (number + 1) / self.warmup) if self.warmup else 1.0
+        return self.learning_rate * rising * (1 if number < drop * steps else 0.1)
+
+    def trade(self, quality: int) -> float:
+        """Lambda of equation 1 at a quality: bits per pixel that a unit of the task's loss is worth."""
+        from kcompress.codecs import CODECS  # loads NumPy, which help does without
+
+        coarseness = CODECS[self.codec].quality.coarseness
+        low, high = coarseness(self.finest), coarseness(self.coarsest)
+        along = (coarseness(quality) - low) / (high - low) if high > low else 0.5
+        return float(self.finest_weight ** (1 - along) * self.coarsest_weight**along)

@@ -1,0 +1,131 @@
+"""Recipes of the proxies of a codec: of a simulator, and of a learned codec."""
+
+from dataclasses import dataclass
+
+from kcompress.training.recipe import Recipe
+
+RANGES = {"jpeg": (20, 97), "webp": (20, 97), "hevc": (14, 46), "bpg": (28, 51)}
+"""Qualities that pictures are encoded at in practice, on the scale of each codec; a simulator learns these."""
+
+
+class ProxyRecipe(Recipe):
+    """What `coded_patches` cuts and encodes.
+
+    Attributes:
+        codec: whose encoder codes them.
+        lowest: quality on the codec's scale, as a number.
+        highest: quality.
+        versions: of a patch, encoded at one quality: itself first, the others preprocessed.
+        patches: that are cut and encoded before the first step.
+        side: of a patch, pixels.
+    """
+
+    codec: str
+    lowest: int
+    highest: int
+    versions: int
+    patches: int
+    side: int
+
+
+@dataclass(frozen=True)
+class SimulatorRecipe(ProxyRecipe):
+    """How the two networks of a simulator are trained, which is at once.
+
+    Attributes:
+        codec: whose encoder is simulated.
+        lowest: quality on the codec's scale, as a number.
+        highest: quality.
+        width: channels of the network of distortions; that of bits has three quarters of them.
+        depth: its blocks; that of bits has two fewer, at least one.
+        steps: optimiser steps.
+        batch: patches a step, each in all its versions.
+        versions: of a patch, encoded at one quality: itself first, the others preprocessed.
+        patches: that are cut and encoded before the first step.
+        side: of a patch, pixels.
+        difference: weight of the error of ln(bpp) *between* versions, beside that of ln(bpp) itself.
+        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
+        warmup: steps in which it rises.
+        averaging: of the exponential average of the weights, which is what ships.
+        exact_from: share of the steps after which precision is float32 instead of bfloat16.
+        validate_every: steps between validations.
+        validation_pictures: held-out pictures to validate with, at most.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
+        seed: of patches, versions and weights.
+        start: weights that the training starts from, as ``name sha256``; empty for none.
+    """
+
+    codec: str
+    lowest: int
+    highest: int
+    width: int = 48
+    depth: int = 4
+    steps: int = 1_200
+    batch: int = 4
+    versions: int = 3
+    patches: int = 1_800
+    side: int = 192
+    difference: float = 2.0
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    averaging: float = 0.995
+    exact_from: float = 0.8
+    validate_every: int = 250
+    validation_pictures: int = 12
+    split: float = 0.95
+    seed: int = 0
+    start: str = ""
+
+
+@dataclass(frozen=True)
+class MinnenRecipe(ProxyRecipe):
+    """How a learned codec is trained to mimic a real one.
+
+    Attributes:
+        codec: whose encoder is mimicked.
+        lowest: quality on the codec's scale, as a number; ``RANGES`` has the usual ones.
+        highest: quality.
+        width: channels of the transforms at a quarter of the sides, and of the hyper-latents.
+        latent: channels of the latents.
+        slope: weight of the distortion, MSE in squared grey levels, beside bits per pixel, times the square of HEVC's
+            quantiser step; see `training.tasks.proxies.minnen.distortion_weight`.
+        mimic_from: share of the steps after which the distortion is taken to what the real decoder shows (equation 2
+            of NPP), instead of to the picture.
+        rate_match: weight of |ln bpp - ln bpp of the real codec| from then on; 1 and more bind the rate to the codec's
+            own, as the rest never weighs ln bpp by more than 1.
+        steps: optimiser steps.
+        batch: patches a step, each in all its versions.
+        versions: of a patch, encoded at one quality: itself first, the others preprocessed.
+        patches: that are cut and encoded before the first step.
+        side: of a patch, pixels.
+        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
+        warmup: steps in which it rises.
+        averaging: of the exponential average of the weights, which is what ships.
+        exact_from: share of the steps after which precision is float32 instead of bfloat16.
+        validate_every: steps between validations.
+        validation_pictures: held-out pictures to validate with, at most.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
+        seed: of patches, versions, weights and noise.
+    """
+
+    codec: str
+    lowest: int
+    highest: int
+    width: int = 48
+    latent: int = 192
+    slope: float = 10.0
+    mimic_from: float = 0.25
+    rate_match: float = 1.0
+    steps: int = 3_000
+    batch: int = 4
+    versions: int = 3
+    patches: int = 1_800
+    side: int = 192
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    averaging: float = 0.995
+    exact_from: float = 0.0
+    validate_every: int = 250
+    validation_pictures: int = 12
+    split: float = 0.95
+    seed: int = 0

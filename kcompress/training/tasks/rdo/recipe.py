@@ -1,0 +1,55 @@
+"""Recipe of the RDO network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kcompress.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RdoRecipe(Recipe):
+    """How the network is trained.
+
+    Attributes:
+        width: channels.
+        depth: blocks.
+        steps: optimiser steps.
+        batch: patches a step.
+        patches: that are cut and measured before the first step.
+        side: of a patch, pixels, a multiple of 16; SSIMULACRA2 has its six scales from 256 on, and with fewer its
+            weights fall on other features, so that what smaller patches teach is not what is measured.
+        lowest: quality.
+        highest: quality.
+        mozjpeg: share of the pictures that are learned from as mozjpeg would code them: by its tables, with the levels
+            that are decided on, as the way that coefficients are placed keeps its trellis from others.
+        objective: what the scores count, by name; 1 in all.
+        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
+        warmup: steps in which it rises.
+        averaging: of the exponential average of the weights, which is what ships.
+        exact_from: share of the steps after which precision is float32: all of them.
+        validate_every: steps between validations.
+        validation_pictures: held-out pictures to validate with, at most.
+        split: share of the pictures to train on, drawn by their sha256; the others are held out.
+        seed: of patches, weights and decisions.
+        start: weights that the training starts from, as ``name sha256``; empty for the rule.
+    """
+
+    width: int = 112
+    depth: int = 4
+    steps: int = 2_000
+    batch: int = 4
+    patches: int = 1_200
+    side: int = 256
+    lowest: int = 30
+    highest: int = 92
+    mozjpeg: float = 0.0
+    objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.5, "butteraugli": 0.3, "vif": 0.2})
+    learning_rate: float = 7e-4
+    warmup: int = 100
+    averaging: float = 0.995
+    exact_from: float = 0.0
+    validate_every: int = 500
+    validation_pictures: int = 12
+    split: float = 0.95
+    seed: int = 0
+    start: str = ""

@@ -1,0 +1,169 @@
+"""The trainer: takes a task's steps, validates, keeps what it takes to go on; yields events, draws nothing."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+from kcompress.errors import InputError, OutputError
+from kcompress.inference.engine import resolve_device
+from kcompress.training.checkpoint import STATE, Checkpoint, load_best, save
+from kcompress.training.events import Event, Finished, Step, Validation
+from kcompress.training.export import described, publish
+from kcompress.training.learner import Learner
+from kcompress.training.log import Log
+from kcompress.training.recipe import Recipe
+from kcompress.training.task import Task, TrainingData
+
+
+class Trainer:
+    """One training.
+
+    Args:
+        task: what to train.
+        folder: for checkpoints, state, log, and what the task keeps there.
+        accelerator: device and processes.
+    """
+
+    def __init__(self, task: Task[Any, Any, Any], folder: Path, accelerator: Accelerator) -> None:
+        self.task, self.folder, self.accelerator = task, folder, accelerator
+
+    def run(self, *, resume: bool = False) -> Iterator[Event]:
+        """Train; the last event is `Finished`.
+
+        Args:
+            resume: go on with the state in the folder, if there is one.
+
+        Raises:
+            FloatingPointError: the loss is no longer finite; the checkpoints so far stay.
+            InputError: no pictures, or one that cannot be read; a state that is none.
+            OutputError: the folder holds another training already.
+            ProgramError: an encoder failed.
+            UsageError: the state belongs to another recipe; a batch cannot be shared among the processes.
+        """
+        began = time.perf_counter()
+        task, accelerator = self.task, self.accelerator
+        before = self._begin(resume=resume)
+        split = task.split()
+        learner = Learner(task, accelerator)
+        if before is not None:
+            before.check(task.recipe, split.digest, task.free_on_resume)
+            learner.load(before)
+            began -= before.seconds
+        with accelerator.main_process_first():  # the others find what it keeps in the folder
+            data = yield from task.prepare(split, self.folder)
+        if not accelerator.is_main_process:
+            yield from self._steps(learner, data, before.step if before else 0)
+            yield Finished((), data, time.perf_counter() - began)
+            return
+        with closing(Log(self.folder, data.metrics, task.parts, before.step if before else 0)) as log:
+            best, seconds = (before.best, before.seconds) if before else (float("inf"), 0.0)
+            losses: list[Step] = []
+            for step in self._steps(learner, data, before.step if before else 0):
+                losses.append(step)
+                yield step
+                if not self._is_due(step.number):
+                    continue
+                event = self._validated(learner, data, losses, best)
+                best = task.objective(event.metrics) if event.is_best else best
+                log.append(event)
+                log.keep(event, data.heading, data.shown, data.axis)
+                seconds = time.perf_counter() - began
+                state = Checkpoint(step.number, asdict(task.recipe), split.digest, seconds, best, **learner.state())
+                state.write(self.folder)
+                losses.clear()
+                yield event
+            yield Finished(tuple(log.entries), data, seconds)
+
+    def export(self, finished: Finished, stem: Path, about: str) -> dict[str, Any]:
+        """Write what ships of the best checkpoint, and its card; returns the card.
+
+        Args:
+            finished: the training's last event.
+            stem: of the files.
+            about: what the pictures are, for the card.
+
+        Raises:
+            InputError: there is no checkpoint.
+        """
+        if not finished.entries:
+            raise InputError(f"{self.folder} holds no checkpoint yet. Train at least up to the first validation.")
+        best = min(finished.entries, key=lambda entry: self.task.objective(entry.metrics))
+        spec = self.task.export(best, finished.data)
+        load_best(spec.module, self.folder)
+        card = {
+            **spec.card,
+            "recipe": {**asdict(self.task.recipe), **spec.recipe},
+            "data": described(spec.data, about),
+            **spec.details,
+            "training_minutes": round(finished.seconds / 60),
+            "held_out_pictures": finished.data.held_out,
+            "best_step": best.step,
+            **spec.metrics,
+        }
+        return publish(stem, spec, card)
+
+    def _begin(self, *, resume: bool) -> Checkpoint | None:
+        """Make the folder; returns the state to go on from."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / STATE).exists() and not resume:
+            raise OutputError(f"{self.folder} holds a training. Give --resume to go on, or another --checkpoints.")
+        self.accelerator.wait_for_everyone()
+        return Checkpoint.read(self.folder)
+
+    def _steps(self, learner: Learner, data: TrainingData, done: int) -> Iterator[Step]:
+        """Take the steps that are left; all processes wait for the first one's validations."""
+        with closing(self.task.batches(data, done)) as batches:
+            for step in range(done, self.task.recipe.steps):
+                losses = learner.step(step, next(batches))
+                loss = losses.pop("loss")
+                yield Step(step + 1, loss, losses)
+                if self._is_due(step + 1):
+                    self.accelerator.wait_for_everyone()
+
+    def _is_due(self, step: int) -> bool:
+        """Whether a validation follows a step, from 1."""
+        recipe: Recipe = self.task.recipe
+        return step % recipe.validate_every == 0 or step == recipe.steps
+
+    def _validated(self, learner: Learner, data: TrainingData, steps: Sequence[Step], best: float) -> Validation:
+        """Validate the averaged module, and keep its weights."""
+        with torch.no_grad():
+            metrics = dict(self.task.validate(learner.average.eval(), data))
+        learner.module.train()
+        error, identity_error = metrics.pop("error", None), metrics.pop("identity_error", None)
+        number = steps[-1].number
+        path = save(self.task.network(learner.average), self.folder, number)
+        loss = float(np.mean([step.loss for step in steps]))
+        parts = {name: float(np.mean([step.parts[name] for step in steps])) for name in steps[0].parts}
+        is_best = self.task.objective(metrics) < best
+        return Validation(number, loss, parts, error, identity_error, metrics, path, is_best)
+
+
+def accelerator(device: str) -> Accelerator:
+    """Device and processes of a training, as ``accelerate launch`` or ``torchrun`` started them.
+
+    Precision is the recipe's affair, not accelerate's.
+
+    Args:
+        device: as ``--device`` takes it.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    place = resolve_device(device)
+    if ":" in place:
+        torch.cuda.set_device(place)
+    handlers = [
+        DistributedDataParallelKwargs(find_unused_parameters=True),  # a stage may leave a part of a network alone
+        InitProcessGroupKwargs(timeout=timedelta(days=1)),  # the others wait while the first one prepares
+    ]
+    return Accelerator(mixed_precision="no", cpu=place == "cpu", kwargs_handlers=handlers)
