@@ -163,7 +163,7 @@ def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str, 
             pipe.join(_PROBE_SECONDS)  # a child in a session of its own could hold it for ever
         with _lock:
             _running.discard(process)
-    if process.returncode == 127 and complaint.startswith(b"setpriv: failed to execute"):
+    if process.returncode in (126, 127) and _dying_with_us():  # setpriv's words, or those of the shell that it tried
         reason = complaint.decode(errors="replace").strip().rpartition(": ")[2]
         raise ProgramError(f"{name} cannot be started: {reason}. Reinstall it.")
     if len(output) > most:

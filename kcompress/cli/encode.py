@@ -50,6 +50,7 @@ def encode(
     task_weights: options.TaskWeights = None,
     as_json: options.Json = False,
     force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
 ) -> None:
     """Preprocess pictures and compress them into standard files.
 
@@ -71,7 +72,14 @@ def encode(
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
     suffix = chosen.raw_suffixes[0] if raw else chosen.suffixes[0]
-    planned = files.plan(inputs, target, suffix, SUFFIXES, force=force)
+    if force and skip_existing:
+        raise UsageError("--force and --skip-existing exclude each other. Leave one out.")
+    every = files.plan(inputs, target, suffix, SUFFIXES, force=force, skip_existing=skip_existing)
+    planned = [job for job in every if not job.finished]
+    if len(planned) < len(every):
+        output.say(f"{len(every) - len(planned)} of {len(every)} pictures are there already")
+    if not planned:
+        return
     jobs = jobs or options.cores()
     plan = planned_encode(
         chosen, setting, network, device=device, strength=strength, weights=weights, backend=backend,

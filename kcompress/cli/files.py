@@ -17,11 +17,12 @@ STREAM = "-"
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to do: from where, to where; or why that cannot be."""
+    """One picture to do: from where, to where; or why that cannot be, or that it is done already."""
 
     source: str
     target: str
     refusal: KcompressError | None = None
+    finished: bool = False
 
 
 def read(source: str) -> bytes:
@@ -41,7 +42,8 @@ def read(source: str) -> bytes:
         raise InputError(f"{name(source)} cannot be read: {error.strerror}. Check the path and its rights.") from error
 
 
-def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozenset[str], *, force: bool) -> list[Job]:
+def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozenset[str], *, force: bool,
+         skip_existing: bool = False) -> list[Job]:  # fmt: skip
     """Pair every input with its output.
 
     Args:
@@ -50,6 +52,7 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
         suffix: of the output files.
         known: suffixes of the files taken from folders.
         force: whether existing files may be overwritten.
+        skip_existing: whether pictures are finished whose files exist, results among the inputs too.
 
     Raises:
         UsageError: several pictures and one output, or an empty name.
@@ -69,24 +72,38 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
         storage.mode(output) or (Path(output).suffix and not names_folder(output))
     ):  # fmt: skip
         raise UsageError(f"-o {name(output)} names a file and a folder is needed: end its name in /.")
+    pairs = [(source, _target(source, below, output, suffix, into_folder)) for source, below in found]
+    if skip_existing:  # results of the run before, beside their pictures
+        results = {_identity(target) for source, target in pairs if target not in (source, STREAM)}
+        pairs = [pair for pair in pairs if pair[0] == STREAM or _identity(pair[0]) not in results]
     jobs: list[Job] = []
-    inputs = {_identity(source) for source, _ in found if source != STREAM}
+    inputs = {_identity(source) for source, _ in pairs if source != STREAM}
     taken: dict[str, str] = {}
-    for source, below in found:
-        target = _target(source, below, output, suffix, into_folder)
+    for source, target in pairs:
         refusal: KcompressError | None = None
+        finished = False
         if source != STREAM and not os.path.lexists(source):
             refusal = InputError(f"{name(source)} does not exist. Check the path.")
         elif target != STREAM:
             real = os.path.realpath(target)
-            if _identity(target) in inputs or real in {os.path.realpath(source)}:
-                refusal = OutputError(f"{name(target)} is also an input and would be lost. Give another -o.")
+            if _identity(target) == _identity(source):
+                refusal = OutputError(
+                    f"{name(source)} would be written over itself: {name(target)} is also an input. "
+                    "Give -o, or another --codec."
+                )
+            elif _identity(target) in inputs:
+                refusal = OutputError(
+                    f"{name(source)} would become {name(target)}, which is also an input and would be lost. Give -o, "
+                    "or another --codec."
+                )
             elif real in taken:
                 refusal = OutputError(f"{name(target)} is already the output of {name(taken[real])}. Give another -o.")
+            elif skip_existing and os.path.lexists(target):
+                finished = True
             elif os.path.lexists(target) and not force and not storage.is_device(target):
                 refusal = OutputError(f"{name(target)} exists. Give --force to overwrite it, or another -o.")
             taken.setdefault(real, source)
-        jobs.append(Job(source, target, refusal))
+        jobs.append(Job(source, target, refusal, finished))
     return jobs
 
 

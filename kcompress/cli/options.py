@@ -120,6 +120,11 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on st
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 
 
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave pictures whose output is there: an interrupted batch goes on.")
+]
+
+
 def listed(text: str) -> list[str]:
     """Names with commas between."""
     return [part.strip() for part in text.split(",") if part.strip()]

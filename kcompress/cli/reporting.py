@@ -74,7 +74,7 @@ def _leave(word: str, code: int) -> NoReturn:
     stop_all()
     say(
         f"kcompress: {word}; finished pictures are kept, nothing is half-written. "
-        "Start again to go on, label, train and bench with --resume."
+        "Start again to go on: encode with --skip-existing, label, train and bench with --resume."
     )
     with contextlib.suppress(OSError, AttributeError):  # full, or closed
         sys.stdout.flush()

@@ -38,6 +38,8 @@ class Bpgenc:
             BPGENC.run([*arguments, "-o", str(target), str(source)])
             try:
                 written = container.demux(target.read_bytes(), "what bpgenc wrote")
+                for stream in filter(None, (written.picture, written.extra)):
+                    x265.decode(stream, strict=True)  # bpgenc tells no length by which a cut file is found
             except (OSError, InputError) as error:
                 raise ProgramError("bpgenc ended well but wrote no whole BPG file. Try another --backend.") from error
         # Written once more: with our metadata, and with the length that bpgenc leaves out.

@@ -172,7 +172,9 @@ def header(job: tuple[str, bytes, int, int, str | None]) -> Ended:
     from kcompress.images import coded, heif
 
     name, parent, number, seed, keep = job
-    data = mutant(parent, random.Random(f"{seed} header {name} {number}"), within=160)
+    data = mutant(
+        parent, random.Random(f"{seed} header {name} {number}"), within=160 if name in ("bpg", "hevc") else 600
+    )
     start, how, detail = time.perf_counter(), "refused", ""
     try:
         if name == "bpg":
@@ -181,8 +183,9 @@ def header(job: tuple[str, bytes, int, int, str | None]) -> Ended:
             still = heif.parse(data)
             if still is not None:
                 coded.check_sizes(still, name)
-            stream = data
-        parse_sps(annexb.first_picture(annexb.units(stream)).sps)
+            stream = b"" if still is not None else data
+        if stream:
+            parse_sps(annexb.first_picture(annexb.units(stream)).sps)
         how = "picture"
     except (KcompressError, ValueError, EOFError):
         pass

@@ -106,3 +106,33 @@ def test_a_file_that_appears_while_decode_works_is_not_replaced(run, small, fold
     monkeypatch.setattr(files, "plan", planned)
     assert "exists. Give --force" in run("decode", "packed.webp", expect=5).stderr
     assert (folder / "packed.png").read_text() == "precious"
+
+
+@pytest.mark.parametrize("options", [["-o", "out"], []], ids=["apart", "beside"])
+def test_a_batch_that_was_broken_off_goes_on(run, album, folder, options):
+    run("encode", "album", *options, "-n", "none")
+    place = folder / ("out" if options else "album")
+    (place / "deep" / "c.jpg").unlink()
+    kept = (place / "a.jpg").stat().st_mtime_ns
+    ended = run("encode", "album", *options, "-n", "none", "--skip-existing")
+    assert ended.stderr.splitlines()[0] == "3 of 4 pictures are there already"
+    assert (place / "deep" / "c.jpg").is_file() and (place / "a.jpg").stat().st_mtime_ns == kept
+    again = run("encode", "album", *options, "-n", "none", "--skip-existing")
+    assert again.stderr == "4 of 4 pictures are there already\n"
+    assert "exclude each other" in run("encode", "album", "--skip-existing", "--force", expect=2).stderr
+
+
+def test_a_folder_encoded_twice_names_each_picture_once(run, album):
+    run("encode", "album", "-n", "none")
+    failed = [line for line in run("encode", "album", expect=1).stderr.splitlines() if line.startswith("failed: ")]
+    assert [line.split()[1] for line in failed] == sorted({line.split()[1] for line in failed})
+    assert len(failed) == 8
+    assert all(line.endswith("Give -o, or another --codec.") for line in failed)
+
+
+def test_a_jpeg_in_place_says_what_to_do(run, small, folder):
+    run("encode", "small.png", "-n", "none")
+    refused = run("encode", "small.jpg", expect=5).stderr
+    assert refused.startswith("kcompress: small.jpg would be written over itself: ")
+    run("encode", "small.jpg", "-o", "smaller.jpg", "-n", "none")
+    run("encode", "small.jpg", "-c", "webp", "-n", "none")
