@@ -4,20 +4,13 @@ import re
 import struct
 from typing import Any
 
+import numpy as np
 from PIL import Image as Pil
+
+from kcompress.images.image import Pixels
 
 _ORIENTATION, _EXIF_IFD, _INTEROPERABILITY_IFD, _COLOUR_SPACE, _INTEROPERABILITY = 0x0112, 0x8769, 0xA005, 0xA001, 1
 _ADOBE_RGB = 2
-# What brings each EXIF orientation upright.
-TURNS = {
-    2: Pil.Transpose.FLIP_LEFT_RIGHT,
-    3: Pil.Transpose.ROTATE_180,
-    4: Pil.Transpose.FLIP_TOP_BOTTOM,
-    5: Pil.Transpose.TRANSPOSE,
-    6: Pil.Transpose.ROTATE_270,
-    7: Pil.Transpose.TRANSVERSE,
-    8: Pil.Transpose.ROTATE_90,
-}
 _PREFIXES = 8  # of one namespace: real packets have one
 # XMP names that speak of a second picture, of a film or of packets elsewhere in the file: namespace -> names.
 _CLAIMS = {
@@ -41,6 +34,17 @@ def orientation(file: Pil.Image) -> int:
         exif.load(file.info.get("exif") or b"")
     value = exif.get(_ORIENTATION, 1)
     return value if isinstance(value, int) else 1
+
+
+def upright(samples: Pixels, orientation: int) -> Pixels:
+    """Samples (H, W) or (H, W, C) turned as an EXIF orientation asks; others than 2 to 8 change nothing."""
+    if orientation in (5, 6, 7, 8):
+        samples = samples.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    return np.ascontiguousarray(samples)
 
 
 def is_adobe_rgb(file: Pil.Image) -> bool:

@@ -9,7 +9,7 @@ from kcompress.images.colour import with_colour
 from kcompress.images.icc import from_print, why_unusable
 from kcompress.images.image import Image, Metadata
 from kcompress.images.limits import check_size, guarded
-from kcompress.images.metadata import TURNS, exif_block, xmp_packet
+from kcompress.images.metadata import exif_block, upright, xmp_packet
 from kcompress.images.samples import eight_bits
 from kcompress.images.source import Check, Source, load
 
@@ -77,7 +77,7 @@ def read(
         if check_sides is not None:
             check_sides(width, height)
 
-    image = apply_metadata_policy(_upright(load(data, name, frame, check, strict=strict), name), metadata)
+    image = apply_metadata_policy(_image_of(load(data, name, frame, check, strict=strict), name), metadata)
     if background is not None:
         image = image.flattened(background)
     if image.alpha is not None and int(image.alpha.min()) == 255:
@@ -108,11 +108,9 @@ def apply_metadata_policy(image: Image, metadata: Metadata) -> Image:
     return image if metadata == "icc" else image.in_srgb()
 
 
-def _upright(source: Source, name: str) -> Image:
+def _image_of(source: Source, name: str) -> Image:
     """The picture as 8-bit RGB, turned, with what belongs to it."""
-    # Not by ImageOps.exif_transpose: it writes the EXIF anew, and fails at what it cannot write.
-    turn = TURNS.get(source.orientation)
-    picture = source.picture if turn is None else source.picture.transpose(turn)
+    picture = source.picture
     exif, exif_notes = exif_block(source.exif, source.orientation)
     notes = [*source.notes, *exif_notes]
     if source.bits > 8:
@@ -131,12 +129,14 @@ def _upright(source: Source, name: str) -> Image:
         picture, note = guarded(lambda: from_print(picture, icc), name, _CANNOT)
         notes.append(note)
         icc = None
-    samples = guarded(lambda: eight_bits(picture), name, _CANNOT)
+    samples = guarded(lambda: eight_bits(picture), name, _CANNOT) if source.samples is None else source.samples
     if samples is None:
         raise UnsupportedError(
             f"{name}: this kind is not supported: samples of the kind {picture.mode}, which have no 8-bit form. "
             "Convert it to 8 or 16 bits."
         )
+    # Not by ImageOps.exif_transpose: it writes the EXIF anew, and fails at what it cannot write.
+    samples = upright(samples, source.orientation)
     grey = samples.ndim == 2 or samples.shape[2] == 2
     if samples.ndim == 2:
         samples = samples[:, :, None]

@@ -10,6 +10,7 @@ from PIL import Image as Pil
 from kcompress.errors import InputError, UnsupportedError, UsageError
 from kcompress.images import bmp, coded, heif, jpeg, metadata, png, tiff
 from kcompress.images.colour import Colour, adobe_rgb
+from kcompress.images.image import Pixels
 from kcompress.images.limits import guarded
 from kcompress.images.samples import bits_per_sample
 
@@ -26,6 +27,7 @@ class Source:
 
     Attributes:
         picture: samples, not yet turned.
+        samples: the same with 8 bits as (H, W) or (H, W, C), where they come from another decoder than Pillow's.
         orientation: EXIF's, 1 where nothing is to be turned.
         bits: a sample in the file.
         icc: ICC profile, or whatever stands in its place.
@@ -43,6 +45,7 @@ class Source:
     xmp: Any = None
     colour: Colour | None = None
     notes: list[str] = field(default_factory=list)
+    samples: Pixels | None = None
 
 
 def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: bool = True) -> Source:
@@ -159,9 +162,7 @@ def _loaded(data: bytes, name: str, file: Pil.Image, parts: jpeg.Structure | Non
     notes: list[str] = []
     if parts is not None and file.mode in ("L", "RGB", "CMYK"):
         samples, notes = jpeg.decoded(data, parts, file.mode, name)
-    if samples is not None:
-        picture = Pil.fromarray(samples)
-    else:
+    if samples is None:
         guarded(file.load, name, _CANNOT)
         if file.format == "PNG" and file.tell() == 0 and guarded(lambda: png.misses_rows(data, file), name, _CANNOT):
             raise InputError(f"{name} is truncated: rows of its picture are missing. Get a whole copy.")
@@ -172,4 +173,4 @@ def _loaded(data: bytes, name: str, file: Pil.Image, parts: jpeg.Structure | Non
     if file.format == "PNG" and data[25] == 4 and file.mode == "RGBA":
         picture = file.convert("LA")  # grey with alpha, of which Pillow makes colour at 16 bits
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
-    return Source(picture, orientation, bits, info.get("icc_profile"), info.get("exif"), xmp, None, notes)
+    return Source(picture, orientation, bits, info.get("icc_profile"), info.get("exif"), xmp, None, notes, samples)
