@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image as Pil
 
 from kcompress.errors import InputError, UnsupportedError, UsageError
-from kcompress.images import bmp, coded, heif, jpeg, metadata, png, tiff
+from kcompress.images import bmp, coded, gif, heif, jpeg, metadata, png, tiff
 from kcompress.images.colour import Colour, adobe_rgb
 from kcompress.images.image import Pixels
 from kcompress.images.limits import guarded
@@ -83,7 +83,8 @@ def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: boo
                 guarded(lambda: tiff.check_jpeg(data, tags, name), name, _CANNOT)
             guarded(file.load, name, _CANNOT)  # which turns it
             # EXIF of a TIFF is scattered over the file; there is no block to carry.
-            return Source(file, 1, bits_per_sample(data, file), icc, None, xmp)
+            colour = None if icc else tiff.colour(tags)
+            return Source(file, 1, bits_per_sample(data, file), icc, None, xmp, colour)
         source = _loaded(data, name, file, parts)
         if still is not None:
             if strict:
@@ -97,6 +98,8 @@ def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: boo
             source.colour = png.colour(data, name)
         elif file.format == "BMP":
             source.colour, source.icc = bmp.colour(data)
+        elif file.format == "GIF":
+            source.icc = gif.profile(data)
         if source.colour is None and not source.icc and metadata.is_adobe_rgb(file):
             source.colour = adobe_rgb("EXIF")
         return source
@@ -151,8 +154,9 @@ def _tifffile(data: bytes, name: str, frame: int | None, check: Check, otherwise
         if otherwise is None:
             raise
         raise otherwise from None
-    orientation = page.tags.get(tiff.ORIENTATION, 1)
-    return Source(page.picture, orientation, page.bits, page.tags.get(tiff.ICC), None, page.tags.get(tiff.XMP))
+    icc, orientation = page.tags.get(tiff.ICC), page.tags.get(tiff.ORIENTATION, 1)
+    colour = None if icc else tiff.colour(page.tags)
+    return Source(page.picture, orientation, page.bits, icc, None, page.tags.get(tiff.XMP), colour)
 
 
 def _loaded(data: bytes, name: str, file: Pil.Image, parts: jpeg.Structure | None) -> Source:

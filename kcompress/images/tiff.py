@@ -13,10 +13,12 @@ from PIL import Image as Pil
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import jpeg
+from kcompress.images.colour import Colour, by_gamma
 from kcompress.images.limits import guarded
 
 ICC, XMP, ORIENTATION = 34675, 700, 274
 _WIDTH, _HEIGHT, _BITS, COMPRESSION, _PHOTOMETRIC, _CHANNELS, _PLANAR, _FORMAT = 256, 257, 258, 259, 262, 277, 284, 339
+_WHITE_POINT, _PRIMARIES = 318, 319
 _STRIPS, _TILES, _JPEG_TABLES = (273, 279), (324, 325), 347
 JPEG = 7
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
@@ -72,6 +74,19 @@ def check_jpeg(data: bytes, tags: Any, name: str) -> None:
                 raise InputError(
                     f"{name} is truncated: a part of its picture is missing ({complaint}). Get a whole copy."
                 )
+
+
+def colour(tags: Any) -> Colour | None:
+    """Colour by PrimaryChromaticities and WhitePoint with sRGB's curve; None without them."""
+    try:
+        # Pillow gives fractions as numbers, tifffile numerator and denominator.
+        values = [*tags[_PRIMARIES], *tags[_WHITE_POINT]]
+        if len(values) == 16:
+            values = [above / below for above, below in zip(values[::2], values[1::2], strict=True)]
+        primaries = tuple(float(value) for value in values)
+        return by_gamma(primaries, None, "PrimaryChromaticities") if len(primaries) == 8 else None
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
 
 
 def read_page(data: bytes, choose: Callable[[int], int], check: Callable[[int, int], None], name: str) -> Page:

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pillow_heif
 import pytest
+import tifffile
 from handmade import ADOBE_RGB, boxes_without, file_of, png, saved
 from PIL import Image as Pil
 from PIL import ImageCms
@@ -266,6 +267,38 @@ def test_adobe_rgb_by_a_cameras_exif(format: str) -> None:
     exif.get_ifd(0x8769)[0xA001] = 1
     exif.get_ifd(0x8769)[0xA005] = {1: "R98", 2: b"0100"}
     assert read(file_of(PATCHES, format, exif=exif.tobytes())).icc is None
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_primaries_of_a_tiff(bits: int) -> None:
+    def tiff(xy: tuple[float, ...]) -> bytes:
+        output = io.BytesIO()
+        pairs = [number for value in (*xy[6:], *xy[:6]) for number in (round(value * 10000), 10000)]
+        tags = [(318, "2I", 2, pairs[:4], True), (319, "2I", 6, pairs[4:], True)]
+        samples = PATCHES if bits == 8 else (PATCHES.astype(np.uint16) << 8 | PATCHES)
+        planes = samples if bits == 8 else np.moveaxis(samples, 2, 0).copy()
+        tifffile.imwrite(
+            output, planes, photometric="rgb", planarconfig="contig" if bits == 8 else "separate", extratags=tags
+        )
+        return output.getvalue()
+
+    wanted = srgb_of(srgb_light(COLOURS / 255), P3)
+    assert np.abs(centres(read_canonical(tiff(P3), "x").pixels) - wanted).max() <= 4
+    assert any("PrimaryChromaticities" in note for note in read(tiff(P3)).notes)
+    assert read(tiff(BT709)).icc is None
+    assert read(tiff((0.0,) * 8)).icc is None
+
+
+def test_the_profile_of_a_gif() -> None:
+    grey = saved(Pil.fromarray(PATCHES).quantize(16), "GIF")
+    blocks = b"".join(
+        bytes([len(ADOBE_RGB[i : i + 255])]) + ADOBE_RGB[i : i + 255] for i in range(0, len(ADOBE_RGB), 255)
+    )
+    place = 13 + (3 << ((grey[10] & 7) + 1))
+    data = grey[:place] + b"\x21\xff\x0bICCRGBG1012" + blocks + b"\0" + grey[place:]
+    assert read(data).icc == ADOBE_RGB
+    assert np.array_equal(read(data).pixels, read(grey).pixels)
+    assert read(grey).icc is None
 
 
 def test_a_bmp_with_end_points_and_gamma_or_a_profile() -> None:
