@@ -39,8 +39,8 @@ def decode(
 ) -> Image:  # fmt: skip
     """Decode what any codec writes, and BPG and HEIC files of other tools, by the path that did not encode it.
 
-    JPEG and WebP are read by Pillow, HEIC by libheif, HEVC streams by ffmpeg's decoder. ``strict`` is for files from
-    outside: it finds HEVC that ends too early, which decoders do not tell, by decoding it twice.
+    JPEG is read by libjpeg-turbo, WebP by Pillow, HEIC by libheif, HEVC streams by ffmpeg's decoder. ``strict`` is for
+    files from outside: it finds HEVC that ends too early, which decoders do not tell, by decoding it twice.
 
     Raises:
         InputError: corrupt, truncated, or no known format.

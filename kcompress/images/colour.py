@@ -131,4 +131,6 @@ def with_colour(image: Image, colour: Colour | None) -> Image:
         note = f"its colours are {colour.name} ({colour.source}): tone-mapped to sRGB"
         return replace(image.with_pixels(pixels), icc=None).noted(note)
     icc = display_profile(colour.name, colour.primaries, colour.curve, grey=image.grey)  # type: ignore[arg-type]
-    return replace(image, icc=icc).noted(f"its colours are {colour.name} ({colour.source}): an ICC profile says so now")
+    return replace(image, icc=icc).noted(
+        f"its colours are {colour.name}, as told by its {colour.source}, not by an ICC profile"
+    )
