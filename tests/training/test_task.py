@@ -11,6 +11,10 @@ import torch
 from kcompress.dataset import DataSet, is_held_out
 from kcompress.errors import InputError
 from kcompress.images import Image
+from kcompress.inference.weights import card, folder, open_weights
+from kcompress.networks.kuchen import Kuchen
+from kcompress.networks.npp import Npp
+from kcompress.networks.rdo import Rdo
 from kcompress.training.crops import holds, middle, random_crop, random_square, shrunk, square
 from kcompress.training.export import gflop
 from kcompress.training.task import prefetched
@@ -70,3 +74,12 @@ def test_crops(lake: Image) -> None:
 def test_operations_are_counted_by_area() -> None:
     network = torch.nn.Conv2d(3, 4, 1)
     assert gflop(network, [torch.zeros(1, 3, 16, 32)]) == pytest.approx(2 * 3 * 4 * 1920 * 1080 / 1e9)
+
+
+@pytest.mark.parametrize(("name", "network", "more"), [
+    ("rdo-jpeg", Rdo(112, 4), [torch.zeros(1, 258)]), ("kuchen-jpeg", Kuchen(8), []),
+    ("npp-classification", Npp(8), [torch.zeros(1, 1)]),
+])  # fmt: skip
+def test_cards_hold_what_is_counted(name: str, network: torch.nn.Module, more: list[torch.Tensor]) -> None:
+    found = gflop(network, [torch.zeros(1, 3, 64, 64), *more])
+    assert round(found, 1) == card(open_weights(folder() / f"{name}.safetensors"))["gflop_at_1920x1080"]

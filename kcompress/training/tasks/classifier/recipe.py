@@ -9,22 +9,14 @@ from kcompress.training.recipe import Recipe
 class ClassifierRecipe(Recipe):
     """How a classifier is trained.
 
+    `Recipe` tells of the fields that all have.
+
     Attributes:
         architecture: of ``machine.classifiers.ARCHITECTURES``.
         width: channels of its first stage.
         side: of the square that it sees, pixels.
-        steps: optimiser steps.
-        batch: pictures a step.
         smallest: share of a picture's area that a crop keeps at least.
         smoothing: of the labels, so much of the truth is spread over all classes.
-        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
-        warmup: steps in which it rises.
-        averaging: of the exponential average of the weights, which is what is kept.
-        exact_from: share of the steps after which precision is float32 instead of bfloat16.
-        validate_every: steps between validations.
-        validation_pictures: held-out pictures to validate with, at most.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        seed: of weights, crops and order.
     """
 
     architecture: str = "residual"

@@ -14,27 +14,19 @@ handed of that block, so there is nothing to learn."""
 class FeedbackRecipe(Recipe):
     """How the gains are learned.
 
+    `Recipe` tells of the fields that all have.
+
     Attributes:
         codec: whose encoder is watched.
         lowest: quality on the codec's scale, as a number.
         highest: quality.
         passes: encodes and decodes before the one that counts.
-        steps: optimiser steps.
-        batch: patches a step, each tried with two sets of gains.
         patches: to cut and judge before the first step, each for a quality of its own; pictures that are smaller give
             none.
         side: of a patch, pixels. A patch is weighed as if it were the file; large ones are about as varied as files.
         perturbation: of every weight, up or down, in a trial; a weight of 1 is a gain of 0.1.
         limit: of the cost that is believed of one patch, in nepers.
         objective: what the scores count, by metric; 1 in all.
-        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
-        warmup: steps in which it rises.
-        averaging: of the exponential average of the weights, which is what ships.
-        exact_from: share of the steps after which precision is float32: all of them.
-        validate_every: steps between validations.
-        validation_pictures: held-out pictures to validate with, at most.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        seed: of patches, qualities and trials.
     """
 
     codec: str

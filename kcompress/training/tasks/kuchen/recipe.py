@@ -11,20 +11,14 @@ SCHEDULES = ("constant", "cosine")
 class KuchenRecipe(Recipe):
     """How the Kuchen U-Net is trained; defaults are the paper's (sections 4.2 and 4.3) where it gives a value.
 
+    `Recipe` tells of the fields that all have.
+
     Attributes:
         width: channels after the network's first level; the paper gives none.
-        steps: optimiser steps.
-        batch: patches a step, over all processes.
-        learning_rate: of Adam; the highest one.
         schedule: ``constant``, or ``cosine``, half a wave of it down to nothing at the last step.
         patch_width: pixels.
         patch_height: pixels.
         stride: pixels between the corners of neighbouring patches, both ways.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        validation_pictures: how many of those are looked at, at most.
-        validate_every: steps between validations, each of which leaves a checkpoint.
-        seed: of the weights' start and of the order of the patches.
-        start: weights that the training starts from, as ``name sha256``; empty for random ones.
     """
 
     width: int = 8

@@ -18,7 +18,7 @@ from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.loading import wrapped
 from kcompress.training.checkpoint import warm_start
 from kcompress.training.events import Metrics, Prepared
-from kcompress.training.export import ExportSpec
+from kcompress.training.export import ExportSpec, gflop
 from kcompress.training.log import Entry
 from kcompress.training.task import Split, Task, TrainingData
 from kcompress.training.tasks.kuchen.labelled import Labels, Pair, kept_on_disk
@@ -26,9 +26,6 @@ from kcompress.training.tasks.kuchen.loss import KuchenLoss, errors
 from kcompress.training.tasks.kuchen.patches import Batch, PairPatches
 from kcompress.training.tasks.kuchen.recipe import KuchenRecipe
 from kcompress.training.validation import CodecValidator, size_at_equal
-
-GFLOP = 39.8
-"""Of width 8 for 1920x1080; it grows with the square of the width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +100,10 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
         return math.inf if found is None else found
 
     def export(self, best: Entry, data: KuchenData) -> ExportSpec:
-        recipe, labels, rows = self.recipe, self.labels, self.labels.rows
+        labels, rows, module = self.labels, self.labels.rows, Kuchen(self.recipe.width)
         return ExportSpec(
-            module=Kuchen(recipe.width),
-            arguments={"width": recipe.width},
+            module=module,
+            arguments={"width": self.recipe.width},
             card={
                 "summary": f"imitates the filters that win for {labels.codec} at quality {labels.quality}",
                 "network": "kuchen",
@@ -125,7 +122,7 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
                     "rate_weight": labels.rate_weight,
                     "winners": dict(Counter(row.group for row in rows).most_common()),
                 },
-                "gflop_at_1920x1080": round(GFLOP * (recipe.width / 8) ** 2, 1),
+                "gflop_at_1920x1080": round(gflop(module, [torch.zeros(1, 3, 64, 64)]), 1),
             },
             metrics={
                 "mse_to_label": {"network": best.error, "untouched": best.identity_error},

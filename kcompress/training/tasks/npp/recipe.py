@@ -15,6 +15,8 @@ VALUES = ("codec", "proxy")
 class NppRecipe(Recipe):
     """How the network is trained.
 
+    `Recipe` tells of the fields that all have.
+
     Attributes:
         task: of ``machine.tasks.TASKS``.
         model: that judges, as ``name sha256``.
@@ -29,8 +31,6 @@ class NppRecipe(Recipe):
         adaptive_steps: with adaptive layers, at random qualities (the paper: 100,000).
         fixed_drop: share of the fixed steps after which the learning rate falls to a tenth.
         adaptive_drop: share of the adaptive steps after which it does.
-        batch: pictures a step; the paper gives none.
-        learning_rate: of Adam.
         finest_weight: of the task's loss at the finest quality (lambda of equation 1); in between, its logarithm
             follows the quality, as the paper's 0.5, 1, 2, 4 and 8 nearly do.
         coarsest_weight: at the coarsest.
@@ -38,13 +38,6 @@ class NppRecipe(Recipe):
         proxy: whose gradients are taken, as ``name sha256``.
         values: in the forward pass, of the ``codec``, or of the ``proxy`` as in the ablation of figure 7 (a).
         effort: of the encoder in training, on the codec's scale; validation takes the codec's own.
-        warmup: steps in which the learning rate rises.
-        averaging: of the exponential average of the weights, which is what ships.
-        exact_from: share of the steps after which the network's precision is float32 instead of bfloat16.
-        validate_every: steps between validations.
-        validation_pictures: held-out pictures to validate with, at most.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        seed: of weights, crops and qualities.
     """
 
     task: str

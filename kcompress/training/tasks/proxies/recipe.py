@@ -32,27 +32,18 @@ class ProxyRecipe(Recipe):
 class SimulatorRecipe(ProxyRecipe):
     """How the two networks of a simulator are trained, which is at once.
 
+    `Recipe` tells of the fields that all have.
+
     Attributes:
         codec: whose encoder is simulated.
         lowest: quality on the codec's scale, as a number.
         highest: quality.
         width: channels of the network of distortions; that of bits has three quarters of them.
         depth: its blocks; that of bits has two fewer, at least one.
-        steps: optimiser steps.
-        batch: patches a step, each in all its versions.
         versions: of a patch, encoded at one quality: itself first, the others preprocessed.
         patches: that are cut and encoded before the first step.
         side: of a patch, pixels.
         difference: weight of the error of ln(bpp) *between* versions, beside that of ln(bpp) itself.
-        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
-        warmup: steps in which it rises.
-        averaging: of the exponential average of the weights, which is what ships.
-        exact_from: share of the steps after which precision is float32 instead of bfloat16.
-        validate_every: steps between validations.
-        validation_pictures: held-out pictures to validate with, at most.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        seed: of patches, versions and weights.
-        start: weights that the training starts from, as ``name sha256``; empty for none.
     """
 
     codec: str
@@ -81,6 +72,8 @@ class SimulatorRecipe(ProxyRecipe):
 class MinnenRecipe(ProxyRecipe):
     """How a learned codec is trained to mimic a real one.
 
+    `Recipe` tells of the fields that all have.
+
     Attributes:
         codec: whose encoder is mimicked.
         lowest: quality on the codec's scale, as a number; ``RANGES`` has the usual ones.
@@ -93,19 +86,9 @@ class MinnenRecipe(ProxyRecipe):
             of NPP), instead of to the picture.
         rate_match: weight of |ln bpp - ln bpp of the real codec| from then on; 1 and more bind the rate to the codec's
             own, as the rest never weighs ln bpp by more than 1.
-        steps: optimiser steps.
-        batch: patches a step, each in all its versions.
         versions: of a patch, encoded at one quality: itself first, the others preprocessed.
         patches: that are cut and encoded before the first step.
         side: of a patch, pixels.
-        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
-        warmup: steps in which it rises.
-        averaging: of the exponential average of the weights, which is what ships.
-        exact_from: share of the steps after which precision is float32 instead of bfloat16.
-        validate_every: steps between validations.
-        validation_pictures: held-out pictures to validate with, at most.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        seed: of patches, versions, weights and noise.
     """
 
     codec: str

@@ -10,11 +10,11 @@ from kcompress.training.recipe import Recipe
 class RdoRecipe(Recipe):
     """How the network is trained.
 
+    `Recipe` tells of the fields that all have.
+
     Attributes:
         width: channels.
         depth: blocks.
-        steps: optimiser steps.
-        batch: patches a step.
         patches: that are cut and measured before the first step.
         side: of a patch, pixels, a multiple of 16; SSIMULACRA2 has its six scales from 256 on, and with fewer its
             weights fall on other features, so that what smaller patches teach is not what is measured.
@@ -23,15 +23,6 @@ class RdoRecipe(Recipe):
         mozjpeg: share of the pictures that are learned from as mozjpeg would code them: by its tables, with the levels
             that are decided on, as the way that coefficients are placed keeps its trellis from others.
         objective: what the scores count, by name; 1 in all.
-        learning_rate: highest of AdamW; half a cosine brings it down to nothing.
-        warmup: steps in which it rises.
-        averaging: of the exponential average of the weights, which is what ships.
-        exact_from: share of the steps after which precision is float32: all of them.
-        validate_every: steps between validations.
-        validation_pictures: held-out pictures to validate with, at most.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        seed: of patches, weights and decisions.
-        start: weights that the training starts from, as ``name sha256``; empty for the rule.
     """
 
     width: int = 112

@@ -14,14 +14,13 @@ from kcompress.inference.engine import TorchEngine
 from kcompress.inference.weights import Weights
 from kcompress.metrics import METRICS
 from kcompress.networks.condition import TrainingDomain, condition
-from kcompress.networks.energies import BANDS, TERMS
 from kcompress.networks.loading import wrapped
 from kcompress.networks.mcu import SIDE
 from kcompress.networks.preprocessor import Preprocessor
 from kcompress.networks.rdo import Rdo
 from kcompress.training.checkpoint import warm_start
 from kcompress.training.events import Metrics, Prepared
-from kcompress.training.export import ExportSpec
+from kcompress.training.export import ExportSpec, gflop
 from kcompress.training.log import Entry
 from kcompress.training.task import PhotoTask, Split, TrainingData
 from kcompress.training.tasks.rdo.loss import RdoLoss
@@ -87,20 +86,21 @@ class RdoTask(PhotoTask[RdoRecipe, RdoData, Batch]):
         return weighted_size(metrics, self.recipe.objective)
 
     def export(self, best: Entry, data: RdoData) -> ExportSpec:
+        module, told = Rdo(**self._sizes()), torch.from_numpy(condition(CODECS["jpeg"].setting(QUALITY)))
         return ExportSpec(
-            module=Rdo(**self._sizes()),
+            module=module,
             arguments=self._sizes(),
             card={
                 "summary": "decides which of JPEG's quantised coefficients are worth their bits",
                 "network": "rdo",
                 "codec": "jpeg",
-                "gflop_at_1920x1080": round(_gflop(self.recipe), 1),
+                "gflop_at_1920x1080": round(gflop(module, [torch.zeros(1, 3, 256, 256), told]), 1),
             },
             recipe={"loss": "ln(rate) - slope * score", "optimiser": "AdamW"},
             data=f"{data.trained_on} photographs",
             metrics={"against_the_plain_codec": best.metrics},
             multiple=SIDE,
-            inputs=(torch.from_numpy(condition(CODECS["jpeg"].setting(QUALITY))),),
+            inputs=(told,),
         )
 
     def _sizes(self) -> dict[str, int]:
@@ -118,13 +118,3 @@ def preprocessor(network: Rdo) -> Preprocessor:
     """A network under training as what encodes take; it runs where it is."""
     engine = TorchEngine(network, str(next(network.parameters()).device))
     return wrapped("rdo", engine, TrainingDomain("rdo", "jpeg", depth=len(network.context.blocks)))
-
-
-def _gflop(recipe: RdoRecipe) -> float:
-    """Of one 1920x1080 picture: the products with matrices, the convolutions, and the DCT there and back."""
-    width, depth = recipe.width, recipe.depth
-    in_blocks = 6 * 64 * (2 * BANDS + TERMS)
-    of_context = (4 * 384 + 12 * BANDS) * width + depth * (9 * width + 4 * width**2) + (3 * 384 + 6 * TERMS) * width
-    of_mcu = 2 * (of_context + in_blocks)
-    of_pixel = of_mcu / SIDE**2 + 2 * 1.5 * 128
-    return of_pixel * 1920 * 1080 / 1e9
