@@ -1,5 +1,6 @@
 """``kcompress train``: a network from the labels of a data set, or from photographs."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -13,7 +14,7 @@ from kcompress.cli.reporting import reported
 from kcompress.errors import KcompressError, MissingProgramError, UsageError
 
 if TYPE_CHECKING:
-    from kcompress.training.events import Finished
+    from kcompress.training.events import Event, Finished, Validation
     from kcompress.training.trainer import Trainer
 
 
@@ -176,33 +177,38 @@ def train(
     """Train a network; write its weights, ONNX graph and card.
 
     kuchen learns the labels of a data set; its defaults are those of the Kuchen paper, sections 4.2 and 4.3: mean
-    squared error, Adam, 1e-4, batches of 4 patches of 320x180, split 0.6 : 0.4 by picture. Several GPUs or machines:
-    accelerate launch -m kcompress train labels.csv ... rdo learns from photographs which of JPEG's coefficients are
-    worth their bits. Every --validate steps held-out pictures are encoded by the real encoder; the checkpoint that is
-    smallest at equal quality is kept. feedback learns what to make of a codec's losses, through the encoder of --codec
-    itself: no simulation, but trials.
+    squared error, Adam, 1e-4, batches of 4 patches of 320x180, split 0.6 : 0.4 by picture. rdo learns from photographs
+    which of JPEG's coefficients are worth their bits. Every --validate steps held-out pictures are encoded by the real
+    encoder; the checkpoint that is smallest at equal quality is kept. feedback learns what to make of a codec's
+    losses, through the encoder of --codec itself: no simulation, but trials.
 
     npp learns what a model (--model, frozen) needs of pictures, by equation 1 of the NPP paper: bits + lambda * the
     task's loss on the decoded picture + beta * MSE, first at one quality, then at random ones. Pictures and bits are
     the real codec's, their gradients a proxy's: minnen or simulator, which learn from photographs what the encoder of
     --codec does and what it costs in bits. classifier learns pictures that lie in one folder a class.
+
+    Every network is trained on the CPU or on a GPU, as --device says; on several GPUs or machines by accelerate launch
+    -m kcompress train ... Encoders always run on the CPU.
     """
     if steps is not None and epochs is not None:
         raise UsageError(f"--steps {steps} and --epochs {epochs} exclude each other. Leave one out.")
-    from kcompress.cli.train_tasks import Asked, build
+    from kcompress.cli.train_options import refuse_others
 
+    given = _given(context)
+    refuse_others(network, given)
     _needed()
+    from kcompress.cli.train_tasks import Asked, build
     from kcompress.training.trainer import Trainer, accelerator
 
-    place = accelerator(device)
-    main = place.is_main_process
-    training, name, note = build(Asked(network, source, str(place.device), jobs or options.cores(), _given(context)))
-    if main and note:
-        output.say(note)
+    processes = accelerator(device)
+    main = processes.is_main_process
+    training, name = build(
+        Asked(network, source, jobs or options.cores(), given, device=str(processes.device), speaks=main)
+    )
     stem = target or Path("weights") / name
-    trainer = Trainer(training, checkpoints or stem.with_name(f"{stem.name}-checkpoints"), place)
+    trainer = Trainer(training, checkpoints or stem.with_name(f"{stem.name}-checkpoints"), processes)
     try:
-        finished = _follow(trainer, resume=resume)
+        finished = _follow(trainer, trainer.run(resume=resume))
     except FloatingPointError as error:
         raise KcompressError(
             f"{error}. The last good checkpoint is in {trainer.folder}; "
@@ -231,43 +237,42 @@ def _given(context: typer.Context) -> dict[str, Any]:
     return found
 
 
-def _follow(trainer: "Trainer", *, resume: bool) -> "Finished":
-    """Show a training: a bar with the loss, or a line now and then where no bar can be, and a line a validation.
-
-    Returns the last event.
-    """
+def _follow(trainer: "Trainer", events: "Iterator[Event]") -> "Finished":
+    """Show a training: a bar with the loss, or a line now and then where no bar can be, and a line a validation."""
     from kcompress.training.events import Finished, Prepared, Step
 
-    shown, steps, line_now_and_then = (
-        trainer.accelerator.is_main_process, trainer.task.recipe.steps, output.NowAndThen(),
-    )  # fmt: skip
-    with output.progress(steps if shown else 0, "step") as bar:
+    steps, speaks = trainer.task.recipe.steps, trainer.accelerator.is_main_process
+    now_and_then = output.NowAndThen()
+    with output.progress(steps if speaks else 0, "step") as bar:
         before = bar.add_task("measuring patches", total=None, visible=False)
-        task = bar.add_task("training", total=steps)
-        for event in trainer.run(resume=resume):
+        during = bar.add_task("training", total=steps)
+        for event in events:
+            if isinstance(event, Finished):
+                return event
+            if not speaks:
+                continue
             if isinstance(event, Prepared):
                 bar.update(before, completed=event.done, total=event.total, visible=event.done < event.total)
-                line_now_and_then.say(f"measuring patches: {event.done} of {event.total}")
+                now_and_then.say(f"measuring patches: {event.done} of {event.total}")
             elif isinstance(event, Step):
-                bar.update(task, completed=event.number, description=f"loss {event.loss:.2e}")
-                if shown:
-                    pace = 60 * (bar.tasks[task].speed or 0)
-                    line_now_and_then.say(
-                        f"step {event.number} of {steps}: loss {event.loss:.2e}, {pace:.1f} steps/min, "
-                        f"{timedelta(seconds=bar.tasks[task].time_remaining or 0)} left"
-                    )
-            elif isinstance(event, Finished):
-                return event
-            else:
-                metrics = ", ".join(
-                    f"{name.replace('_', ' ')} {value:+.2f}"
-                    for name, value in event.metrics.items()
-                    if value is not None
+                bar.update(during, completed=event.number, description=f"loss {event.loss:.2e}")
+                shown = bar.tasks[during]
+                now_and_then.say(
+                    f"step {event.number} of {steps}: loss {event.loss:.2e}, {60 * (shown.speed or 0):.1f} steps/min, "
+                    f"{timedelta(seconds=shown.time_remaining or 0)} left"
                 )
-                if event.error is not None:
-                    metrics = f"held out {event.error:.3e} (untouched {event.identity_error:.3e}), {metrics}"
-                output.say(f"step {event.step}: loss {event.loss:.3e}, {metrics}{' *' if event.is_best else ''}")
-    raise AssertionError("the last event of a training is Finished")
+            else:
+                output.say(_line(event))
+    raise AssertionError("a training ends with Finished")
+
+
+def _line(event: "Validation") -> str:
+    """A validation for people."""
+    metrics = [f"{name.replace('_', ' ')} {value:+.2f}" for name, value in event.metrics.items() if value is not None]
+    parts = "".join(f", {name.replace('_', ' ')} {value:.3e}" for name, value in event.parts.items())
+    if event.error is not None:
+        metrics = [f"held out {event.error:.3e} (untouched {event.identity_error:.3e})", *metrics]
+    return f"step {event.step}: loss {event.loss:.3e}{parts}; {', '.join(metrics)}{' *' if event.is_best else ''}"
 
 
 def _needed() -> None:

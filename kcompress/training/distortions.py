@@ -1,4 +1,4 @@
-"""What happens to pictures on their way: compression, noise, blur, sharpening and the pool's own filters.
+"""Distortions of pictures on their way: compression, noise, blur, sharpening and the pool's own filters.
 
 Every distortion takes and gives pixels (H, W, 3) uint8 and is described by a short text, for example
 ``jpeg q=35 420``.

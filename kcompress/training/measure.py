@@ -1,4 +1,4 @@
-"""What the models that ship do on pictures they were not trained on; the figures go into their cards.
+"""Figures of the models that ship, on pictures they were not trained on; they go into their cards.
 
 ``python -m kcompress.training.measure ar PICTURES``, ``... vqscore PICTURES``, ``... simulator PICTURES --codec webp``.
 """
@@ -31,7 +31,7 @@ from kcompress.training.quality_data import KINDS, distorted
 from kcompress.training.tasks.proxies.accuracy import accuracy, exact_jpeg
 from kcompress.training.tasks.proxies.coded_patches import all_encoded
 from kcompress.training.tasks.proxies.recipe import RANGES, SimulatorRecipe
-from kcompress.training.vqscore import correlation
+from kcompress.training.tasks.vqscore.task import correlation
 from kcompress.workers import one_thread
 
 app = typer.Typer(add_completion=False)
@@ -45,7 +45,7 @@ RESTORED: dict[str, tuple[Distortion, ...]] = {
     "jpeg q=75, then jpeg q=50": (compression("jpeg", 75), compression("jpeg", 50)),
     "webp q=50, then jpeg q=75": (compression("webp", 50), compression("jpeg", 75)),
 }
-"""What ``ar`` is given."""
+"""Distortions that ``ar`` has to undo."""
 
 LADDER = range(10, 96, 5)
 """JPEG qualities along which the score has to rise."""
@@ -93,6 +93,9 @@ def _each(work: Callable[[Path], Any], pictures: Path, jobs: int) -> Iterator[An
     paths = sorted(pictures.glob("*.png"))
     if not paths:
         raise typer.BadParameter(f"{pictures} holds no PNG pictures")
+    if jobs == 1:
+        yield from map(work, paths)
+        return
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         yield from pool.map(work, paths)
 

@@ -24,7 +24,7 @@ from kcompress.training.distortions import (
 )
 
 SIDE = 288
-"""Of a region, pixels: SSIMULACRA2 wants its six scales."""
+"""Side of a region, pixels: SSIMULACRA2 wants its six scales."""
 
 KNEE = 20.0
 """SSIMULACRA2 below which targets are pressed together, towards 0."""
@@ -59,13 +59,13 @@ def _sharpening(random: Random) -> Distortion:
 
 
 def _camera(random: Random) -> Distortion:
-    """What happens before any codec."""
+    """A distortion that comes before any codec."""
     kinds = [_noise, _blur, _sharpening]
     return kinds[int(random.integers(len(kinds)))](random)
 
 
 def source(random: Random) -> list[Distortion]:
-    """What makes a sharp, downscaled photograph like any other: a few get a little soft, a few a little noisy.
+    """Steps that make a sharp, downscaled photograph like any other: a few get a little soft, a few a little noisy.
 
     Weakly, for what cannot be told from damage would teach the network to forgive damage.
     """
@@ -110,7 +110,7 @@ KINDS: dict[str, Callable[[Random], list[Distortion]]] = {
     "blur": lambda random: [_blur(random)],
     "sharpening": lambda random: [_sharpening(random)],
 }
-"""What is done to each region, once; a number that the filters know is drawn anew every time."""
+"""Distortions of each region, once each; a number that the filters know is drawn anew every time."""
 
 
 @dataclass(frozen=True)

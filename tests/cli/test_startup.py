@@ -16,7 +16,9 @@ def imported(folder, environment, *arguments) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["encode", "--help"], ["train", "--help"], ["--version"]], ids=" ".join
+)
 def test_help_imports_nothing_heavy(folder, environment, arguments):
     assert not imported(folder, environment, *arguments) & HEAVY
 

@@ -1,8 +1,8 @@
 """Training of VQscore: batches, objective, validation, and the whole way to weights that the metric uses."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Pil
-from rich.console import Console
 from safetensors.torch import load_file
 from torch import nn
 
@@ -19,25 +18,26 @@ from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
 from kcompress.metrics.vqscore_network import VQscoreNetwork
 from kcompress.training import quality_data, vqscore
+from kcompress.training.events import Prepared, Validation
+from kcompress.training.learner import share
 from kcompress.training.quality_data import KINDS, QualityData, target
-from kcompress.training.vqscore import (
+from kcompress.training.task import Split
+from kcompress.training.tasks.vqscore import task
+from kcompress.training.tasks.vqscore.loss import DAMAGES, Batch, QualityLoss, damage, objective
+from kcompress.training.tasks.vqscore.recipe import QualityRecipe
+from kcompress.training.tasks.vqscore.task import (
     CLEAN,
-    DAMAGES,
-    Batch,
-    QualityRecipe,
-    Taught,
-    batches,
+    QualityTask,
+    TrainingRegions,
+    batch,
     correlation,
-    damage,
-    lesson,
-    objective,
+    regions,
     scores,
-    train,
     validated,
 )
+from kcompress.training.trainer import Trainer, accelerator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUIET = Console(quiet=True)
 SIDE = 96
 TINY = QualityRecipe(
     regions=1, steps=30, contents=2, versions=3, side=64, large_side=96, large_contents=1, learning_rate=2e-3,
@@ -51,7 +51,7 @@ MADE = [kind for kind in range(len(KINDS)) if kind != ABSENT]
 @pytest.fixture(autouse=True)
 def small_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality_data, "SIDE", SIDE)
-    monkeypatch.setattr(vqscore, "SIDE", SIDE)
+    monkeypatch.setattr(task, "SIDE", SIDE)
 
 
 @pytest.fixture
@@ -98,84 +98,78 @@ class Oracle(nn.Module):
 
 def test_kinds_that_were_not_made_are_not_learned_from(data: QualityData) -> None:
     data.scores[3, 3:] = np.nan
-    stream = batches(data, np.array([3]), replace(TINY, contents=1))
-    kinds = {int(kind) for _ in range(5) for kind in (next(stream).pictures[:, 1, 0, 0] * 25.5).round()}
-    stream.close()
+    alone = replace(TINY, contents=1)
+    made = [batch(data, np.array([3]), alone, number) for number in range(5)]
+    kinds = {int(kind) for each in made for kind in (each.pictures[:, 1, 0, 0] * 25.5).round()}
     assert kinds == {0, 1, 2}
 
 
 def test_crops_are_large_at_the_end(data: QualityData) -> None:
-    stream = batches(data, np.arange(8), replace(TINY, steps=10, large_from=0.7))
-    sizes = [tuple(next(stream).pictures.shape) for _ in range(10)]
-    stream.close()
+    recipe = replace(TINY, steps=10, large_from=0.7)
+    sizes = [tuple(batch(data, np.arange(8), recipe, number).pictures.shape) for number in range(10)]
     assert sizes == [(6, 3, 64, 64)] * 7 + [(3, 3, 96, 96)] * 3
 
 
 def test_versions_of_a_region_are_cut_alike_and_know_their_targets(data: QualityData) -> None:
-    regions = np.array([1, 3, 4, 6])
-    stream = batches(data, regions, replace(TINY, large_from=1))
+    some = np.array([1, 3, 4, 6])
+    recipe = replace(TINY, large_from=1)
     places = set()
     for number in range(24):
-        batch = next(stream)
-        assert batch.pictures.shape == (6, 3, 64, 64) and batch.targets.shape == (2, 3)
-        crops = (batch.pictures * 255).round().numpy().astype(int).reshape(2, 3, 3, 64, 64)
+        made = batch(data, some, recipe, number)
+        assert made.pictures.shape == (6, 3, 64, 64) and made.targets.shape == (2, 3)
+        crops = (made.pictures * 255).round().numpy().astype(int).reshape(2, 3, 3, 64, 64)
         red, green = crops[:, :, 0, 0, 0] // 10, crops[:, :, 1, 0, 0] // 10
-        assert (red == red[:, :1]).all() and red[0, 0] != red[1, 0] and set(red[:, 0]) <= set(regions)
+        assert (red == red[:, :1]).all() and red[0, 0] != red[1, 0] and set(red[:, 0]) <= set(some)
         assert all(len(set(kinds)) == 3 and ABSENT not in kinds for kinds in green.tolist())
         wanted = target(data.scores[red, green])
-        assert np.allclose(batch.targets.numpy(), wanted, atol=1e-4)
+        assert np.allclose(made.targets.numpy(), wanted, atol=1e-4)
         (found,) = {
             place(data.pixels[red[0, version], green[0, version], ..., 2], crops[0, version, 2])
             for version in range(3 if number < 3 else 1)  # looking for them takes long
         }
         places.add(found)
-    stream.close()
     assert len(places) > 10 and {mirrored for *_, mirrored in places} == {False, True}
 
 
 @pytest.mark.parametrize("aligned", [0.0, 1.0])
 def test_crops_begin_where_blocks_do_if_asked_to(data: QualityData, aligned: float) -> None:
-    stream = batches(data, np.array([2]), replace(TINY, contents=1, versions=1, aligned=aligned, large_from=1))
+    recipe = replace(TINY, contents=1, versions=1, aligned=aligned, large_from=1)
     corners = set()
-    for _ in range(12):
-        crop = (next(stream).pictures[0] * 255).round().numpy().astype(int)
+    for number in range(12):
+        crop = (batch(data, np.array([2]), recipe, number).pictures[0] * 255).round().numpy().astype(int)
         top, left, _ = place(data.pixels[2, crop[1, 0, 0] // 10, ..., 2], crop[2])
         corners.add((top % 8, left % 8))
-    stream.close()
     assert (corners == {(0, 0)}) == bool(aligned)
 
 
-def test_batches_follow_the_seed(data: QualityData) -> None:
-    def first(recipe: QualityRecipe) -> torch.Tensor:
-        stream = batches(data, np.arange(8), recipe)
-        found = next(stream)
-        stream.close()
-        return found.pictures
+def test_batches_follow_the_seed_and_their_number(data: QualityData) -> None:
+    def made(recipe: QualityRecipe, number: int = 0) -> torch.Tensor:
+        return batch(data, np.arange(8), recipe, number).pictures
 
-    assert torch.equal(first(TINY), first(TINY))
-    assert not torch.equal(first(TINY), first(replace(TINY, seed=1)))
+    assert torch.equal(made(TINY), made(TINY))
+    assert not torch.equal(made(TINY), made(replace(TINY, seed=1)))
+    assert not torch.equal(made(TINY), made(TINY, 1))
 
 
-def test_processes_share_the_batches(data: QualityData) -> None:
-    def crops(*share: int) -> list[torch.Tensor]:
-        stream = batches(data, np.arange(8), TINY, *share)
-        found = [next(stream).pictures for _ in range(4 if share == (1,) else 2)]
-        stream.close()
-        return found
-
-    turns = [batch for both in zip(crops(2, 0), crops(2, 1), strict=True) for batch in both]
-    assert all(torch.equal(one, other) for one, other in zip(crops(1), turns, strict=True))
+def test_processes_share_a_batch_by_regions(data: QualityData) -> None:
+    recipe = replace(TINY, contents=4, large_contents=2)
+    assert recipe.batch == 2, "of both kinds of batches"
+    whole = batch(data, np.arange(8), recipe, 0)
+    parts = [share(whole, process, recipe.batch) for process in range(recipe.batch)]
+    for part in parts:
+        assert isinstance(part, Batch)
+        assert len(part.pictures) == recipe.versions * len(part.targets) == recipe.versions * len(part.clean)
+    for name in Batch._fields:
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
 
 
 def test_the_clean_crop_is_that_of_the_versions(data: QualityData) -> None:
-    stream = batches(data, np.arange(8), TINY)
-    for _ in range(3):
-        batch = next(stream)
-        assert batch.clean.shape == (2, 3, 64, 64)
-        regions = batch.pictures.unflatten(0, (2, 3))[:, 0, 0, 0, 0]
-        assert torch.equal(batch.clean[:, 0, 0, 0], regions)
-        assert (batch.clean[:, 1] == CLEAN).all()
-    stream.close()
+    for number in range(3):
+        made = batch(data, np.arange(8), TINY, number)
+        assert made.clean.shape == (2, 3, 64, 64)
+        shown = made.pictures.unflatten(0, (2, 3))[:, 0, 0, 0, 0]
+        assert torch.equal(made.clean[:, 0, 0, 0], shown)
+        assert (made.clean[:, 1] == CLEAN).all()
 
 
 def test_damage_tells_error_coarse_error_and_sharpness_of_each_token() -> None:
@@ -202,28 +196,48 @@ def test_damage_of_flat_bright_crops_is_finite() -> None:
     assert damage(white, white).isfinite().all()
 
 
-def test_the_whole_lesson_asks_for_what_was_done_too(data: QualityData) -> None:
-    stream = batches(data, np.arange(8), TINY)
-    batch = next(stream)
-    stream.close()
-    done = damage(batch.pictures, batch.clean.repeat_interleave(3, dim=0)).flatten(1)
-    right = torch.cat([batch.targets.flatten()[:, None], done], dim=1)
-    assert float(lesson(right, batch, TINY)) == 0
-    wrong = right.clone()
-    wrong[:, 1:] += 3
-    assert float(lesson(wrong, batch, TINY)) == pytest.approx(TINY.local * 2.5)
-    assert float(lesson(wrong, batch, replace(TINY, local=0.0))) == 0
-    missed = torch.cat([torch.full_like(right[:, :1], 50), done], dim=1)
-    expected = objective(torch.full_like(batch.targets, 50), batch.targets, TINY)
-    assert float(lesson(missed, batch, TINY)) == pytest.approx(float(expected))
+class Told(nn.Module):
+    """Stands in for a network: tells of crops what it is given."""
+
+    def __init__(self, scores: torch.Tensor) -> None:
+        super().__init__()
+        self.tokens = nn.Linear(1, 1)
+        self.scores = scores
+
+    def look(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    def score(self, encoded: torch.Tensor) -> torch.Tensor:
+        return self.scores.flatten()[:, None]
 
 
-def test_a_taught_network_scores_as_without_its_teacher() -> None:
+@torch.no_grad()
+def test_the_loss_asks_for_what_was_done_too(data: QualityData) -> None:
+    made = batch(data, np.arange(8), TINY, 0)
+    done = damage(made.pictures, made.clean.repeat_interleave(3, dim=0))
+
+    def loss(scores: torch.Tensor, told: torch.Tensor, recipe: QualityRecipe = TINY) -> dict[str, float]:
+        module = QualityLoss(Told(scores), recipe)  # type: ignore[arg-type]
+        module.local.forward = lambda encoded: told  # type: ignore[method-assign]
+        return {name: float(value) for name, value in module(made).items()}
+
+    assert loss(made.targets, done) == {"loss": 0, "score": 0, "damage": 0}
+    assert loss(made.targets, done + 3)["loss"] == pytest.approx(TINY.local * 2.5)
+    assert loss(made.targets, done + 3, replace(TINY, local=0.0))["loss"] == 0
+    missed = torch.full_like(made.targets, 50)
+    expected = float(objective(missed, made.targets, TINY))
+    assert loss(missed, done)["loss"] == loss(missed, done)["score"] == pytest.approx(expected)
+
+
+@torch.no_grad()
+def test_a_network_scores_the_same_while_it_is_taught(data: QualityData) -> None:
     torch.manual_seed(0)
     network = VQscoreNetwork(tokens=16, heads=2, layers=1).eval()
-    image = torch.rand(2, 3, 64, 96)
-    found = Taught(network)(image)
-    assert found.shape == (2, 1 + 6 * DAMAGES) and torch.equal(found[:, :1], network(image))
+    made = batch(data, np.arange(8), TINY, 0)
+    found = QualityLoss(network, TINY)(made)
+    score = objective(network(made.pictures)[:, 0].view_as(made.targets), made.targets, TINY)
+    assert float(found["score"]) == pytest.approx(float(score))
+    assert float(found["loss"]) == pytest.approx(float(score + TINY.local * found["damage"]), rel=1e-5)
 
 
 def test_the_right_order_costs_less_than_the_wrong_one() -> None:
@@ -272,6 +286,16 @@ def test_correlation_is_spearmans() -> None:
     assert correlation(one, other) == pytest.approx(1 - 6 * 4 / (5 * 24))
 
 
+def test_equal_values_share_the_mean_of_their_ranks() -> None:
+    one, other = np.array([100.0, 100, 100, 40, 20]), np.array([90.0, 70, 80, 30, 10])
+    ranks = np.array([4, 4, 4, 2, 1]), np.array([5, 3, 4, 2, 1])
+    expected = np.corrcoef(*ranks)[0, 1]
+    for order in ([0, 1, 2, 3, 4], [2, 0, 1, 4, 3], [4, 3, 2, 1, 0]):
+        assert correlation(one[order], other[order]) == pytest.approx(expected), "whatever comes first"
+    assert correlation(one.reshape(5, 1), other.reshape(1, 5)) == pytest.approx(expected)
+    assert correlation(one, np.full(5, 3.0)) == correlation(np.full(5, 3.0), one) == 0
+
+
 def test_scores_are_of_the_middle_of_each_region_and_kind(data: QualityData) -> None:
     table = np.random.default_rng(1).random((8, len(KINDS)))
     found = scores(Oracle(table), data, [2, 5], TINY.side)
@@ -286,48 +310,67 @@ def test_scores_are_of_the_middle_of_each_region_and_kind(data: QualityData) -> 
 
 
 def test_a_perfect_network_is_told_so(data: QualityData) -> None:
-    regions = [1, 3, 6]
+    some = [1, 3, 6]
     wanted = target(np.nan_to_num(data.scores))
-    found = validated(Oracle(wanted), data, regions, TINY.side)
+    found = validated(Oracle(wanted), data, some, TINY.side)
     assert (found["spearman"], found["spearman_within_a_region"], found["mean_error"]) == (1, 1, 0)
     kinds = [[*KINDS][number] for number in MADE]
     assert [name for name in found if name in KINDS] == kinds and all(found[kind] == 1 for kind in kinds)
-    reverse = validated(Oracle(100 - wanted), data, regions, TINY.side)
+    reverse = validated(Oracle(100 - wanted), data, some, TINY.side)
     assert reverse["spearman"] == reverse["spearman_within_a_region"] == -1
-    assert reverse["mean_error"] == pytest.approx(np.abs(100 - 2 * wanted[regions][:, MADE]).mean(), abs=0.01)
+    assert reverse["mean_error"] == pytest.approx(np.abs(100 - 2 * wanted[some][:, MADE]).mean(), abs=0.01)
+
+
+@dataclass(frozen=True)
+class OnRegions(QualityTask):
+    """Learns from regions that are made."""
+
+    data: QualityData | None = None
+    validation: tuple[int, ...] = ()
+
+    def split(self) -> Split:
+        return Split((), (), "")
+
+    def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
+        yield from ()
+        assert self.data is not None
+        return regions(self.data, [*self.validation], self.recipe, 4, 0)
+
+
+def train(
+    recipe: QualityRecipe, data: QualityData, validation: Sequence[int], folder: Path, start: Path | None = None
+) -> tuple[VQscoreNetwork, Any]:
+    """The last checkpoint, and what its validation found."""
+    task = OnRegions(Path(), recipe, Path(), start=start, data=data, validation=tuple(validation))
+    *_, last = (e for e in Trainer(task, folder, accelerator("cpu")).run() if isinstance(e, Validation))
+    network = VQscoreNetwork().eval()
+    network.load_state_dict(load_file(last.checkpoint))
+    return network, last.metrics
 
 
 def test_training_lowers_the_error(data: QualityData, tmp_path: Path) -> None:
-    untrained, _ = train(replace(TINY, steps=1), data, [0, 1], tmp_path / "untrained", QUIET)
-    model, found = train(TINY, data, [0, 1], tmp_path / "trained", QUIET)
+    untrained, _ = train(replace(TINY, steps=1), data, [0, 1], tmp_path / "untrained")
+    model, found = train(TINY, data, [0, 1], tmp_path / "trained")
     seen = list(range(2, 8))
     errors = [validated(network, data, seen, TINY.side)["mean_error"] for network in (untrained, model)]
     assert errors[1] < 0.9 * errors[0]
     assert found == validated(model, data, [0, 1], TINY.large_side)
-    names = [path.name for path in sorted((tmp_path / "trained").iterdir())]
+    names = [path.name for path in sorted((tmp_path / "trained").glob("step-*"))]
     assert names == ["step-000015.safetensors", "step-000030.safetensors"]
-    kept = load_file(tmp_path / "trained" / names[-1])
-    assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
 
 
-def test_regions_that_are_held_out_are_not_trained_on(
-    data: QualityData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-
-    def watched(data: QualityData, regions: np.ndarray, *rest: Any) -> Iterator[Batch]:
-        seen.extend(regions)
-        return batches(data, regions, *rest)
-
-    monkeypatch.setattr(vqscore, "batches", watched)
-    train(replace(TINY, steps=1), data, [0, 1, 5], tmp_path, QUIET)
-    assert seen == [2, 3, 4, 6, 7]
+def test_regions_that_are_held_out_are_not_trained_on(data: QualityData) -> None:
+    known = regions(data, [0, 1, 5], TINY, 4, 0)
+    assert known.train.tolist() == [2, 3, 4, 6, 7]
+    task = QualityTask(Path(), TINY, Path())
+    reds = {int(red) for number in range(20) for red in (task.batch(known, number).clean[:, 0, 0, 0] * 25.5).round()}
+    assert reds == {2, 3, 4, 6, 7}
 
 
 def test_training_goes_on_from_a_checkpoint(data: QualityData, tmp_path: Path) -> None:
-    first, _ = train(replace(TINY, steps=3), data, [0, 1], tmp_path, QUIET)
+    first, _ = train(replace(TINY, steps=3), data, [0, 1], tmp_path / "first")
     still = replace(TINY, steps=1, learning_rate=0.0, weight_decay=0.0)
-    second, _ = train(still, data, [0, 1], tmp_path, QUIET, start=tmp_path / "step-000003.safetensors")
+    second, _ = train(still, data, [0, 1], tmp_path / "second", start=tmp_path / "first/step-000003.safetensors")
     assert all(
         torch.equal(value, second.state_dict()[name])
         for name, value in first.state_dict().items()
@@ -335,10 +378,15 @@ def test_training_goes_on_from_a_checkpoint(data: QualityData, tmp_path: Path) -
     )
 
 
+def test_the_best_checkpoint_orders_best() -> None:
+    task = QualityTask(Path(), TINY, Path())
+    assert task.objective({"spearman": 0.9, "mean_error": 20}) < task.objective({"spearman": 0.8, "mean_error": 2})
+
+
 def test_a_diverging_loss_stops(data: QualityData, tmp_path: Path) -> None:
-    data.scores[:] = np.inf
+    data.scores[2:] = np.inf
     with pytest.raises(FloatingPointError, match="at step 1"):
-        train(TINY, data, [0, 1], tmp_path, QUIET)
+        train(TINY, data, [0, 1], tmp_path)
 
 
 @pytest.mark.slow

@@ -1,0 +1,60 @@
+"""Trainings that have a command of their own, ``python -m kcompress.training.artifacts`` and the like."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+
+from kcompress.errors import KcompressError
+from kcompress.training.events import Finished, Prepared, Validation
+from kcompress.training.task import Task
+from kcompress.training.trainer import Trainer, accelerator
+
+Photos = Annotated[Path, typer.Argument(help="Folder of JPEG photographs.")]
+Output = Annotated[Path, typer.Option("-o", help="Stem of the weights to write.")]
+Data = Annotated[str, typer.Option(help="What the photographs are, for the card.")]
+Threads = Annotated[int, typer.Option(help="Of torch.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")]
+
+
+def run(
+    task: Task[Any, Any, Any], folder: Path, stem: Path, about: str, *, threads: int, device: str, resume: bool
+) -> None:
+    """Train, tell of it on stderr, and write what ships.
+
+    Args:
+        task: what to train.
+        folder: for checkpoints.
+        stem: of the files.
+        about: what the photographs are, for the card.
+        threads: of torch.
+        device: as ``--device`` takes it.
+        resume: go on with the training in the folder.
+
+    Raises:
+        typer.Exit: something failed; stderr says what.
+    """
+    torch.set_num_threads(threads)
+    console, began = Console(stderr=True, width=240), time.perf_counter()
+    try:
+        trainer = Trainer(task, folder, accelerator(device))
+        speaks = trainer.accelerator.is_main_process
+        for event in trainer.run(resume=resume):
+            minutes = (time.perf_counter() - began) / 60
+            if isinstance(event, Validation):
+                parts = "".join(f", {name} {value:.4f}" for name, value in event.parts.items())
+                console.print(
+                    f"{minutes:.1f} min, step {event.step}: loss {event.loss:.4f}{parts}; {dict(event.metrics)}"
+                )
+            elif isinstance(event, Prepared) and speaks and (event.done % 100 == 0 or event.done == event.total):
+                console.print(f"{minutes:.1f} min: {event.done} of {event.total} prepared")
+            elif isinstance(event, Finished) and speaks:
+                stem.parent.mkdir(parents=True, exist_ok=True)
+                trainer.export(event, stem, about)
+    except (KcompressError, FloatingPointError) as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(error.exit_code if isinstance(error, KcompressError) else 1) from error

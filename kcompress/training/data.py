@@ -1,3 +1,0 @@
-"""Batches that are made ahead."""
-
-from kcompress.training.task import prefetched as prefetched

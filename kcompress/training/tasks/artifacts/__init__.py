@@ -1,0 +1,1 @@
+"""Training of the pool's artifact removal, ``ar``."""

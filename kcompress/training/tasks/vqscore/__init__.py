@@ -1,0 +1,1 @@
+"""Training of VQscore, a quality score without reference."""

@@ -1,0 +1,96 @@
+"""Loss of VQscore: error and order of the scores, and error of what was done at each token."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
+from kcompress.training.tasks.vqscore.recipe import QualityRecipe
+
+DAMAGES = 3
+"""Numbers that `damage` gives for a token."""
+
+
+class Batch(NamedTuple):
+    """Crops and what they should score.
+
+    Attributes:
+        pictures: (contents * versions, 3, side, side), 0..1; versions of one region follow each other.
+        targets: (contents, versions), 0..100.
+        clean: (contents, 3, side, side), 0..1, what the versions were made of.
+    """
+
+    pictures: Tensor
+    targets: Tensor
+    clean: Tensor
+
+
+class QualityLoss(nn.Module):
+    """A batch -> `objective` of its scores plus the error of `damage`, which the network is asked beside the score.
+
+    Taught by one number for each picture alone it learns many times slower. After Kim, Nguyen and Lee,
+    Deep CNN-Based Blind Image Quality Predictor, 2019, whose network learns maps of the error first.
+
+    Args:
+        network: in training.
+        recipe: of the training.
+    """
+
+    def __init__(self, network: VQscoreNetwork, recipe: QualityRecipe) -> None:
+        super().__init__()
+        self.network = network
+        self.local = nn.Linear(network.tokens.out_features, DAMAGES)
+        self._recipe = recipe
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        encoded = self.network.look(batch.pictures)
+        scores, told = self.network.score(encoded).float(), self.local(encoded).flatten(1).float()
+        with torch.autocast(scores.device.type, enabled=False):
+            clean = batch.clean.repeat_interleave(self._recipe.versions, dim=0)
+            score = objective(scores.view_as(batch.targets), batch.targets, self._recipe)
+            local = F.smooth_l1_loss(told, damage(batch.pictures, clean).flatten(1))
+        return {"loss": score + self._recipe.local * local, "score": score.detach(), "damage": local.detach()}
+
+
+def objective(scores: Tensor, targets: Tensor, recipe: QualityRecipe) -> Tensor:
+    """Error of the scores, and of the order of every pair of versions of one region.
+
+    Both tensors are (contents, versions), 0..100.
+    """
+    error = F.smooth_l1_loss(scores / 10, targets / 10, beta=0.5)
+    apart = targets[:, :, None] - targets[:, None, :]
+    scored = scores[:, :, None] - scores[:, None, :]
+    margin = apart.clamp(max=recipe.margin)
+    ranking = (F.relu(margin - scored) * (apart > 0)).sum() / (apart > 0).sum().clamp(min=1) / 10
+    return error + recipe.ranking * ranking
+
+
+def damage(pictures: Tensor, clean: Tensor) -> Tensor:
+    """Damage done at each token: how much is wrong, how much of that is coarse, and how much got sharper.
+
+    Args:
+        pictures: (N, 3, H, W), 0..1, sides multiples of 32.
+        clean: of the same shape, what they were made of.
+
+    Returns:
+        (N, H/32 W/32, DAMAGES), of the mean of the channels in grey levels: log(1 + mean squared error), the same
+        of means of 4x4 pixels, and the logarithm of the ratio of the energies of fine detail, negative where blurred.
+    """
+    grey, wanted = (255 * image.mean(dim=1, keepdim=True) for image in (pictures, clean))
+
+    def energy(values: Tensor, size: int) -> Tensor:
+        """Energy of means of size x size pixels, the mean over each token."""
+        return F.avg_pool2d(F.avg_pool2d(values, size).square(), MULTIPLE // size).flatten(1)
+
+    def detail(values: Tensor) -> Tensor:
+        """Energy of what is lost in means of 2x2 pixels."""
+        return energy(values - F.interpolate(F.avg_pool2d(values, 2), scale_factor=2), 1)
+
+    error = grey - wanted
+    return torch.stack([
+        torch.log1p(energy(error, 1)),
+        torch.log1p(4 * energy(error, 4)),
+        torch.log((1 + detail(grey)) / (1 + detail(wanted))),
+    ], dim=-1)  # fmt: skip

@@ -1,0 +1,61 @@
+"""Recipe of VQscore."""
+
+import math
+from dataclasses import dataclass
+
+from kcompress.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class QualityRecipe(Recipe):
+    """Recipe of VQscore.
+
+    Attributes:
+        regions: cut from each photograph.
+        steps: optimiser steps.
+        contents: different regions in a batch.
+        versions: of each region in a batch: the ranking pairs come from them.
+        side: of the crops that the network sees, pixels, a multiple of 32; small ones first, for speed.
+        aligned: share of batches whose crops begin where the codecs' blocks do, as the score's windows mostly do;
+            to find traces of blocks at any place takes far longer to learn.
+        large_side: of the crops at the end, of fewer regions.
+        large_contents: different regions in a batch of large crops.
+        large_from: share of the steps after which crops are large.
+        learning_rate: highest of AdamW; after the warm-up half a cosine brings it down to nothing.
+        weight_decay: of AdamW.
+        warmup: steps in which it rises.
+        ranking: weight of the ranking loss beside the error.
+        local: weight of the error of what was done at each token.
+        margin: of the ranking loss: the difference of the targets, at most this many points.
+        averaging: decay of the exponential moving average of the weights, which is what ships.
+        exact_from: share of the steps after which arithmetic is float32 instead of bfloat16.
+        validate_every: steps between validations.
+        held_out: share of the pictures to validate with, drawn by their sha256.
+        seed: of regions, distortions, weights and batches.
+    """
+
+    regions: int = 2
+    steps: int = 5_200
+    contents: int = 12
+    versions: int = 4
+    side: int = 128
+    aligned: float = 0.85
+    large_side: int = 224
+    large_contents: int = 4
+    large_from: float = 0.85
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    warmup: int = 100
+    ranking: float = 0.5
+    local: float = 0.5
+    margin: float = 10.0
+    averaging: float = 0.99
+    exact_from: float = 0.9
+    validate_every: int = 250
+    held_out: float = 0.06
+    seed: int = 0
+
+    @property
+    def batch(self) -> int:  # type: ignore[override]
+        """Regions that processes share, in batches of large crops too; versions of a region stay together."""
+        return math.gcd(self.contents, self.large_contents)

@@ -1,0 +1,212 @@
+"""From photographs to the weights of VQscore (Kuchen paper, section 4.1): one score with reference teaches it."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from scipy.stats import spearmanr
+from torch import nn
+
+from kcompress.dataset import digest, is_held_out
+from kcompress.errors import InputError
+from kcompress.inference.batches import tensor
+from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
+from kcompress.training.events import Metrics, Prepared
+from kcompress.training.export import ExportSpec
+from kcompress.training.log import Entry
+from kcompress.training.quality_data import KINDS, SIDE, QualityData, prepare, target
+from kcompress.training.task import Split, Task, TrainingData
+from kcompress.training.tasks.vqscore.loss import Batch, QualityLoss
+from kcompress.training.tasks.vqscore.recipe import QualityRecipe
+
+CLEAN = [*KINDS].index("clean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRegions(TrainingData):
+    """Distorted regions; which of them are trained on, and which validated with."""
+
+    regions: QualityData
+    train: NDArray[np.int64]
+    validation: Sequence[int]
+
+
+@dataclass(frozen=True)
+class QualityTask(Task[QualityRecipe, TrainingRegions, Batch]):
+    """Learns from a folder of JPEG photographs, distorted in every way of `quality_data.KINDS`.
+
+    Attributes:
+        photos: the folder.
+        recipe: how.
+        prepared: folder for the distorted regions, 3.5 GB; other trainings find them there.
+        kinds: of distortions to make now; others are made another time.
+        start: checkpoint to start from.
+    """
+
+    photos: Path
+    recipe: QualityRecipe
+    prepared: Path
+    kinds: Sequence[str] = tuple(KINDS)
+    start: Path | None = None
+    parts: ClassVar = ("score", "damage")
+    channels_last: ClassVar = True
+
+    @property
+    def weight_decay(self) -> float:
+        return self.recipe.weight_decay
+
+    def build(self) -> QualityLoss:
+        module = QualityLoss(VQscoreNetwork(), self.recipe)
+        if self.start is not None:
+            module.network.load_state_dict(load_file(self.start))
+        return module
+
+    def network(self, module: QualityLoss) -> VQscoreNetwork:
+        return module.network
+
+    def split(self) -> Split:
+        paths = sorted(self.photos.glob("*.jpg"))
+        digests = [digest(path.read_bytes()) for path in paths]
+        held_out = [is_held_out(each, self.recipe.held_out) for each in digests]
+        train = [path for path, held in zip(paths, held_out, strict=True) if not held]
+        validation = [path for path, held in zip(paths, held_out, strict=True) if held]
+        if not train or not validation:
+            raise InputError(f"{self.photos} holds {len(paths)} JPEG pictures, too few to train and to validate. "
+                             "Give more.")  # fmt: skip
+        return Split(train, validation, digest("".join(digests).encode()))
+
+    def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
+        recipe, paths = self.recipe, sorted([*split.train, *split.validation])
+        for done, data in prepare(paths, self.prepared, recipe.regions, recipe.seed, self.kinds):
+            yield Prepared(done, len(data.scores))
+        held_out = [path in split.validation for path in paths]
+        validation = [region for region, photo in enumerate(data.pictures) if held_out[photo]][:: recipe.regions]
+        return regions(data, validation, recipe, len(split.train), len(split.validation))
+
+    def batch(self, data: TrainingRegions, number: int) -> Batch:
+        return batch(data.regions, data.train, self.recipe, number)
+
+    def validate(self, module: QualityLoss, data: TrainingRegions) -> Metrics:
+        return validated(module.network, data.regions, data.validation, self.recipe.large_side)
+
+    def objective(self, metrics: Metrics) -> float:
+        return -(metrics["spearman"] or 0)
+
+    def export(self, best: Entry, data: TrainingRegions) -> ExportSpec:
+        return ExportSpec(
+            module=VQscoreNetwork(),
+            arguments={},
+            card={
+                "summary": "quality of a picture without its original, 0..100, on the scale of SSIMULACRA2",
+                "network": "vqscore",
+                "paper": "Zhang, Deng and Li, A Unified Image Preprocessing Framework For Image Compression, "
+                "section 4.1",
+            },
+            recipe={
+                "target": "SSIMULACRA2 against the clean region; below 20, 20 exp(score / 20 - 1)",
+                "loss": "smooth L1, margin ranking of the versions of one region, smooth L1 of what was done to each "
+                "token",
+                "optimiser": "AdamW",
+                "distortions": list(KINDS),
+            },
+            data=f"{data.trained_on} photographs",
+            details={
+                "gflop_at_1920x1080": 66,
+                "cannot_judge": [
+                    "whether a picture is beautiful, well exposed or sharp where it was meant to be",
+                    "what a filter has taken away without leaving a trace: smooth surfaces may have had texture",
+                    "noise that is meant to be there, such as film grain: it counts as damage",
+                    "drawings, text and screen content: it has seen photographs alone",
+                    "colours, white balance and geometry",
+                ],
+            },
+            metrics={
+                "held_out_photographs": {"pictures": data.held_out, "regions": len(data.validation), **best.metrics}
+            },
+            multiple=MULTIPLE,
+        )
+
+
+def regions(
+    data: QualityData, validation: Sequence[int], recipe: QualityRecipe, trained_on: int, held_out: int
+) -> TrainingRegions:
+    """Regions of the photographs to train on, and those to validate with."""
+    return TrainingRegions(
+        trained_on=trained_on, held_out=held_out, metrics=["spearman", "spearman_within_a_region", "mean_error",
+        *(name for name, _ in _ordered(data, validation))], heading="VQscore", shown=["spearman",
+        "spearman_within_a_region"], axis="correlation with SSIMULACRA2", regions=data,
+        train=np.setdiff1d(np.arange(len(data.scores)), validation), validation=validation,
+    )  # fmt: skip
+
+
+def complete(data: QualityData) -> NDArray[np.int64]:
+    """Columns of the kinds that were made of every region."""
+    return np.flatnonzero(~np.isnan(data.scores).any(axis=0))
+
+
+def batch(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe, number: int) -> Batch:
+    """The batch of a step, from 0; all versions of a region are cut at the same place."""
+    random = np.random.default_rng([recipe.seed, 3, number])
+    large = number >= recipe.large_from * recipe.steps
+    side = recipe.large_side if large else recipe.side
+    contents = recipe.large_contents if large else recipe.contents
+    grid = 8 if random.random() < recipe.aligned else 1
+    crops, clean, wanted = [], [], np.empty((contents, recipe.versions), np.float32)
+    for row, region in enumerate(random.choice(regions, contents, replace=False)):
+        top, left = grid * random.integers((SIDE - side) // grid + 1, size=2)
+        mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)  # sides are multiples of 8: stays aligned
+        made = np.flatnonzero(~np.isnan(data.scores[region]))
+        chosen = random.choice(made, recipe.versions, replace=False)
+        wanted[row] = target(data.scores[region, chosen])
+        versions = [
+            data.pixels[region, kind, top : top + side, left : left + side][:, mirrored] for kind in (CLEAN, *chosen)
+        ]
+        clean.append(versions[0])
+        crops += versions[1:]
+    return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean))
+
+
+@torch.inference_mode()
+def scores(network: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> NDArray[np.float64]:
+    """Scores of the middles of whole regions, (regions, kinds that were made)."""
+    margin = (SIDE - side) // 2
+    middle = slice(margin, margin + side)
+    place = next(network.parameters(), torch.empty(0)).device
+    crops = (data.pixels[region][complete(data), middle, middle] for region in regions)
+    return np.stack([network(tensor(list(crop)).to(place))[:, 0].cpu().numpy() for crop in crops]).astype(np.float64)
+
+
+def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Spearman's rank correlation of two arrays of one size; equal values share the mean of their ranks.
+
+    It is 0 where all values of an array are equal.
+    """
+    if not np.ptp(first) or not np.ptp(second):
+        return 0.0
+    return float(spearmanr(first, second, axis=None).statistic)
+
+
+def _ordered(data: QualityData, regions: Sequence[int]) -> list[tuple[str, int]]:
+    """Kinds whose targets differ from region to region, with their columns among the complete ones."""
+    wanted = target(data.scores[regions][:, complete(data)])
+    return [([*KINDS][kind], column) for column, kind in enumerate(complete(data)) if np.ptp(wanted[:, column]) > 0]
+
+
+def validated(network: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
+    """Spearman correlations of held-out regions, overall and by kind, and the mean error in points."""
+    found = scores(network, data, regions, side)
+    wanted = target(data.scores[regions][:, complete(data)])
+    within = float(np.mean([correlation(row, other) for row, other in zip(found, wanted, strict=True)]))
+    return {
+        "spearman": round(correlation(found, wanted), 4),
+        "spearman_within_a_region": round(within, 4),
+        "mean_error": round(float(np.abs(found - wanted).mean()), 2),
+        **{
+            name: round(correlation(found[:, column], wanted[:, column]), 3) for name, column in _ordered(data, regions)
+        },
+    }
