@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 class RowScanNetwork(nn.Module, ABC):
-    """A network whose head and tail take each cell of a grid, such as an MCU, by itself.
+    """A network whose head and tail take each cell of a grid, such as an MCU, by itself; its context sees neighbours.
 
         image (N, 3, H, W) -> head -> features (N, D, h, w) -> context -> (N, D, h, w) -> tail -> (N, 3, H, W)
                                  -> kept (N, ..., h, w) ----------------------------------^
 
-    In torch it runs as one piece. In the ONNX graph the head scans the cells row by row, and the tail after it: the
-    intermediate values of a row stay in the processor's cache.
+    In torch it runs as one piece. In the ONNX graph the head goes through the picture one row of cells at a time, and
+    after the context so does the tail: the intermediate values of a row stay in the processor's cache.
 
     Shapes: image (N, 3, H, W) and condition (N, C) -> (N, 3, H, W).
     """

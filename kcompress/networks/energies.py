@@ -12,10 +12,10 @@ TERMS = 6
 """Terms of a polynomial of second degree in the two frequencies."""
 
 _OCTAVES = (2, 4, 7)
-"""Sums of the two frequencies where the second, third and last octave begin."""
+"""Octaves are ranges of the sum of both frequencies: here the second, third and last begin."""
 
 _NOISE_ENERGY = 16.0
-"""Energy of a band below which differences hardly matter, squared grey levels."""
+"""Energy below which the log of a band flattens, squared grey levels: differences there hardly matter."""
 
 
 class Energies(nn.Module):

@@ -10,11 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LONGEST_RUN = 7
-"""Longest run of zeros that is counted; more zeros cost nothing more."""
+"""Longest run of zeros that is counted; the model gives longer runs the same bits."""
 
 
 class RateModel(NamedTuple):
-    """Bits by term: runs count as log2(1 + zeros), magnitudes and DC differences as log2."""
+    """Bits for each unit of a term.
+
+    Terms are counts of blocks and nonzero levels, log2(1 + zeros) of each run, log2 of magnitudes and DC differences.
+    """
 
     a_block: float
     a_block_with_ac: float
@@ -64,12 +67,13 @@ def _saved_in_blocks(size: Tensor, model: RateModel) -> Tensor:
     place = torch.arange(64, device=size.device, dtype=size.dtype).view(64, 1, 1)
     there = size.clamp(0, 1) * (place > 0)
     from_start, from_end = there * place, there * (_POSITIONS - place)
-    # The first one is counted from the end.
+    # `last` is the place of the last nonzero AC level, `first` is 64 minus that of the first. They add up to 64 where
+    # the block has one such level alone.
     last, first = (side.amax(2, keepdim=True) for side in (from_start, from_end))
-    # Only runs of up to LONGEST_RUN zeros need their length.
+    # `zeros` is the run before a level, `after` the one behind it; beyond LONGEST_RUN their length does not matter.
     zeros = (place - 1 - _highest(from_start, below=True)).clamp(0, LONGEST_RUN)
     after = (_POSITIONS - place - 1 - _highest(from_end, below=False)).clamp(0, LONGEST_RUN)
-    # Growth of the run that follows; the last level has none.
+    # Ratio, less 1, of the run behind to the joined one where the level vanishes; the last level has none behind.
     longer = (1 + after) / (1 + (zeros + after + 1).clamp(0, LONGEST_RUN)) - 1
     runs = torch.log2((1 + zeros) * (1 + longer * (last - place).clamp(0, 1)))
     vanishes = model.ac_nonzero + model.a_block_with_ac * (last + first == _POSITIONS) + model.ac_run * runs

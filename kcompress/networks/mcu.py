@@ -17,7 +17,9 @@ SIDE = 16
 """Side of an MCU, pixels; input sizes are multiples of it."""
 
 COEFFICIENTS = 384
-"""Coefficients of an MCU, the channels of everything packed: 64 of each block, luma's interleaved by four."""
+"""Coefficients of an MCU, the channels of everything packed: 256 of luma, 64 of Cb, 64 of Cr.
+
+Channel 4 k + b is coefficient k (row order) of luma's block b; then come Cb's and Cr's in row order."""
 
 
 class Transform(nn.Module):
@@ -111,7 +113,7 @@ class Context(nn.Module):
 
     def embed(self, features: Sequence[Tensor], coarseness: Tensor) -> Tensor:
         """Input of `blocks`, (N, width, h, w), from features (N, C, h, w) each and coarseness (N, 1) 0..1."""
-        # Neither features nor outputs are ever concatenated: that takes longer than the products.
+        # No tensor of all features, or of all outputs, is ever made: that takes longer than the products.
         start: Tensor = self.enter.bias + self.quality(coarseness * 2 - 1)
         return pointwise(self.enter.weight[:, :, 0, 0], *features) + start[:, :, None, None]
 
