@@ -90,7 +90,7 @@ def bench(
     every = pictures.names()
     machines = _machines(task, model or [], every, labels=labels)
     names = _some(pictures, _unseen(pictures, every, split), count)
-    codecs = options.chosen(codec, "--codec", [*options.CodecName])
+    codecs = options.chosen(",".join(map(options.alias, options.listed(codec))), "--codec", [*options.CodecName])
     metrics = options.metrics(metric)
     networks = options.chosen(network, "--network", [*NETWORKS, DEFAULT])
     preprocessors = preprocessor_names(networks, options.listed(filters))

@@ -7,56 +7,87 @@ import typer
 
 from kcompress import storage
 from kcompress.cli import files, options, output
-from kcompress.cli.files import STREAM
+from kcompress.cli.files import STREAM, Job
 from kcompress.cli.reporting import reported
-from kcompress.errors import UsageError, work_on
+from kcompress.errors import KcompressError, UsageError, failure_of, work_on
 
 _FORMATS = {".png": "PNG", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 
 
 @reported
 def decode(
-    source: Annotated[str, typer.Argument(metavar="FILE", help="JPEG, WebP, HEIC, HEVC stream or BPG; - for stdin.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="JPEG, WebP, HEIC, HEVC streams or BPG, folders of them; - for stdin."),
+    ],
     target: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="OUT", help="PNG, PPM, TIFF or BMP by suffix; - for PNG on stdout. "
-                     "[default: a PNG beside the file]"),
+        typer.Option("--output", "-o", metavar="OUT", help="PNG, PPM, TIFF or BMP by suffix, a folder, or - for PNG on "
+                     "stdout. [default: a PNG beside the file]"),
     ] = None,
     metadata: options.Metadata = options.MetadataName.icc,
     frame: options.Frame = None,
     force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
 ) -> None:  # fmt: skip
-    """Decode a compressed picture to a lossless file.
+    """Decode compressed pictures to lossless files.
 
     \b
     kcompress decode photo.bpg
     kcompress decode photo.heic -o photo.ppm
+    kcompress decode small/ -o back/
     """  # noqa: D301 (Click wants a real backspace)
+    from kcompress.codecs import CODECS
+
+    known = frozenset(suffix for codec in CODECS.values() for suffix in (*codec.suffixes, *codec.raw_suffixes))
+    planned = files.plan(sources, target, ".png", known, force=force, skip_existing=skip_existing)
+    wrong = next((job.target for job in planned if _suffix(job) not in _FORMATS), None)
+    if wrong is not None:
+        allowed = " ".join(_FORMATS)
+        raise UsageError(f"-o {output.name(wrong)}: the suffix says no format that is known. Take {allowed}.")
+    planned = files.unfinished(planned, force=force, skip_existing=skip_existing)
+    failures = [error for job in planned if (error := _done(job, metadata.value, frame, force=force)) is not None]
+    if len(planned) == 1 and failures:
+        raise failures[0]
+    if len(planned) > 1:
+        output.say(f"{len(planned) - len(failures)} of {len(planned)} pictures are decoded")
+    for error in failures:
+        output.say(f"failed: {error}", style="red")
+    if failures:
+        raise typer.Exit(KcompressError.exit_code)
+
+
+def _suffix(job: Job) -> str:
+    return ".png" if job.target == STREAM else Path(job.target).suffix.lower()
+
+
+def _done(job: Job, metadata: str, frame: int | None, *, force: bool) -> KcompressError | None:
+    """Decode one picture; the reason where that fails."""
+    try:
+        if job.refusal is not None:
+            raise job.refusal
+        if job.target == STREAM:
+            with output.guarded_stdout() as stdout:
+                stdout.write(_decoded(job, metadata, frame))
+        else:
+            storage.write(job.target, _decoded(job, metadata, frame), replace=force)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # one picture ends no batch
+        return failure_of(error, output.name(job.source))
+    return None
+
+
+def _decoded(job: Job, metadata: str, frame: int | None) -> bytes:
     from kcompress.codecs import decode as expand
     from kcompress.images import fitted, write
 
-    if files.is_folder(source):
-        raise UsageError(f"{output.name(source)} is a folder, and decode takes one file. Name it.")
-    planned = files.plan([source], target, ".png", frozenset(), force=force)[0]
-    suffix = ".png" if planned.target == STREAM else Path(planned.target).suffix.lower()
-    if suffix not in _FORMATS:
-        known = " ".join(_FORMATS)
-        raise UsageError(f"-o {output.name(planned.target)}: the suffix says no format that is known. Take {known}.")
-    if planned.refusal is not None:
-        raise planned.refusal
-
-    def decoded() -> bytes:
-        with work_on(output.name(source)):
-            image = expand(files.read(source), output.name(source), metadata.value, frame, strict=True)
-            image = fitted(image, _FORMATS[suffix])  # type: ignore[arg-type]
-            for note in image.notes:
-                output.say(f"note: {note}", style="yellow")
-            if image.alpha is not None and suffix in (".ppm", ".bmp"):
-                raise UsageError(f"{suffix} has no alpha channel and the picture is partly transparent. Write .png.")
-            return write(image, _FORMATS[suffix])  # type: ignore[arg-type]
-
-    if planned.target == STREAM:
-        with output.guarded_stdout() as stdout:
-            stdout.write(decoded())
-    else:
-        storage.write(planned.target, decoded(), replace=force)
+    name, suffix = output.name(job.source), _suffix(job)
+    with work_on(name):
+        image = expand(files.read(job.source), name, metadata, frame, strict=True)  # type: ignore[arg-type]
+        image = fitted(image, _FORMATS[suffix])  # type: ignore[arg-type]
+        for note in image.notes:
+            output.say(f"note: {note}", style="yellow")
+        if image.alpha is not None and suffix in (".ppm", ".bmp"):
+            raise UsageError(f"{suffix} has no alpha channel and the picture is partly transparent. Write .png.")
+        return write(image, _FORMATS[suffix])  # type: ignore[arg-type]

@@ -72,12 +72,8 @@ def encode(
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
     suffix = chosen.raw_suffixes[0] if raw else chosen.suffixes[0]
-    if force and skip_existing:
-        raise UsageError("--force and --skip-existing exclude each other. Leave one out.")
     every = files.plan(inputs, target, suffix, SUFFIXES, force=force, skip_existing=skip_existing)
-    planned = [job for job in every if not job.finished]
-    if len(planned) < len(every):
-        output.say(f"{len(every) - len(planned)} of {len(every)} pictures are there already")
+    planned = files.unfinished(every, force=force, skip_existing=skip_existing)
     if not planned:
         return
     jobs = jobs or options.cores()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kcompress import storage
-from kcompress.cli.output import name
+from kcompress.cli.output import name, say
 from kcompress.errors import InputError, KcompressError, OutputError, UsageError
 
 STREAM = "-"
@@ -105,6 +105,20 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
             taken.setdefault(real, source)
         jobs.append(Job(source, target, refusal, finished))
     return jobs
+
+
+def unfinished(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> list[Job]:
+    """Jobs that are left to do; those that are finished are counted for people.
+
+    Raises:
+        UsageError: both options at once.
+    """
+    if force and skip_existing:
+        raise UsageError("--force and --skip-existing exclude each other. Leave one out.")
+    left = [job for job in jobs if not job.finished]
+    if len(left) < len(jobs):
+        say(f"{len(jobs) - len(left)} of {len(jobs)} pictures are there already")
+    return left
 
 
 def _expanded(source: str, output: str | None, known: frozenset[str]) -> list[tuple[str, Path | None]]:

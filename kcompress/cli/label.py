@@ -34,7 +34,8 @@ def label(
         Path, typer.Option("--output", "-o", help="Folder for labels.csv, pictures/ and the summary.")
     ] = Path("labels"),
     codec: Annotated[
-        options.CodecName, typer.Option("--codec", "-c", help="Codec to label for.")
+        options.CodecName,
+        typer.Option("--codec", "-c", **options.by_name(options.CodecName), help="Codec to label for."),
     ] = options.CodecName.jpeg,
     quality: options.Quality = None,
     backend: options.Backend = "auto",

@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from kcompress.cli import output
 from kcompress.errors import MissingProgramError, UsageError
+
+Name = TypeVar("Name", bound=StrEnum)
 
 
 class CodecName(StrEnum):
@@ -37,10 +39,35 @@ class MetadataName(StrEnum):
     none = "none"
 
 
+_ALIASES = {"jpg": "jpeg", "heic": "hevc", "heif": "hevc", "h265": "hevc", "4:2:0": "420", "4:4:4": "444"}
+
+
+def alias(text: str) -> str:
+    """A name as it is known here: that of a codec's files stands for the codec."""
+    name = text.strip().lower().removeprefix(".")
+    return _ALIASES.get(name, name)
+
+
+def by_name(kind: type[Name]) -> dict[str, Any]:
+    """Parser and help of an option that takes one of these names."""
+
+    def parsed(text: str) -> Name:
+        try:
+            return kind(alias(text))
+        except ValueError:
+            raise typer.BadParameter(f"{text} is not known. Allowed: {', '.join(kind)}.") from None
+
+    return {"parser": parsed, "metavar": f"[{'|'.join(kind)}]"}
+
+
 # Typer resolves these at run time, where Optional reads well in its help.
 Codec = Annotated[
-    CodecName | None, typer.Option("--codec", "-c", help="Codec. Without it, the suffix of -o decides; else jpeg.")
-]
+    CodecName | None,
+    typer.Option(
+        "--codec", "-c", **by_name(CodecName),
+        help="Codec. Without it, the suffix of -o decides; else jpeg.",
+    ),
+]  # fmt: skip
 Quality = Annotated[
     int | None,
     typer.Option(
@@ -63,7 +90,9 @@ Refine = Annotated[
     typer.Option(min=0, metavar="N", help="Steps of optimisation on each picture, judged by the real encoder: JPEG's "
                  "decisions on coefficients (try 60; minutes a megapixel), elsewhere the strength (try 8)."),
 ]  # fmt: skip
-Chroma = Annotated[ChromaName | None, typer.Option(help="Chroma sampling. WebP has 420 only. [default: 420]")]
+Chroma = Annotated[
+    ChromaName | None, typer.Option(**by_name(ChromaName), help="Chroma sampling. WebP has 420 only. [default: 420]")
+]
 Effort = Annotated[
     int | None,
     typer.Option(help="More is slower and smaller: JPEG 0 sequential, 1 progressive (1); WebP 0..6 (4); "
@@ -71,7 +100,9 @@ Effort = Annotated[
 ]  # fmt: skip
 Metadata = Annotated[
     MetadataName,
-    typer.Option(help="Keep the ICC profile, that and EXIF and XMP, or nothing (colours become sRGB)."),
+    typer.Option(
+        **by_name(MetadataName), help="Keep the ICC profile, that and EXIF and XMP, or nothing (colours become sRGB)."
+    ),
 ]
 Background = Annotated[str | None, typer.Option(help="Flatten transparency over a colour: white, #rrggbb, rgb(r,g,b).")]
 Frame = Annotated[int | None, typer.Option(help="Which picture of an animation or of several pages, from 0.")]

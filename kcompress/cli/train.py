@@ -52,7 +52,7 @@ def train(
     codec: Annotated[
         options.CodecName | None,
         typer.Option(
-            "--codec", "-c",
+            "--codec", "-c", **options.by_name(options.CodecName),
             help="Codec that the labels must be for, that is watched or simulated, or that npp precedes (bpg).",
         ),
     ] = None,

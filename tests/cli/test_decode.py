@@ -81,8 +81,8 @@ def test_alpha_comes_back(run, small, folder, suffix):
     assert not (folder / "back.bmp").exists()
 
 
-def test_a_folder_is_no_file(run, album):
-    assert "is a folder" in run("decode", "album", expect=2).stderr
+def test_a_folder_without_results(run, album):
+    assert "no picture was found in album" in run("decode", "album", expect=3).stderr  # of those that encode writes
 
 
 def test_a_missing_file(run):
@@ -94,3 +94,25 @@ def test_a_frame_of_what_has_only_one(run, small, folder, suffix):
     run("encode", "small.png", "-o", f"packed{suffix}")
     run("decode", f"packed{suffix}", "--frame", "0", "-o", "first.png")
     assert "Leave --frame out." in run("decode", f"packed{suffix}", "--frame", "1", expect=2).stderr
+
+
+def test_several_files_and_folders(run, album, folder):
+    run("encode", "album", "-o", "small", "-c", "webp", "-n", "none")
+    run("encode", "album/a.png", "-o", "one.bpg", "-n", "none")
+    ended = run("decode", "small", "one.bpg", "-o", "back")
+    assert ended.stderr.splitlines()[-1] == "5 of 5 pictures are decoded"
+    found = sorted(str(path.relative_to(folder / "back")) for path in (folder / "back").rglob("*.png"))
+    assert found == ["a.png", "b.png", "deep/c.png", "deep/er/d.png", "one.png"]
+    assert (pixels(folder / "back" / "a.png") == pixels(folder / "small" / "a.webp")).all()
+
+
+def test_one_that_fails_among_several(run, album, folder):
+    run("encode", "album", "-o", "small", "-c", "webp", "-n", "none")
+    cut = (folder / "small" / "b.webp").read_bytes()[:-30]
+    (folder / "small" / "b.webp").write_bytes(cut)
+    ended = run("decode", "small", expect=1)
+    assert "3 of 4 pictures are decoded" in ended.stderr
+    assert [line.split()[1] for line in ended.stderr.splitlines() if line.startswith("failed: ")] == ["small/b.webp"]
+    assert not (folder / "small" / "b.png").exists()
+    again = run("decode", "small", "--skip-existing", expect=3)
+    assert again.stderr.splitlines()[0] == "3 of 4 pictures are there already"

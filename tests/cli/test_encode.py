@@ -159,3 +159,18 @@ def test_a_result_that_is_larger_is_said_so(run, small):
     run("encode", "small.png", "-q", "1", "-o", "tiny.jpg")
     ended = run("encode", "tiny.jpg", "-q", "100", "-o", "huge.jpg")
     assert any("larger than the input" in line for line in ended.stderr.splitlines()[1:])
+
+
+@pytest.mark.parametrize(
+    "name, suffix", [("jpg", "jpg"), ("JPEG", "jpg"), ("heic", "heic"), ("heif", "heic"), (".webp", "webp")]
+)
+def test_codecs_by_the_names_of_their_files(run, small, folder, name, suffix):
+    run("encode", "small.png", "-c", name, "-n", "none", "--effort", "0")
+    assert (folder / f"small.{suffix}").is_file()
+
+
+@pytest.mark.parametrize("option, value, allowed", [
+    ("--codec", "png", "jpeg, webp, hevc, bpg"), ("--chroma", "411", "420, 444"), ("--metadata", "x", "icc, all, none"),
+])  # fmt: skip
+def test_names_that_are_not_known(run, small, option, value, allowed):
+    assert f"{value} is not known. Allowed: {allowed}." in run("encode", "small.png", option, value, expect=2).stderr
