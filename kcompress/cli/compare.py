@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from kcompress.evaluation.comparison import Comparison, File
 
 
+_COLUMN = 16
+"""Letters of a file's column, at least: a score fits in half of them, and a longer name is folded."""
+
+
 @reported
 def compare(
     original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The picture before; - for stdin.")],
@@ -80,20 +84,30 @@ def _target(page: str, sources: list[str], *, force: bool) -> str:
 
 
 def _show(compared: "Comparison") -> None:
+    """Show a row a metric and a column a file: as many tables as the terminal needs to hold them all."""
     from kcompress.evaluation.comparison import score_text
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file", overflow="fold", min_width=12)
-    for heading in ("size", "bpp", *compared.metrics):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for file in (compared.original, *compared.others):
-        absent = "" if file is compared.original else "-"
-        scores = [score_text(file.scores.get(name), absent) for name in compared.metrics]
-        table.add_row(Text(output.visible(file.name)), output.size(file.size), f"{file.bpp:.3f}", *scores)
-    Console(highlight=False, emoji=False).print(table)
+    console = Console(highlight=False, emoji=False)
+    shown = (compared.original, *compared.others)
+    labels = ("size", "bpp", *compared.metrics)
+    beside = max(1, (console.width - max(map(len, labels))) // _COLUMN)
+    for first in range(0, len(shown), beside):
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("file", no_wrap=True)
+        columns: list[list[str]] = []
+        for file in shown[first : first + beside]:
+            table.add_column(Text(output.visible(file.name)), justify="right", overflow="fold", min_width=_COLUMN - 2)
+            absent = "" if file is compared.original else "-"
+            scores = (score_text(file.scores.get(name), absent) for name in compared.metrics)
+            columns.append([output.size(file.size), f"{file.bpp:.3f}", *scores])
+        for row in zip(labels, *columns, strict=True):
+            table.add_row(*row)
+        if first:
+            console.print()
+        console.print(table)
     for note in compared.notes:
         output.say(f"note: {note}", style="yellow")
-    for file in (compared.original, *compared.others):
+    for file in shown:
         for note in file.notes:
             output.say(f"note: {file.name}: {note}", style="yellow")
 

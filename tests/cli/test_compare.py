@@ -3,6 +3,10 @@
 import pytest
 from PIL import Image, ImageCms
 
+from kcompress.cli.compare import _show
+from kcompress.evaluation.comparison import Comparison, File
+from kcompress.metrics import METRICS
+
 COMPARED = {
     "type": str, "original": str, "file": str, "width": int, "height": int, "original_bytes": int, "bytes": int,
     "bpp": float, "scores": dict, "notes": list,
@@ -17,14 +21,32 @@ def others(run, small):
     return ["small.jpg", "small.webp"]
 
 
-def test_table(run, others, folder):
+def test_table(run, small, others, folder):
     done = run("compare", "small.png", *others, "--metric", "psnr,ssimulacra2")
-    heading, *rows = done.stdout.decode().splitlines()
-    assert heading.split() == ["file", "size", "bpp", "psnr", "ssimulacra2"]
-    assert [row.split()[0] for row in rows] == ["small.png", *others]
+    heading, size, *rows = (line.split() for line in done.stdout.decode().splitlines())
+    assert heading == ["file", "small.png", *others]
+    assert size[:2] == ["size", f"{small.stat().st_size / 1e3:.3g}"]
+    assert [row[0] for row in rows] == ["bpp", "psnr", "ssimulacra2"]
     bpp = 8 * (folder / "small.jpg").stat().st_size / (96 * 64)
-    assert f"{bpp:.3f}" in rows[1]
+    assert rows[0][2] == f"{bpp:.3f}"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100, 120])
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_neither_names_nor_numbers_are_cut_in_any_terminal(capsys, monkeypatch, columns, count):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    picture = Image.new("RGB", (40, 30))
+    names = [f"IMG_20240714_a_rather_long_name_{number}.jpg" for number in range(count)]
+    scores = {name: 10.0**place / 3 for place, name in enumerate(METRICS, -3)}
+    before, *after = (File(name, 123456, picture, scores) for name in ("original.png", *names))
+    _show(Comparison(before, tuple(after), tuple(METRICS)))
+    told = capsys.readouterr().out
+    assert all(len(line) <= columns for line in told.splitlines()) and "\u2026" not in told
+    assert all(told.count(letter) >= "".join(names).count(letter) for letter in set("".join(names)))
+    for name, score in scores.items():
+        rows = [row.split() for row in told.splitlines() if row.split()[:1] == [name]]
+        assert sum(row.count(f"{score:#.4g}") for row in rows) == count + 1
 
 
 def test_json(run, others, folder):
@@ -54,9 +76,10 @@ def test_an_equal_picture_has_an_infinite_psnr_that_is_json(run, small):
 
 def test_a_metric_without_reference_scores_the_original_too(run, others, tiny_weights, shipped):
     shipped(tiny_weights)
-    _, *rows = run("compare", "small.png", *others, "--metric", "vqscore,psnr").stdout.decode().splitlines()
-    scores = [float(row.split()[-1 if row is rows[0] else -2]) for row in rows]  # psnr has none for the original
-    assert len(rows[0].split()) == len(rows[1].split()) - 1
+    told = run("compare", "small.png", *others, "--metric", "vqscore,psnr").stdout.decode().splitlines()
+    rows = {name: values for name, *values in map(str.split, told)}
+    scores = [float(value) for value in rows["vqscore"]]
+    assert len(rows["vqscore"]) == len(rows["psnr"]) + 1  # psnr has none for the original
     assert all(0 < score < 100 for score in scores) and len(set(scores)) == 3
     lines = run("compare", "small.png", *others, "--metric", "vqscore", "--json").lines
     assert [line["scores"]["vqscore"] for line in lines] == pytest.approx(scores[1:], rel=1e-3)
@@ -72,8 +95,7 @@ def test_a_metric_without_its_weights_is_left_out_unless_asked_for(run, others, 
 
 def test_a_metric_needs_larger_pictures(run, others):
     done = run("compare", "small.png", *others)
-    row = done.stdout.decode().splitlines()[2].split()
-    assert "-" in row
+    assert ["ms-ssim", "-", "-"] in [line.split() for line in done.stdout.decode().splitlines()]
     assert "ms-ssim needs 161 pixels a side" in done.stderr
     (line, _) = run("compare", "small.png", *others, "--json").lines
     assert line["scores"]["ms-ssim"] is None
