@@ -1,34 +1,45 @@
 """Rate-quality curves, as SVG for pages and as PNG."""
 
 import io
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
 
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.summary import curves
+from kcompress.networks import NONE
+
+_COLOURS = [f"C{number}" for number in range(10) if number != 7]
+"""Matplotlib's, but for its grey: that is ``none``."""
 
 
 def mean_curves(points: Sequence[Point], codec: str, metric: str) -> str:
     """One figure: mean score over mean bits per pixel, a line a preprocessor."""
+    styles = _styles(points)
     figure, axes = _figure(1, 1, 5.2, 3.8)
     for preprocessor, by_picture in _of(points, codec).items():
-        _line(axes[0], _mean(by_picture.values(), metric), preprocessor)
+        _line(axes[0], _mean(by_picture.values(), metric), preprocessor, styles)
     _labelled(axes[0], codec, metric)
     axes[0].legend(frameon=False)
     return _svg(figure)
 
 
 def overview(points: Sequence[Point], codecs: Sequence[str], metrics: Sequence[str]) -> bytes:
-    """All of them in one PNG: a row a codec, a column a metric (Kuchen paper, figure 4)."""
+    """All of them in one PNG, under one legend: a row a codec, a column a metric (Kuchen paper, figure 4)."""
+    styles = _styles(points)
     figure, axes = _figure(len(codecs), len(metrics), 5.2 * len(metrics), 3.8 * len(codecs))
+    lines: dict[str, Any] = {}
     for place, (codec, metric) in zip(axes, product(codecs, metrics), strict=True):
         for preprocessor, by_picture in _of(points, codec).items():
-            _line(place, _mean(by_picture.values(), metric), preprocessor)
+            _line(place, _mean(by_picture.values(), metric), preprocessor, styles)
         _labelled(place, codec, metric)
-    axes[0].legend(frameon=False)
+        lines |= {line.get_label(): line for line in place.lines}
+    known = [name for name in styles if name in lines]
+    figure.legend(
+        [lines[name] for name in known], known, loc="outside upper center", frameon=False, ncols=2 * len(metrics)
+    )
     output = io.BytesIO()
     figure.savefig(output, format="png", dpi=100)
     return output.getvalue()
@@ -36,14 +47,14 @@ def overview(points: Sequence[Point], codecs: Sequence[str], metrics: Sequence[s
 
 def picture_curves(points: Sequence[Point], codec: str, metric: str) -> str:
     """One small figure a picture."""
-    preprocessors = _of(points, codec)
+    preprocessors, styles = _of(points, codec), _styles(points)
     pictures = list(dict.fromkeys(point.picture for point in points if point.codec == codec))
     rows = -(-len(pictures) // 4)
     figure, axes = _figure(rows, 4, 11, 2.1 * rows)
     for place, picture in zip(axes, pictures, strict=False):
         for preprocessor, by_picture in preprocessors.items():
             curve = [(p.bpp, p.scores[metric]) for p in by_picture.get(picture, ()) if metric in p.scores]
-            _line(place, curve, preprocessor)
+            _line(place, curve, preprocessor, styles)
         place.set_title(picture.encode(errors="backslashreplace").decode()[-28:].replace("$", r"\$"), fontsize=7)
         place.tick_params(labelsize=6)
     for place in axes[len(pictures) :]:
@@ -75,10 +86,20 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
     return figure, list(np.atleast_1d(figure.subplots(rows, columns)).flat)
 
 
-def _line(axes: Any, curve: Sequence[tuple[float, float]], name: str) -> None:
-    style = {"color": "#888888", "linestyle": "--"} if name == "none" else {}
+def _styles(points: Sequence[Point]) -> dict[str, dict[str, str]]:
+    """Colour and dashes of every preprocessor, the same in all panels; no two share both."""
+    names = [name for name in dict.fromkeys(point.preprocessor for point in points) if name != NONE]
+    kinds = [(colour, dashes) for dashes in ("-", "-.", ":") for colour in _COLOURS]
+    styles = {
+        name: {"color": colour, "linestyle": dashes}
+        for name, (colour, dashes) in zip(names, cycle(kinds), strict=False)
+    }
+    return {NONE: {"color": "#888888", "linestyle": "--"}, **styles}
+
+
+def _line(axes: Any, curve: Sequence[tuple[float, float]], name: str, styles: Mapping[str, Mapping[str, str]]) -> None:
     if curve:
-        axes.plot(*zip(*curve, strict=True), marker="o", markersize=3, linewidth=1.2, label=name, **style)
+        axes.plot(*zip(*curve, strict=True), marker="o", markersize=3, linewidth=1.2, label=name, **styles[name])
 
 
 def _labelled(axes: Any, codec: str, metric: str) -> None:

@@ -1,10 +1,15 @@
 """What came out, as a table and as a picture: means by hand, and nothing that stumbles over odd numbers."""
 
 import io
+import itertools
 from dataclasses import replace
 from math import inf
+from typing import Any
+from unittest import mock
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image as Pil
 
 from kcompress.labeling.plot import plot
@@ -80,3 +85,20 @@ def test_odd_rows_make_a_table_and_a_picture_too(rows: list[Row]) -> None:
     assert markdown(lines, ["psnr"], "Heading").count("\n") == 10
     with Pil.open(io.BytesIO(plot(lines, ["psnr", "ssimulacra2"], "costs $1$ \udcff"))) as picture:
         assert picture.format == "PNG" and picture.width > picture.height > 300
+
+
+def test_no_name_lies_over_another_and_wins_are_counted_in_whole_pictures() -> None:
+    near = [replace(each, path=f"{number}", bytes=each.bytes and each.bytes - number, group=f"detail+shrink {number}")
+            for number in range(9) for each in ROWS if each.group == "nlm"]  # fmt: skip
+    lines = summarise([*ROWS, *near], [*GROUPS, *dict.fromkeys(each.group for each in near)], ["psnr"])
+    with mock.patch.object(Figure, "savefig", autospec=True) as saved:
+        plot(lines, ["psnr"], "heading")
+    figure: Any = saved.call_args.args[0]
+    figure.draw_without_rendering()
+    wins, changes = figure.axes
+    assert all(tick == round(tick) for tick in wins.get_xticks())
+    boxes = [Text.get_window_extent(name) for name in changes.texts]  # without its line
+    assert len(boxes) > 3
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert not any(box.overlaps(changes.get_window_extent()) for box in boxes)
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
