@@ -112,8 +112,8 @@ def test_losses_are_near_the_cpus(photos: DataSet, classes: DataSet, labels: Pat
         AcceleratorState._reset_state(reset_partial_state=True)
         events[device] = trained(tasks[kind](device), tmp_path / device, device=device)
     losses = {device: [step.loss for step in of(Step, found)] for device, found in events.items()}
-    # Noise is drawn by another generator there, and bfloat16 rounds.
-    near = {"rdo": 0.5, "minnen": 0.5}.get(kind, 0.05)
+    # Noise (decisions, dropout) is drawn by another generator there, and bfloat16 rounds.
+    near = {"rdo": 0.5, "minnen": 0.5, "classifier": 0.5}.get(kind, 0.05)
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=near, abs=near)
     states = of(Validation, events["cuda"])
     assert [state.step for state in states] == [2, 4]
