@@ -60,7 +60,7 @@ def compare(
     if target is not None:
         from kcompress.evaluation.page import compare_page
 
-        storage.write(target, compare_page(compared).encode())
+        storage.write(target, compare_page(compared).encode(), replace=force)
 
 
 def _opened(source: str) -> "File":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kcompress.errors import WeightsError
 from kcompress.images import Pixels
 from kcompress.inference.models import shipped_engine
 from kcompress.inference.tiling import batch
@@ -33,10 +34,13 @@ def vqscore(pixels: Pixels) -> float:
         Mean over windows that together cover the picture, 0..100; higher is better.
 
     Raises:
-        WeightsError: the weights ``vqscore`` are missing.
+        WeightsError: the weights ``vqscore`` are missing, or what they give is no score.
     """
     engine = shipped_engine("vqscore", "cpu", _module)
-    return float(np.mean([float(engine(batch(window))[0, 0]) for window in windows(pixels)]))
+    score = float(np.mean([float(engine(batch(window)).ravel()[0]) for window in windows(pixels)]))
+    if not np.isfinite(score):
+        raise WeightsError(f"the weights vqscore give {score} in place of a score. Reinstall kcompress.")
+    return score
 
 
 def windows(pixels: Pixels) -> Iterator[Pixels]:

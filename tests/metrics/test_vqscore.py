@@ -182,3 +182,10 @@ def test_the_shipped_graph_equals_the_shipped_tensors(lake: Image) -> None:
     module.load_state_dict(weights.tensors())
     pixels = batch(jpeg(lake.pixels, 30)[:224, :224])
     assert np.abs(OnnxEngine(weights.onnx)(pixels) - TorchEngine(module, "cpu")(pixels)).max() < 0.01
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_an_error(monkeypatch: pytest.MonkeyPatch, lake: Image, value: float) -> None:
+    monkeypatch.setattr("kcompress.metrics.vqscore.shipped_engine", lambda *_: lambda batch: np.array([[value]]))
+    with pytest.raises(WeightsError, match=f"give {value} in place of a score"):
+        vqscore(lake.pixels)
