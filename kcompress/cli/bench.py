@@ -63,8 +63,7 @@ def bench(
         typer.Option(help="Let models judge too: classification or detection. Rates at equal accuracy are reported."),
     ] = None,
     model: Annotated[
-        list[str] | None,
-        typer.Option("--model", metavar="SPEC", help="Of the task, as for train; once a model."),
+        list[str] | None, typer.Option("--model", metavar="SPEC", help="Of the task, as for train; once a model.")
     ] = None,
     labels: options.Labels = False,
     task_weights: options.TaskWeights = None,

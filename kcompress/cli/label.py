@@ -63,8 +63,7 @@ def label(
     stride: Annotated[int | None, typer.Option(help="Pixels from patch to patch, both ways. [default: 160]")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Label whole pictures: the default.")] = False,
     label_stage: Annotated[
-        str,
-        typer.Option(help="Pictures to keep: filtered, as the codec gets them, or decoded, as it gives them back."),
+        str, typer.Option(help="Pictures to keep: filtered, as the codec gets them, or decoded, as it gives them back.")
     ] = "filtered",
     device: options.Device = "auto",
     jobs: options.Jobs = None,

@@ -48,14 +48,9 @@ def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list
 
 
 def run(
-    plan: Plan,
-    names: Sequence[str],
-    output: Path,
-    before: Sequence[Point],
-    *,
-    jobs: int,
-    progress: Callable[[int], None],
-) -> Outcome:
+    plan: Plan, names: Sequence[str], output: Path, before: Sequence[Point], *,
+    jobs: int, progress: Callable[[int], None],
+) -> Outcome:  # fmt: skip
     """Measure what is not among the points ``before``, keeping every point on disk as it comes.
 
     ``progress`` gets the number of points since its last call.

@@ -13,14 +13,9 @@ WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class File:
-    """A picture file as it is compared.
+    """A picture file as it is compared: its size in bytes, the picture in sRGB over white, how it was made comparable.
 
-    Attributes:
-        name: for people.
-        size: bytes.
-        image: the picture, in sRGB and over white.
-        scores: by name of the metric; None where the picture is too small for it.
-        notes: what was done to make it comparable.
+    Scores are by name of the metric; None where the picture is too small for it.
     """
 
     name: str
@@ -37,13 +32,9 @@ class File:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An original and other files of the same picture, with their scores.
+    """An original and other files of the same picture, with their scores, and notes on all of them.
 
-    Attributes:
-        original: its own scores are those of metrics without reference.
-        others: in the order given.
-        metrics: names, in the order of the scores.
-        notes: what holds for all files.
+    The original's own scores are those of metrics without reference.
     """
 
     original: File
@@ -68,12 +59,9 @@ def opened(data: bytes, name: str) -> File:
 
 
 def compare(original: File, others: Sequence[File], metrics: Sequence[str] | None = None) -> Comparison:
-    """Score files against their original.
+    """Score files of one size in pixels against their original.
 
-    Args:
-        original: what the others were made from.
-        others: of the same size in pixels.
-        metrics: names; by default all that are installed, and a picture too small for one has no score in it.
+    Without names of metrics all that are installed count, and a picture too small for one has no score in it.
 
     Raises:
         UnsupportedError: the sizes differ, or the picture is too small for a metric that was asked for.

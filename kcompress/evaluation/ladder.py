@@ -1,6 +1,7 @@
 """``--quality auto``: a ladder of qualities that spans bad to very good on the data set at hand."""
 
 import contextlib
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -64,11 +65,5 @@ def _sample(
 def _quality_for(target: float, codec: Codec, score: Callable[[int], float]) -> int:
     """The coarsest quality that reaches a score, by bisection; the finest there is if none does."""
     step = 1 if codec.quality.finest > codec.quality.coarsest else -1
-    coarse, fine = 0, abs(codec.quality.finest - codec.quality.coarsest)
-    while coarse < fine:
-        middle = (coarse + fine) // 2
-        if score(codec.quality.coarsest + step * middle) >= target:
-            fine = middle
-        else:
-            coarse = middle + 1
-    return codec.quality.coarsest + step * fine
+    scale = range(codec.quality.coarsest, codec.quality.finest + step, step)
+    return scale[bisect_left(scale, target, 0, len(scale) - 1, key=score)]

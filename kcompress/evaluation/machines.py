@@ -26,13 +26,9 @@ _ENOUGH = 0.8
 
 @dataclass(frozen=True)
 class Machine:
-    """A model that looks at decoded pictures.
+    """A model that looks at decoded pictures: task of `machine.tasks.TASKS`, text for `machine.models.open_model`.
 
-    Attributes:
-        task: of ``machine.tasks.TASKS``.
-        spec: of the model, as ``machine.models.open_model`` takes it.
-        name: in tables.
-        classes: number of the class by picture; empty where the model's own answers are the truth.
+    ``classes`` is the number of the class by picture; empty where the model's own answers are the truth.
     """
 
     task: str
@@ -108,9 +104,10 @@ def summarise(points: Sequence[Point], machines: Sequence[Machine]) -> list[dict
         if preprocessor == NONE or plain is None:
             continue
         for machine in machines:
-            entries.append({"codec": codec, "preprocessor": preprocessor, "machine": machine.name,
-                            "task": machine.task, "labelled": bool(machine.classes),
-                            **_compared(plain, own, machine)})  # fmt: skip
+            entries.append({
+                "codec": codec, "preprocessor": preprocessor, "machine": machine.name, "task": machine.task,
+                "labelled": bool(machine.classes), **_compared(plain, own, machine),
+            })  # fmt: skip
     return entries
 
 

@@ -16,15 +16,7 @@ from kcompress.metrics import METRICS, Metric
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture of a page, as the macro ``viewer`` of viewer.html takes it.
-
-    Attributes:
-        name: of the picture.
-        caption: what else stands beside its name.
-        source: the picture itself, a ``data:`` URI.
-        width: pixels.
-        height: pixels.
-    """
+    """One picture of a page, as the macro ``viewer`` of viewer.html takes it; ``source`` is a ``data:`` URI."""
 
     name: str
     caption: str

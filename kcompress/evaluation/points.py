@@ -1,11 +1,15 @@
 """A point of a rate-quality curve: a row of points.csv."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
 
 
-class Key(NamedTuple):
-    """Identity of a point: a changed picture or encoder version is measured again."""
+@dataclass(frozen=True)
+class Key:
+    """Identity of a point: a changed picture or encoder version is measured again.
+
+    ``picture`` is its path below the data set's folder, ``sha256`` is of its file, ``preprocessor`` a network, a
+    filter or ``none``, ``quality`` on the codec's own scale.
+    """
 
     picture: str
     sha256: str
@@ -17,33 +21,12 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Point:
-    """One picture, encoded once.
+class Point(Key):
+    """One picture, encoded once: pixels, bytes of the file, bits per pixel, wall times, and scores by metric.
 
-    Attributes:
-        picture: path below the data set's folder.
-        sha256: of the picture's file.
-        codec: name.
-        backend: that encoded it.
-        version: of the encoder.
-        preprocessor: a network, a filter or ``none``.
-        quality: on the codec's own scale.
-        width: pixels.
-        height: pixels.
-        bytes: of the compressed file.
-        bpp: bits per pixel.
-        preprocess_seconds: wall time of the preprocessor.
-        encode_seconds: wall time of the encoder.
-        scores: by name of the metric; a metric that cannot score this picture is missing.
+    A metric that cannot score this picture is missing among the scores.
     """
 
-    picture: str
-    sha256: str
-    codec: str
-    backend: str
-    version: str
-    preprocessor: str
-    quality: int
     width: int
     height: int
     bytes: int
@@ -55,4 +38,4 @@ class Point:
     @property
     def key(self) -> Key:
         """Identity of the point."""
-        return Key(*(getattr(self, name) for name in Key._fields))
+        return Key(*(getattr(self, field.name) for field in fields(Key)))

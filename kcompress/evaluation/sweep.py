@@ -28,12 +28,9 @@ class Plan:
     """Everything that a bench measures.
 
     Attributes:
-        dataset: where the pictures are.
         qualities: by name of the codec, in order.
         preprocessors: networks and filters by name; ``none`` is among them, to compare with, and ``DEFAULT`` stands for
             each codec's own.
-        metrics: names.
-        device: for networks.
         cache: folder that keeps guetzli's results from run to run; None for none.
         machines: models that score decoded pictures beside the metrics.
         task_weights: of npp.
@@ -62,15 +59,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Measured:
-    """One picture with one codec.
+    """One picture with one codec: the points that were not done before, or why there are none.
 
-    Attributes:
-        picture: name in the data set.
-        codec: name.
-        keys: of all points that the plan wants, with the picture and the encoder as they are now, in order.
-        points: those that were not done before.
-        error: why there are none.
-        notes: on how the picture was read.
+    ``keys`` are those of all points that the plan wants, in order, with the picture and the encoder as they are now;
+    ``notes`` tell how the picture was read.
     """
 
     picture: str
@@ -130,15 +122,9 @@ def _points(plan: Plan, data: bytes, image: Image, session: Session, keys: Seque
         for scorer in by_machines:
             scores |= scorer(decoded.pixels)
         yield Point(
-            **key._asdict(),
-            width=image.width,
-            height=image.height,
-            bytes=len(encoded.data),
-            bpp=encoded.bpp,
-            preprocess_seconds=round(seconds, 4),
-            encode_seconds=round(encoded.codec_seconds, 4),
-            scores=scores,
-        )
+            **vars(key), width=image.width, height=image.height, bytes=len(encoded.data), bpp=encoded.bpp,
+            preprocess_seconds=round(seconds, 4), encode_seconds=round(encoded.codec_seconds, 4), scores=scores,
+        )  # fmt: skip
 
 
 original = lru_cache(maxsize=1)(read_canonical)
@@ -152,16 +138,9 @@ def _scorer(data: bytes, picture: str, metrics: tuple[str, ...]) -> Scorer:
 
 
 @lru_cache(maxsize=8)
-def preprocessor_named(
-    name: str, device: str, codec: str, cache: Path | None = None, task_weights: Path | None = None,
-    backend: str = "auto",
-) -> Preprocessor | None:  # fmt: skip
-    """A network, with its weights for the codec, or a filter by its name; None for ``none``.
-
-    Raises:
-        UsageError: neither is known by this name.
-        MissingProgramError: the filter is not installed.
-    """
+def _preprocessor(
+    name: str, device: str, codec: str, cache: Path | None, task_weights: Path | None, backend: str
+) -> Preprocessor | None:
     if name in NETWORKS:
         weights, loop = task_weights if NETWORKS[name].task else None, round_trip(CODECS[codec], backend)
         return load(name, device=device, codec=codec, weights=weights, round_trip=loop)
@@ -172,8 +151,13 @@ def preprocessor_named(
 
 
 def preprocessor_of(plan: Plan, name: str, codec: str) -> Preprocessor | None:
-    """One of the plan's; raises what `preprocessor_named` raises."""
-    return preprocessor_named(name, plan.device, codec, plan.cache, plan.task_weights, plan.backend)
+    """One of the plan's: a network, with its weights for the codec, or a filter; None for ``none``.
+
+    Raises:
+        UsageError: neither is known by this name.
+        MissingProgramError: the filter is not installed.
+    """
+    return _preprocessor(name, plan.device, codec, plan.cache, plan.task_weights, plan.backend)
 
 
 def check(plan: Plan) -> None:

@@ -77,10 +77,7 @@ def _cut(height: int, width: int, down: int, across: int, halo: int, multiple: i
             yield Tile(
                 (rows, columns),
                 (slice(top, bottom), slice(left, right)),
-                (
-                    slice(top - rows.start, bottom - rows.start),
-                    slice(left - columns.start, right - columns.start),
-                ),
+                (slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start)),
             )
 
 
