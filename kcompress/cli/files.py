@@ -72,7 +72,7 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
         storage.mode(output) or (Path(output).suffix and not names_folder(output))
     ):  # fmt: skip
         raise UsageError(f"-o {name(output)} names a file and a folder is needed: end its name in /.")
-    pairs = [(source, _target(source, below, output, suffix, into_folder)) for source, below in found]
+    pairs = _apart([(source, _target(source, below, output, suffix, into_folder)) for source, below in found])
     if skip_existing:  # results of the run before, beside their pictures
         results = {_identity(target) for source, target in pairs if target not in (source, STREAM)}
         pairs = [pair for pair in pairs if pair[0] == STREAM or _identity(pair[0]) not in results]
@@ -119,6 +119,33 @@ def unfinished(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> list
     if len(left) < len(jobs):
         say(f"{len(jobs) - len(left)} of {len(jobs)} pictures are there already")
     return left
+
+
+def _apart(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The same pairs, but where pictures would share a result, as ``a.jpg`` and ``a.png`` do, it has their suffix too.
+
+    Which of them is the better source, or whether they are one picture at all, no name tells: both are kept.
+    """
+    claims: dict[str, list[str]] = {}
+    for source, target in pairs:
+        if target not in (source, STREAM) and os.path.lexists(source):
+            claims.setdefault(os.path.realpath(target), []).append(Path(source).name)
+    shared = {target: names for target, names in claims.items() if len(set(names)) == len(names) > 1}
+    if not shared:
+        return pairs
+    apart = [
+        (source, str(Path(target).with_name(Path(source).name + Path(target).suffix)))
+        if target not in (source, STREAM) and os.path.realpath(target) in shared
+        else (source, target)
+        for source, target in pairs
+    ]
+    first = next(after for (_, after), (_, before) in zip(apart, pairs, strict=True) if after != before)
+    say(
+        f"note: {sum(map(len, shared.values()))} pictures differ from another by their suffix alone, which stays in "
+        f"the name of the result, as in {name(Path(first).name)}",
+        style="yellow",
+    )
+    return apart
 
 
 def _expanded(source: str, output: str | None, known: frozenset[str]) -> list[tuple[str, Path | None]]:

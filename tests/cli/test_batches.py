@@ -1,6 +1,7 @@
 """Several pictures, folders, and one that fails among them."""
 
 import pytest
+from PIL import Image
 
 from kcompress.cli import files
 
@@ -136,3 +137,27 @@ def test_a_jpeg_in_place_says_what_to_do(run, small, folder):
     assert refused.startswith("kcompress: small.jpg would be written over itself: ")
     run("encode", "small.jpg", "-o", "smaller.jpg", "-n", "none")
     run("encode", "small.jpg", "-c", "webp", "-n", "none")
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_pictures_that_differ_by_their_suffix_alone_are_both_kept(run, album, folder, beside):
+    with Image.open(album / "a.png") as picture:
+        picture.transpose(Image.Transpose.ROTATE_180).save(album / "a.jpg")
+    place = album if beside else folder / "out"
+    options = [] if beside else ["-o", "out"]
+    ended = run("encode", "album", "--codec", "webp", "-n", "none", *options)
+    made = [name for name in names(place) if name.endswith(".webp")]
+    assert made == ["a.jpg.webp", "a.png.webp", "b.webp", "deep/c.webp", "deep/er/d.webp"]
+    assert (place / "a.jpg.webp").read_bytes() != (place / "a.png.webp").read_bytes()
+    assert "2 pictures differ from another by their suffix alone" in ended.stderr and "a.jpg.webp" in ended.stderr
+    again = run("encode", "album", "--codec", "webp", "-n", "none", "--skip-existing", *options)
+    assert "5 of 5 pictures are there already" in again.stderr
+    assert [name for name in names(place) if name.endswith(".webp")] == made
+
+
+def test_beside_them_a_picture_that_would_be_replaced_stays(run, album):
+    with Image.open(album / "a.png") as picture:
+        picture.save(album / "a.jpg")
+    before = (album / "a.jpg").read_bytes()
+    run("encode", "album", "-n", "none", "--force", expect=1)
+    assert (album / "a.jpg").read_bytes() == before
