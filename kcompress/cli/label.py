@@ -112,8 +112,8 @@ def label(
     plan.check()
     names = _names(plan.dataset, target)
     with (
-        storage.sole_user(target),
         _executor(jobs or options.cores(), cluster) as (executor, ahead),
+        storage.sole_user(target),  # makes the folder: after all that can be refused
         output.progress(len(names), "picture") as bar,
     ):
         before = rows_before(plan, target, resume=resume)
