@@ -30,13 +30,8 @@ def choose(rows: Sequence[Row], metric: str, *, higher_is_better: bool, rate_wei
 
     The paper prints Score = Z(VQscore) + Z(BPP) (equation 2), whose maximum would reward large files. Its text wants
     "the lowest bit rate without sacrificing subjective perception": the score here is the difference. Among equal
-    scores the smaller file wins, then the shorter group, the identity first.
-
-    Args:
-        rows: all groups of one picture or patch; those that failed or have no score are not considered.
-        metric: the deciding one.
-        higher_is_better: of that metric.
-        rate_weight: weight of Z(bpp) against Z(quality); -1 adds it, as printed.
+    scores the smaller file wins, then the shorter group, the identity first. Rows that failed or have no score by the
+    metric are not considered. ``rate_weight`` is that of Z(bpp) against Z(quality); -1 adds it, as printed.
     """
     sound = [row for row in rows if row.bpp is not None and not isnan(row.scores.get(metric, nan))]
     sign = 1 if higher_is_better else -1

@@ -19,15 +19,13 @@ from kcompress.pool import Group
 
 @dataclass(frozen=True)
 class Labelled:
-    """Result of one picture.
+    """Result of one picture, by its path below the data set, and notes on how it was read.
 
     Attributes:
-        path: below the data set.
         rows: of all groups of the plan, patch by patch, with the choice.
         pictures: (name below the output folder, PNG) of every label.
         computed: number of rows that were not known before.
         error: why there is no label; empty where there is one.
-        notes: on how the picture was read.
     """
 
     path: str
@@ -68,14 +66,9 @@ def label_picture(plan: Plan, path: str, known: tuple[Row, ...] = ()) -> Labelle
 
 
 def already_labelled(plan: Plan, path: str, data: bytes, sha256: str, known: Mapping[Key, Row]) -> Labelled | None:
-    """Result of a picture of which nothing is left to compute, or None; its label is not made again.
+    """Result of a picture all of whose rows are known, or None; its label is not made again.
 
-    Args:
-        plan: what to do.
-        path: of the picture below the data set.
-        data: its file; decoded only where patches need its size.
-        sha256: of the file.
-        known: rows that need not be computed again.
+    Its file is decoded only where patches need its size.
 
     Raises:
         KcompressError: the picture cannot be read, the encoder is missing.

@@ -19,8 +19,6 @@ class Plan:
     """One run of labelling.
 
     Attributes:
-        dataset: where the pictures are.
-        codec: name.
         quality: on the codec's own scale.
         pool: filters as the user typed them.
         longest: filters in a group, at most.
@@ -30,7 +28,6 @@ class Plan:
         patches: grid of patches, or None for whole pictures.
         stage: picture that is the label: ``filtered``, the codec's input, or ``decoded``, its output.
         rate_weight: weight of bits against quality in the score; -1 is the paper as printed.
-        context: resources of the filters.
     """
 
     dataset: DataSet

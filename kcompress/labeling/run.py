@@ -58,25 +58,13 @@ def rows_before(plan: Plan, output: Path, *, resume: bool) -> list[Row]:
 
 
 def run(
-    plan: Plan,
-    names: Sequence[str],
-    output: Path,
-    before: Sequence[Row],
-    executor: Executor,
-    *,
-    ahead: int,
-    progress: Callable[[], None],
-) -> Outcome:
-    """Label every picture; labels.csv and the chosen pictures are written however it ends.
+    plan: Plan, names: Sequence[str], output: Path, before: Sequence[Row], executor: Executor, *,
+    ahead: int, progress: Callable[[], None],
+) -> Outcome:  # fmt: skip
+    """Label every picture; labels.csv and pictures/ of the output folder are written however it ends.
 
-    Args:
-        plan: what to do.
-        names: pictures of the data set, in order.
-        output: folder for labels.csv and pictures/.
-        before: rows that need not be computed again.
-        executor: labels pictures; it gets no open file and no path of this machine but the data set's.
-        ahead: number of pictures submitted before their results are needed.
-        progress: called after every picture.
+    Rows ``before`` need not be computed again. The executor, which labels pictures, gets no open file and no path of
+    this machine but the data set's; ``ahead`` pictures are submitted before their results are needed.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -87,7 +75,7 @@ def run(
     same = {**(labels.plan(output).get("same", {}) if before else {}), **_resume_fingerprint(plan)}
     memory = {
         "dataset": plan.dataset.absolute().location, "same": same, "metric": plan.metric,
-        "rate_weight": plan.rate_weight, "groups": _names(plan),
+        "rate_weight": plan.rate_weight, "groups": [group.name for group in plan.groups],
     }  # fmt: skip
     storage.write(str(output / labels.PLAN), json.dumps(memory, indent=1).encode())
     done: dict[str, Labelled] = {}
@@ -164,10 +152,6 @@ def _in_order(names: Sequence[str], done: dict[str, Labelled]) -> Outcome:
 
 def _deselected(row: Row) -> Row:
     return replace(row, z_quality=None, z_bpp=None, score=None, chosen=0, label="")
-
-
-def _names(plan: Plan) -> list[str]:
-    return [group.name for group in plan.groups]
 
 
 def _resume_fingerprint(plan: Plan) -> dict[str, str]:

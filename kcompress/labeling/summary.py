@@ -29,15 +29,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Line:
-    """Summary of one group, or of all labels together.
+    """Summary of one group, or of all labels together: places where it was chosen, and where it failed.
 
     Attributes:
-        group: its name.
-        wins: number of places where it was chosen.
         share: wins / places, 0..1.
-        where_chosen: change over those places.
+        where_chosen: change over the places where it was chosen.
         everywhere: change over all places where it did not fail.
-        errors: number of places where it failed.
     """
 
     group: str
@@ -49,29 +46,20 @@ class Line:
 
 
 def summarise(rows: Sequence[Row], groups: Sequence[str], metrics: Sequence[str]) -> list[Line]:
-    """One line for each group, most wins first, and one for the labels.
-
-    Args:
-        rows: of one plan, all groups of every place.
-        groups: names, in the order of the plan.
-        metrics: names.
-    """
+    """One line for each group, most wins first, and one for the labels, of the rows of one plan."""
     plain = {row.place: row for row in rows if row.group == IDENTITY and row.bytes}
     places = len({row.place for row in rows})
 
-    def line(name: str, own: Iterable[Row], chosen: Iterable[Row]) -> Line:
-        own, chosen = list(own), list(chosen)
+    def line(name: str, own: list[Row], chosen: list[Row]) -> Line:
+        share = len(chosen) / places if places else 0.0
         errors = sum(bool(row.error) for row in own)
-        wins = len(chosen)
-        return Line(
-            name, wins, wins / places if places else 0.0, _change(chosen, plain, metrics), _change(own, plain, metrics),
-            errors,
-        )  # fmt: skip
+        changes = _change(chosen, plain, metrics), _change(own, plain, metrics)
+        return Line(name, len(chosen), share, *changes, errors)
 
     by_group: dict[str, list[Row]] = {name: [] for name in groups}
     for row in rows:
         by_group[row.group].append(row)
-    lines = [line(name, own, (row for row in own if row.chosen)) for name, own in by_group.items()]
+    lines = [line(name, own, [row for row in own if row.chosen]) for name, own in by_group.items()]
     winners = [row for row in rows if row.chosen]
     return [*sorted(lines, key=lambda each: -each.wins), line(LABELS, winners, winners)]
 

@@ -46,13 +46,7 @@ class Detections(NamedTuple):
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """Output format of detectors.
-
-    Attributes:
-        name: for messages, with its shape.
-        fits: whether an output has this format.
-        decode: raw output -> raw detections, differentiable.
-    """
+    """Output format of detectors: its name with its shape, its test, and its differentiable decoder."""
 
     name: str
     fits: Callable[[Tensor], bool]
@@ -104,12 +98,7 @@ def _area(boxes: Tensor) -> Tensor:
 
 
 def select_detections(places: RawDetections, least: float) -> list[Detections]:
-    """Detections in each picture: the likeliest class of every place, after non-maximum suppression.
-
-    Args:
-        places: of N pictures.
-        least: lowest score, 0..1.
-    """
+    """Detections of at least this score in each picture: the likeliest class of every place, the strongest boxes."""
     found = []
     kinds = places.classes.argmax(2)
     for boxes, classes, scores in zip(places.boxes, kinds, places.scores, strict=True):
@@ -132,19 +121,11 @@ def _strongest(boxes: Tensor, classes: Tensor) -> list[int]:
 
 
 def average_precision(found: Detections, truth: Detections, least_overlap: float = 0.5) -> float | None:
-    """Mean average precision over the classes of the truth.
+    """Mean average precision over the classes of the truth, 0..1, at a lowest IoU; None where the truth is empty.
 
     A detection is right if an object of its class, not taken by a detection of higher score, overlaps it enough; it
     takes the one with the highest IoU. Precision at a recall is the best at this recall or any higher one. Classes that
-    the truth does not have are ignored (as in COCO's evaluation).
-
-    Args:
-        found: highest score first.
-        truth: scores do not matter.
-        least_overlap: lowest IoU of a match.
-
-    Returns:
-        0..1, or None where the truth is empty.
+    the truth does not have are ignored (as in COCO's evaluation), and so are its scores.
     """
     kinds = sorted(set(truth.classes.tolist()))
     if not kinds:

@@ -29,12 +29,7 @@ class Classification:
 
     @classmethod
     def from_output(cls, model: Model, output: Tensor, classes: int | None) -> "Classification":
-        """Task for a model.
-
-        Args:
-            model: a classifier.
-            output: of the model, for any pictures.
-            classes: number of classes of the labels, None without labels.
+        """Task for a classifier, by its output for any pictures, and the labels' number of classes, if there are any.
 
         Raises:
             WeightsError: the output is not (N, classes).

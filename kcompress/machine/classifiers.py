@@ -18,10 +18,7 @@ _SPREAD = 0.25
 class Classifier(nn.Module):
     """Classifier: (N, 3, H, W), RGB 0..1 -> features (N, C, h, w) -> mean (N, C) -> logits (N, classes).
 
-    Args:
-        architecture: one of ``ARCHITECTURES``.
-        width: channels of the first stage.
-        classes: number of classes.
+    Its architecture is one of ``ARCHITECTURES``, its width the channels of the first stage.
     """
 
     mean: Tensor

@@ -31,11 +31,7 @@ class Detection:
 
     @classmethod
     def from_output(cls, model: Model, output: Tensor) -> "Detection":
-        """Task for a model.
-
-        Args:
-            model: a detector.
-            output: of the model, for any pictures.
+        """Task for a detector, by its output for any pictures.
 
         Raises:
             WeightsError: the output has no known format.

@@ -4,6 +4,7 @@ Restated from the graph of ``FastestDet.onnx`` and the names in the state dict o
 (github.com/dog-qiuqiu/FastestDet, BSD-3-Clause). Backbone: Ma et al., "ShuffleNet V2".
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -70,14 +71,18 @@ class _Backbone(nn.Module):
         return levels
 
 
-class _Conv1x1(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv1x1 = nn.Sequential(*_normed(inputs, outputs, 1), nn.ReLU())
+def _named(name: str, *layers: nn.Module) -> nn.Sequential:
+    """Layers one after the other, below a name that the state dict of its authors has."""
+    return nn.Sequential(OrderedDict([(name, nn.Sequential(*layers))]))
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv1x1(x)
-        return y
+
+def _conv1x1(inputs: int, outputs: int) -> nn.Sequential:
+    return _named("conv1x1", *_normed(inputs, outputs, 1), nn.ReLU())
+
+
+def _part(inputs: int, outputs: int) -> nn.Sequential:
+    """Branch of the head: a depthwise 5x5 convolution and a 1x1 one."""
+    return _named("conv5x5", *_normed(inputs, inputs, 5, 1, inputs), nn.ReLU(), *_normed(inputs, outputs, 1))
 
 
 class _Pyramid(nn.Module):
@@ -85,7 +90,7 @@ class _Pyramid(nn.Module):
 
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
-        self.Conv1x1 = _Conv1x1(inputs, channels)
+        self.Conv1x1 = _conv1x1(inputs, channels)
         for count in (1, 2, 3):
             parts = [part for _ in range(count) for part in (*_normed(channels, channels, 5, 1, channels), nn.ReLU())]
             setattr(self, f"S{count}", nn.Sequential(*parts))
@@ -97,25 +102,11 @@ class _Pyramid(nn.Module):
         return F.relu(x + self.output(branches))
 
 
-class _Part(nn.Module):
-    """Branch of the head: a depthwise 5x5 convolution and a 1x1 one."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv5x5 = nn.Sequential(*_normed(inputs, inputs, 5, 1, inputs), nn.ReLU(), *_normed(inputs, outputs, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv5x5(x)
-        return y
-
-
 class _Head(nn.Module):
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.conv1x1 = _Conv1x1(channels, channels)
-        self.obj_layers = _Part(channels, 1)
-        self.reg_layers = _Part(channels, 4)
-        self.cls_layers = _Part(channels, classes)
+        self.conv1x1 = _conv1x1(channels, channels)
+        self.obj_layers, self.reg_layers, self.cls_layers = (_part(channels, count) for count in (1, 4, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1x1(x)
@@ -124,16 +115,13 @@ class _Head(nn.Module):
 
 
 class FastestDet(nn.Module):
-    """The network.
+    """The network, for a number of classes.
 
         picture (N, 3, H, W) -> backbone -> levels at 1/8, 1/16, 1/32 -> concatenated at 1/16 -> pyramid (N, 96, h, w)
           -> head: objectness (1), box (4), classes -> (N, 5 + classes, h, w), h = H / 16, w = W / 16
 
     Shapes: (N, 3, H, W) BGR 0..1, H and W multiples of 32 -> (N, 5 + classes, H / 16, W / 16): objectness 0..1, four
     numbers of a box (`kcompress.machine.boxes`), and the classes' probabilities.
-
-    Args:
-        classes: number of classes.
     """
 
     def __init__(self, classes: int = 80) -> None:
@@ -150,11 +138,7 @@ class FastestDet(nn.Module):
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor], path: Path) -> "FastestDet":
-        """Network of a state dict.
-
-        Args:
-            state: in its authors' format.
-            path: of its file, for messages.
+        """Network of a state dict in its authors' format; messages name the path of its file.
 
         Raises:
             WeightsError: it is the state dict of another network.

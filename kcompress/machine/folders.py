@@ -7,13 +7,9 @@ from kcompress.errors import InputError
 
 
 def class_folders(names: Sequence[str]) -> tuple[list[str], dict[str, int]]:
-    """Classes and labels by the folders of pictures.
+    """Classes of pictures, sorted by name, and each picture's class as its position among them.
 
-    Args:
-        names: of pictures, relative to the data set. The class is the last folder: ``Apple`` in ``train/Apple/x.jpg``.
-
-    Returns:
-        The classes by name, and each picture's class as its position among them.
+    The class is the last folder of the picture's name: ``Apple`` in ``train/Apple/x.jpg``.
 
     Raises:
         InputError: a picture that lies in no folder, or fewer than two classes.

@@ -29,12 +29,7 @@ Load = Callable[[str, str, str], LoadedModel]
 
 
 def load(target: str, spec: str, device: str) -> LoadedModel:
-    """Load a model.
-
-    Args:
-        target: ``spec`` without its keys.
-        spec: what the user typed, for messages.
-        device: ``cpu`` or ``cuda:N``.
+    """Load a model onto ``cpu`` or ``cuda:N``; the target is the user's ``spec`` without its keys.
 
     Raises:
         UsageError: there is no such kind of model.
@@ -195,13 +190,9 @@ def _torchvision(name: str, spec: str, device: str) -> LoadedModel:
 
 
 SUFFIXES: dict[str, Load] = {
-    ".pt2": _exported,
-    ".pt": _torchscript,
-    ".ts": _torchscript,
-    ".torchscript": _torchscript,
-    ".onnx": _onnx,
-    ".safetensors": _classifier,
-}
+    ".pt2": _exported, ".pt": _torchscript, ".ts": _torchscript, ".torchscript": _torchscript,
+    ".onnx": _onnx, ".safetensors": _classifier,
+}  # fmt: skip
 """Loaders by the suffix of a file."""
 
 PREFIXES: dict[str, Load] = {"fastestdet": _fastestdet, "torchvision": _torchvision}

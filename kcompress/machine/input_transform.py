@@ -73,12 +73,7 @@ def split_spec(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def parse_transform(spec: str, keys: Mapping[str, str], default: InputTransform) -> InputTransform:
-    """Input transform of the keys.
-
-    Args:
-        spec: the user's text, for messages.
-        keys: as `split_spec` finds them.
-        default: values where a key is missing.
+    """Input transform of the keys that `split_spec` finds; the default has the values of those that are missing.
 
     Raises:
         UsageError: unknown key, or a value that is not allowed.

@@ -25,7 +25,6 @@ class LoadedModel:
     """Model as its file declares it, before the user's keys apply.
 
     Attributes:
-        name: for reports.
         network: in evaluation mode, without gradients into its parameters.
         digest: SHA-256 of the files that decide its output.
         trainable: gradients flow through it into the pictures.

@@ -17,14 +17,10 @@ PROBE = (224, 224)
 
 
 class Task(Protocol):
-    """Task of one model.
+    """Task of one downstream model; its name is a key of ``TASKS``.
 
     Pictures are (N, 3, H, W) float32 RGB 0..1, of any size, on the model's device. Targets are a tensor with one row a
     picture. Every function raises WeightsError where the model cannot take the pictures.
-
-    Attributes:
-        name: a key of ``TASKS``.
-        model: the downstream model.
     """
 
     name: str
@@ -77,12 +73,9 @@ TASKS: dict[str, Callable[[Model, "Tensor", int | None], Task]] = {
 
 
 def task(name: str, model: Model, classes: int | None = None) -> Task:
-    """Task for a model, which is run on two pictures of noise.
+    """Task of a name in ``TASKS`` for a model, which is run on two pictures of noise.
 
-    Args:
-        name: a key of ``TASKS``.
-        model: the downstream model.
-        classes: number of classes of the labels, None without labels.
+    ``classes`` is the number of classes of the labels, None without labels.
 
     Raises:
         UsageError: there is no such task; the number of classes is not the model's; labels for detection.

@@ -16,11 +16,7 @@ HALO = 72
 
 
 def remove_artifacts(pixels: Pixels, device: str = "cpu") -> Pixels:
-    """Remove compression artefacts: (H, W, 3) RGB 0..255 -> the same.
-
-    Args:
-        pixels: of any size.
-        device: ``cpu`` or ``cuda:N``.
+    """Remove compression artefacts on ``cpu`` or ``cuda:N``: (H, W, 3) RGB 0..255 -> the same.
 
     Raises:
         WeightsError: the weights ``ar`` are missing.

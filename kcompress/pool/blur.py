@@ -6,11 +6,6 @@ from numpy.typing import NDArray
 
 
 def blur(pixels: NDArray[np.uint8], deviation: float = 0.5) -> NDArray[np.uint8]:
-    """Convolve with a Gaussian: (H, W, 3) RGB 0..255 -> the same.
-
-    Args:
-        pixels: of any size; beyond the edges they are mirrored.
-        deviation: standard deviation, pixels.
-    """
+    """Convolve with a Gaussian of a standard deviation in pixels, mirrored at the edges: (H, W, 3) RGB 0..255."""
     blurred = cv2.GaussianBlur(np.ascontiguousarray(pixels), (0, 0), deviation)
     return np.asarray(blurred, dtype=np.uint8)

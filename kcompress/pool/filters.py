@@ -14,12 +14,7 @@ from kcompress.setting import Setting
 
 @dataclass(frozen=True)
 class FilterContext:
-    """Resources of filters.
-
-    Attributes:
-        device: ``cpu`` or ``cuda:N``, for filters that are networks.
-        guetzli: limits of its time, memory and number, and its cache.
-    """
+    """Resources of filters: device ``cpu`` or ``cuda:N`` for those that are networks, and limits of guetzli."""
 
     device: str = "cpu"
     guetzli: GuetzliLimits = field(default_factory=GuetzliLimits)
@@ -124,14 +119,7 @@ FILTERS: dict[str, FilterType] = {
 
 @dataclass(frozen=True)
 class Filter:
-    """Filter with values of its parameters; a preprocessor.
-
-    Attributes:
-        name: as the user typed it, for example ``nlm:h=5``.
-        kind: the filter without values.
-        parameters: values that are not the default.
-        context: its resources.
-    """
+    """Filter of a kind with the parameters that are not the default, named as the user typed it; a preprocessor."""
 
     name: str
     kind: FilterType

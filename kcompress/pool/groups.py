@@ -13,11 +13,7 @@ IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class Group:
-    """Filters in order of application.
-
-    Attributes:
-        filters: none for the identity.
-    """
+    """Filters in order of application; none for the identity."""
 
     filters: tuple[Filter, ...]
 
@@ -33,13 +29,10 @@ class Group:
 
 
 def groups(filters: Sequence[Filter], longest: int, *, ordered: bool = False) -> list[Group]:
-    """All groups of a pool, the identity first, shorter ones before longer ones.
+    """All groups of at most ``longest`` ("K") filters of a pool, the identity first, shorter ones before longer ones.
 
-    Args:
-        filters: the pool.
-        longest: filters in a group, at most ("K").
-        ordered: every order of the same filters is a group of its own (equation 1: k-permutations);
-            otherwise they stand in the order of the pool, for the paper "ignores the effects of the sequence".
+    With ``ordered`` every order of the same filters is a group of its own (equation 1: k-permutations). Otherwise they
+    stand in the order of the pool, for the paper "ignores the effects of the sequence".
 
     Raises:
         UsageError: ``longest`` is less than 1, no filter, or the same filter twice.

@@ -38,15 +38,7 @@ class GuetzliLimits:
 
 
 def guetzli(pixels: Pixels, limits: GuetzliLimits, quality: float = 95) -> Pixels:
-    """Encode with Guetzli and decode again.
-
-    Args:
-        pixels: (H, W, 3) RGB, 0..255.
-        limits: of time, memory and number.
-        quality: Guetzli's, 84..100.
-
-    Returns:
-        (H, W, 3) RGB, 0..255.
+    """Encode with Guetzli, at its quality 84..100, and decode again: (H, W, 3) RGB 0..255 -> the same.
 
     Raises:
         MissingProgramError: the program is not installed.

@@ -6,14 +6,9 @@ from numpy.typing import NDArray
 
 
 def nonlocal_means(pixels: NDArray[np.uint8], strength: float = 3.0) -> NDArray[np.uint8]:
-    """Remove noise by averaging similar neighbourhoods.
+    """Remove noise by averaging similar neighbourhoods: (H, W, 3) RGB 0..255 -> the same.
 
-    Args:
-        pixels: (H, W, 3) RGB, 0..255.
-        strength: OpenCV's ``h`` for lightness and colour alike; 3 is OpenCV's default, 10 is heavy.
-
-    Returns:
-        (H, W, 3) RGB, 0..255.
+    The strength is OpenCV's ``h`` for lightness and colour alike; 3 is OpenCV's default, 10 is heavy.
     """
     # The function works in L*a*b* and expects OpenCV's channel order.
     bgr = np.ascontiguousarray(pixels[:, :, ::-1])
