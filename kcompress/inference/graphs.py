@@ -20,13 +20,9 @@ _LARGEST = 65536
 
 
 def graph(module: nn.Module, multiple: int, more: Sequence[Tensor] = (), channels: int = 3) -> onnx.ModelProto:
-    """ONNX graph of a network on images (1, channels, H, W) float32.
+    """ONNX graph of a network on images (1, channels, H, W) float32; ``more`` are examples of the other inputs.
 
-    Args:
-        module: the network.
-        multiple: H and W are multiples of it, pixels; also the side of a row-scan network's cells.
-        more: examples of the inputs beside the image.
-        channels: of the image.
+    H and W are multiples of ``multiple``, pixels, which is also the side of a row-scan network's cells.
 
     Raises:
         WeightsError: the exporter gave nothing.

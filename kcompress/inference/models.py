@@ -15,13 +15,10 @@ Module = TypeVar("Module", bound="nn.Module")
 
 
 def engine(weights: Weights, device: str, module: "Callable[[], type[nn.Module]]", threads: int = 0) -> Engine:
-    """Engine of a network: its ONNX graph on the CPU where there is one, else its torch module.
+    """Engine of a network on ``cpu`` or ``cuda:N``: its ONNX graph on the CPU where there is one, else torch.
 
-    Args:
-        weights: of the network.
-        device: ``cpu`` or ``cuda:N``.
-        module: returns the torch class; called only where torch is needed, as it imports torch.
-        threads: of ONNX Runtime; 0 takes one a core.
+    ``module`` returns the torch class; it is called only where torch is needed, as it imports torch. ``threads`` are
+    those of ONNX Runtime; 0 takes one a core.
 
     Raises:
         WeightsError: the graph belongs to other weights, or the weights do not fit the module.

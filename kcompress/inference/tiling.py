@@ -34,12 +34,9 @@ Run = Callable[[FloatArray], FloatArray]
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile; all are rows and columns.
+    """One tile in rows and columns of the picture: those that the network sees, and those of them that are kept.
 
-    Attributes:
-        outer: of the picture, as the network sees it.
-        inner: of the picture, as they are kept; a part of ``outer``.
-        within: ``inner`` relative to the corner of ``outer``.
+    ``within`` is the inner part relative to the corner of the outer one.
     """
 
     outer: Slices
@@ -48,14 +45,10 @@ class Tile:
 
 
 def tiles(height: int, width: int, *, side: int, halo: int, multiple: int) -> Iterator[Tile]:
-    """Cut a picture into tiles that together keep every pixel once.
+    """Cut a picture into tiles of at most ``side`` pixels without their halos, which together keep every pixel once.
 
-    Args:
-        height: of the picture, pixels.
-        width: of the picture, pixels.
-        side: of a tile without its halo, at most; a multiple of ``multiple``.
-        halo: pixels beyond each side, a multiple of ``multiple`` and at least the receptive field's reach.
-        multiple: tiles begin at multiples of it, where the network's strided layers begin in the whole picture.
+    Tiles begin at multiples of ``multiple``, where the network's strided layers begin in the whole picture. The side
+    and the halo, which is at least the receptive field's reach, are multiples of it too.
     """
     return _cut(height, width, -(-height // side), -(-width // side), halo, multiple)
 

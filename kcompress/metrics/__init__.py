@@ -1,6 +1,7 @@
 """Metrics, one file each; torch is imported when a metric needs it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from math import inf
 
 from kcompress.errors import UsageError
@@ -12,139 +13,66 @@ from kcompress.metrics.metric import Metric, ScoreFunction
 __all__ = ["METRICS", "Metric", "ScoreFunction", "Scorer"]
 
 
-def _butteraugli(original: Pixels) -> ScoreFunction:
-    from kcompress.metrics import butteraugli
-
-    return butteraugli.prepare(original)
-
-
-def _ms_ssim(original: Pixels) -> ScoreFunction:
-    from kcompress.metrics import ms_ssim
-
-    return ms_ssim.prepare(original)
-
-
-def _psnr_hvs_m(original: Pixels) -> ScoreFunction:
-    from kcompress.metrics import psnr_hvs_m
-
-    return psnr_hvs_m.prepare(original)
-
-
-def _ssimulacra2(original: Pixels) -> ScoreFunction:
-    from kcompress.metrics import ssimulacra2
-
-    return ssimulacra2.prepare(original)
-
-
-def _vif(original: Pixels) -> ScoreFunction:
-    from kcompress.metrics import vif
-
-    return vif.prepare(original)
+def _prepared_by(module: str) -> Callable[[Pixels], ScoreFunction]:
+    """Function ``prepare`` of a module of this room, which is imported when the function is called."""
+    return lambda original: import_module(f"kcompress.metrics.{module}").prepare(original)
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(
-            name="ssimulacra2",
-            about="perceived quality: 90 visually lossless, 70 high, 50 medium, 30 low",
-            direction="higher",
-            range=(-inf, 100),
-            reference=True,
-            smallest_side=8,
-            prepare=_ssimulacra2,
+            "ssimulacra2", "perceived quality: 90 visually lossless, 70 high, 50 medium, 30 low",
+            "higher", (-inf, 100), smallest_side=8, prepare=_prepared_by("ssimulacra2"),
         ),
         Metric(
-            name="psnr",
-            about="peak signal-to-noise ratio over RGB, in dB",
-            direction="higher",
-            range=(0, inf),
-            reference=True,
-            smallest_side=1,
-            prepare=psnr.prepare,
+            "psnr", "peak signal-to-noise ratio over RGB, in dB",
+            "higher", (0, inf), smallest_side=1, prepare=psnr.prepare,
         ),
         Metric(
-            name="psnr-hvs-m",
-            about="PSNR of what can be seen of luma's error beside the picture's own texture, in dB",
-            direction="higher",
-            range=(-inf, inf),
-            reference=True,
-            smallest_side=8,
-            prepare=_psnr_hvs_m,
+            "psnr-hvs-m", "PSNR of what can be seen of luma's error beside the picture's own texture, in dB",
+            "higher", (-inf, inf), smallest_side=8, prepare=_prepared_by("psnr_hvs_m"),
         ),
         Metric(
-            name="ms-ssim",
-            about="multi-scale structural similarity over RGB",
-            direction="higher",
-            range=(0, 1),
-            reference=True,
-            smallest_side=161,
-            prepare=_ms_ssim,
+            "ms-ssim", "multi-scale structural similarity over RGB",
+            "higher", (0, 1), smallest_side=161, prepare=_prepared_by("ms_ssim"),
         ),
         Metric(
-            name="vif",
-            about="how much of what luma's detail tells is still told; no credit for enhancement",
-            direction="higher",
-            range=(0, 1),
-            reference=True,
-            smallest_side=48,
-            prepare=_vif,
+            "vif", "how much of what luma's detail tells is still told; no credit for enhancement",
+            "higher", (0, 1), smallest_side=48, prepare=_prepared_by("vif"),
         ),
         Metric(
-            name="vmaf",
-            about="Netflix's VMAF 0.6.1 on BT.709 luma; identical still pictures score 97.4",
-            direction="higher",
-            range=(0, 100),
-            reference=True,
-            smallest_side=vmaf.SMALLEST_SIDE,
+            "vmaf", "Netflix's VMAF 0.6.1 on BT.709 luma; identical still pictures score 97.4",
+            "higher", (0, 100), smallest_side=vmaf.SMALLEST_SIDE,
             prepare=lambda original: vmaf.prepare(original, "vmaf_v0.6.1"),
-            available=vmaf.available,
-            install=vmaf.INSTALL,
+            available=vmaf.available, install=vmaf.INSTALL,
         ),
         Metric(
-            name="vmaf-neg",
-            about="VMAF without reward for enhancement; identical still pictures score 97.4",
-            direction="higher",
-            range=(0, 100),
-            reference=True,
-            smallest_side=vmaf.SMALLEST_SIDE,
+            "vmaf-neg", "VMAF without reward for enhancement; identical still pictures score 97.4",
+            "higher", (0, 100), smallest_side=vmaf.SMALLEST_SIDE,
             prepare=lambda original: vmaf.prepare(original, "vmaf_v0.6.1neg"),
-            available=vmaf.available,
-            install=vmaf.INSTALL,
+            available=vmaf.available, install=vmaf.INSTALL,
         ),
         Metric(
-            name="butteraugli",
-            about="3-norm of visible differences at 80 nits; about 1 at the threshold of visibility",
-            direction="lower",
-            range=(0, inf),
-            reference=True,
-            smallest_side=8,
-            prepare=_butteraugli,
+            "butteraugli", "3-norm of visible differences at 80 nits; about 1 at the threshold of visibility",
+            "lower", (0, inf), smallest_side=8, prepare=_prepared_by("butteraugli"),
         ),
         Metric(
-            name="vqscore",
-            about="quality without a look at the original, by a network; 100 is without visible traces",
-            direction="higher",
-            range=(0, 100),
-            reference=False,
-            smallest_side=vqscore.SMALLEST_SIDE,
+            "vqscore", "quality without a look at the original, by a network; 100 is without visible traces",
+            "higher", (0, 100), smallest_side=vqscore.SMALLEST_SIDE, reference=False,
             prepare=lambda original: vqscore.vqscore,  # without reference: the original does not count
             available=lambda: is_shipped("vqscore"),
             install="Its weights did not come along: reinstall kcompress.",
         ),
     )
-}
+}  # fmt: skip
 
 
 class Scorer:
     """Several metrics of one original, whose part is computed once for all distorted versions."""
 
     def __init__(self, original: Pixels, names: Iterable[str]) -> None:
-        """Prepare an original.
-
-        Args:
-            original: (H, W, 3) sRGB.
-            names: of metrics, keys of ``METRICS``.
+        """Prepare an original (H, W, 3), sRGB, for metrics by name.
 
         Raises:
             UsageError: no such metric.

@@ -49,13 +49,9 @@ _SMALL = 1e-12  # under roots, whose slope is infinite at 0
 
 @dataclass(frozen=True)
 class _Lines:
-    """Parameters of differences along lines ("Malta").
+    """Parameters of differences along lines ("Malta"); dense lines have all their pixels, others every other one.
 
-    Attributes:
-        dense: lines have all their pixels; otherwise every other one.
-        weight: of the sum.
-        norm: of the contrast that masks differences.
-        asymmetry: see ``_ASYMMETRY``.
+    The weight is that of the sum, the norm that of the contrast that masks differences.
     """
 
     dense: bool
@@ -89,15 +85,10 @@ _SPARSE_HALVES = (
 
 
 def butteraugli(original: Tensor, distorted: Tensor) -> Tensor:
-    """Butteraugli of distorted pictures.
+    """Butteraugli (N,) of pictures (N, 3, H, W), sRGB 0..1, no side below 8. Differentiable in the distorted ones.
 
-    Args:
-        original: (N, 3, H, W) sRGB 0..1, no side below 8. No gradient flows to it.
-        distorted: the same.
-
-    Returns:
-        (N,), mean of the map's 3-, 6- and 12-norm, lower is better: 0 for identical pictures (1e-6, for the gradient's
-        sake), about 1 at the threshold of visibility, no upper bound. Differentiable.
+    Mean of the map's 3-, 6- and 12-norm, lower is better: 0 for identical pictures (1e-6, for the gradient's sake),
+    about 1 at the threshold of visibility, no upper bound.
 
     Raises:
         InputError: the sizes differ.
@@ -196,9 +187,7 @@ def _along_lines(one: Tensor, other: Tensor, how: _Lines) -> Tensor:
     beyond = sign * (F.relu(0.55 * size - along) - F.relu(along - 1.05 * size))
     difference = math.sqrt(0.5 * how.weight * how.asymmetry) * (one - other)
     difference = difference + math.sqrt(0.33 * how.weight / how.asymmetry) * beyond
-    sums: Tensor = _Sums.apply(  # type: ignore[no-untyped-call]
-        scale * difference / contrast, how.dense
-    )
+    sums: Tensor = _Sums.apply(scale * difference / contrast, how.dense)  # type: ignore[no-untyped-call]
     return sums.square().sum(1, keepdim=True)
 
 
@@ -257,9 +246,7 @@ def _eroded(activity: Tensor) -> Tensor:
     """Soft minimum of the neighbourhood, (N, 1, H, W): beside flat ground nothing masks."""
     height, width = activity.shape[2:]
     padded = F.pad(activity, (3, 3, 3, 3), value=math.inf)
-    around = [
-        padded[..., row : row + height, column : column + width] for row in (0, 3, 6) for column in (0, 3, 6)
-    ]  # fmt: skip
+    around = [padded[..., row : row + height, column : column + width] for row in (0, 3, 6) for column in (0, 3, 6)]
     lowest = torch.cat([*around, 2 * activity, 2 * activity], dim=1).topk(3, dim=1, largest=False, sorted=True)[0]
     return torch.einsum("nkhw,k->nhw", lowest, torch.tensor([0.45, 0.3, 0.25]).to(lowest))[:, None]
 

@@ -32,13 +32,9 @@ _BLOCK = 128
 
 @dataclass(frozen=True)
 class Bands:
-    """Frequency bands of X, Y, B.
+    """Frequency bands of X, Y, B, (N, 3, H, W) each; the upper two (N, 2, H, W), without B, which is invisible there.
 
-    Attributes:
-        low: (N, 3, H, W), scaled so that squares can be added.
-        medium: (N, 3, H, W).
-        high: (N, 2, H, W), without B, which is invisible there.
-        ultra: (N, 2, H, W).
+    The low one is scaled so that squares can be added.
     """
 
     low: Tensor

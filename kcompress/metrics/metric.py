@@ -24,9 +24,9 @@ class Metric:
         about: quantity and unit, in one line.
         direction: whether a higher or a lower score is better.
         range: smallest and largest score.
-        reference: full-reference; otherwise the distorted picture alone counts.
         smallest_side: of a picture, pixels.
         prepare: original -> score function; the original's part is computed once.
+        reference: full-reference; otherwise the distorted picture alone counts.
         available: whether its program or weights are installed.
         install: how to install them.
     """
@@ -35,9 +35,9 @@ class Metric:
     about: str
     direction: Literal["higher", "lower"]
     range: tuple[float, float]
-    reference: bool
     smallest_side: int
     prepare: Callable[[Pixels], ScoreFunction]
+    reference: bool = True
     available: Callable[[], bool] = _always
     install: str = ""
 

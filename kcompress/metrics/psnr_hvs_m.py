@@ -54,36 +54,23 @@ _STRIP_PIXELS = 1 << 17  # worked on at a time by `prepare`: a strip's intermedi
 
 
 def psnr_hvs_m(original: Tensor, distorted: Tensor) -> Tensor:
-    """PSNR-HVS-M of two batches of pictures.
+    """PSNR-HVS-M (N,), float64, 10 log10(255^2 / masked error), dB, of two batches as for `masked_error`.
 
-    Args:
-        original: as for `masked_error`.
-        distorted: as for `masked_error`.
-
-    Returns:
-        (N,) float64, 10 log10(255^2 / masked error), dB. Higher is better; infinite for invisible differences.
-        Differentiable; the gradient is 0 where the score is infinite.
-
-    Raises:
-        InputError: the sizes differ.
-        UnsupportedError: a side is below 8.
+    Higher is better; infinite for invisible differences. Differentiable; the gradient is 0 where the score is infinite.
+    It raises what `masked_error` raises.
     """
     return _decibels(masked_error(original, distorted))
 
 
 def masked_error(original: Tensor, distorted: Tensor) -> Tensor:
-    """Mean squared error of DCT coefficients after masking, weighted by contrast sensitivity.
+    """Mean squared error of DCT coefficients after masking, weighted by contrast sensitivity: (N,) float64.
 
-    As an objective it is finite for equal pictures, and its gradient is 0 there. The gradient includes that of the
-    distorted picture's own masks. Not for ``torch.autocast``: bfloat16 is too coarse.
+    It is in squared levels of 0..255, 0 for invisible differences. Differentiable: as an objective it is finite for
+    equal pictures, and its gradient is 0 there. The gradient includes that of the distorted picture's own masks. Not
+    for ``torch.autocast``: bfloat16 is too coarse.
 
-    Args:
-        original: (N, 3, H, W) sRGB or (N, 1, H, W) luma, no side below 8: uint8 0..255, or floating 0..1 (what lies
-            outside is not clipped).
-        distorted: the same; N may differ where one of the two is 1.
-
-    Returns:
-        (N,) float64, squared levels of 0..255, 0 or above: 0 for invisible differences. Differentiable.
+    Pictures are (N, 3, H, W) sRGB or (N, 1, H, W) luma, no side below 8: uint8 0..255, or floating 0..1 (what lies
+    outside is not clipped). N may differ where one of the two is 1.
 
     Raises:
         InputError: the sizes differ.

@@ -74,10 +74,7 @@ class Reference:
     """Original, prepared for comparison with any number of distorted versions."""
 
     def __init__(self, original: Tensor) -> None:
-        """Prepare the original.
-
-        Args:
-            original: (N, 3, H, W) sRGB, no side below 8: uint8 0..255, or floating 0..1 (what lies outside is clipped).
+        """Prepare (N, 3, H, W) sRGB, no side below 8: uint8 0..255, or floating 0..1 (what lies outside is clipped).
 
         Raises:
             UnsupportedError: a side is below 8.
@@ -88,14 +85,10 @@ class Reference:
         self._originals = [_prepared(part) for part in _parts(original)]
 
     def score(self, distorted: Tensor) -> Tensor:
-        """SSIMULACRA 2.1 of distorted pictures.
+        """SSIMULACRA 2.1 (N,), float64, of distorted pictures as the original; N may differ where one of the two is 1.
 
-        Args:
-            distorted: (N, 3, H, W) as the original; N may differ where one of the two is 1.
-
-        Returns:
-            (N,) float64, higher is better: 100 identical, 90 visually lossless, 70 high, 50 medium, 30 low quality, no
-            lower bound. Differentiable; the gradient at identical pictures is 0.
+        Higher is better: 100 identical, 90 visually lossless, 70 high, 50 medium, 30 low quality, no lower bound.
+        Differentiable; the gradient at identical pictures is 0.
 
         Raises:
             InputError: the sizes differ.

@@ -31,15 +31,9 @@ _SMALL = 1e-10
 
 
 def vif(original: Tensor, distorted: Tensor) -> Tensor:
-    """VIF of distorted pictures.
+    """VIF (N,), mean of the four scales: about 0 (all lost) .. 1 (identical); higher is better. Differentiable.
 
-    Args:
-        original: (N, 3, H, W) sRGB or (N, 1, H, W) luma, floating 0..1, no side below 48.
-        distorted: the same.
-
-    Returns:
-        (N,), mean of the four scales, about 0 (all lost) .. 1 (identical); higher is better. Differentiable. Not
-        symmetric in its arguments.
+    Pictures are (N, 3, H, W) sRGB or (N, 1, H, W) luma, floating 0..1, no side below 48. It is not symmetric in them.
 
     Raises:
         InputError: the sizes differ.

@@ -25,13 +25,7 @@ _WINDOW = 320
 
 
 def vqscore(pixels: Pixels) -> float:
-    """VQscore of one picture.
-
-    Args:
-        pixels: (H, W, 3) sRGB, each side at least 64.
-
-    Returns:
-        Mean over windows that together cover the picture, 0..100; higher is better.
+    """VQscore, 0..100, higher is better: the mean over windows that cover a picture (H, W, 3), sRGB, sides at least 64.
 
     Raises:
         WeightsError: the weights ``vqscore`` are missing, or what they give is no score.
