@@ -38,6 +38,10 @@ METRICS: dict[str, Metric] = {
             "higher", (0, 1), smallest_side=161, prepare=_prepared_by("ms_ssim"),
         ),
         Metric(
+            "iw-ssim", "multi-scale structural similarity of luma, weighted by information",
+            "higher", (0, 1), smallest_side=161, prepare=_prepared_by("iw_ssim"),
+        ),
+        Metric(
             "vif", "how much of what luma's detail tells is still told; no credit for enhancement",
             "higher", (0, 1), smallest_side=48, prepare=_prepared_by("vif"),
         ),

@@ -27,6 +27,7 @@ PERFECT = {
     "psnr": math.inf,
     "psnr-hvs-m": math.inf,
     "ms-ssim": 1,
+    "iw-ssim": 1,
     "vif": pytest.approx(1, abs=1e-6),
     "ssimulacra2": 100,
     "butteraugli": 0,
@@ -35,7 +36,7 @@ PERFECT = {
 
 def test_the_table():
     assert list(METRICS) == [
-        "ssimulacra2", "psnr", "psnr-hvs-m", "ms-ssim", "vif", "vmaf", "vmaf-neg", "butteraugli", "vqscore",
+        "ssimulacra2", "psnr", "psnr-hvs-m", "ms-ssim", "iw-ssim", "vif", "vmaf", "vmaf-neg", "butteraugli", "vqscore",
     ]  # fmt: skip
     for name, metric in METRICS.items():
         assert metric.name == name
