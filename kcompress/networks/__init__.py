@@ -13,11 +13,9 @@ DEFAULTS = {"jpeg": "rdo", "webp": "feedback", "hevc": "feedback", "bpg": "feedb
 
 @dataclass(frozen=True)
 class Network:
-    """One kind of preprocessor.
+    """One kind of preprocessor, with one line about it for people.
 
     Attributes:
-        name: as the user types it.
-        about: one line for people.
         learned: whether it needs weights.
         halo: pixels around a tile that its output can depend on, rounded up to a multiple of ``multiple``.
         halo_per_block: likewise, what each block of its depth adds.
@@ -49,36 +47,20 @@ NETWORKS: dict[str, Network] = {
         Network("shrink", "soft threshold in the block DCT, in proportion to the quantiser; no weights"),
         # The U-Net reaches 45 pixels far (a test measures it).
         Network("kuchen", "U-Net that imitates the best filter of a pool", learned=True, halo=48, multiple=8),
+        # Each of its blocks reaches one MCU.
         Network(
-            "rdo",
-            "decides which of JPEG's coefficients are worth their bits",
-            learned=True,
-            halo_per_block=16,  # one MCU
-            multiple=16,
-            conditioned=True,
-            bound=True,
-            banded=True,
+            "rdo", "decides which of JPEG's coefficients are worth their bits",
+            learned=True, halo_per_block=16, multiple=16, conditioned=True, bound=True, banded=True,
         ),
         # Its pyramid reaches 26 pixels (a test measures it).
         Network(
-            "feedback",
-            "watches what the encoder makes of the picture, and hands it more or less of each scale",
-            learned=True,
-            halo=32,
-            multiple=16,
-            conditioned=True,
-            bound=True,
-            closed=True,
+            "feedback", "watches what the encoder makes of the picture, and hands it more or less of each scale",
+            learned=True, halo=32, multiple=16, conditioned=True, bound=True, closed=True,
         ),
         # It reaches 52 pixels.
         Network(
-            "npp",
-            "keeps what a machine needs of a picture, and drops the rest",
-            learned=True,
-            halo=56,
-            multiple=8,
-            conditioned=True,
-            task=True,
+            "npp", "keeps what a machine needs of a picture, and drops the rest",
+            learned=True, halo=56, multiple=8, conditioned=True, task=True,
         ),
     )
-}
+}  # fmt: skip

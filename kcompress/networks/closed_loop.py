@@ -1,7 +1,6 @@
 """A preprocessor that watches the encoder: what was lost of the picture decides what to hand it next."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from kcompress.images import Image, Pixels
 from kcompress.inference.engine import Engine
 from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, tiled
-from kcompress.networks.preprocessor import Preprocessor, blended
+from kcompress.networks.preprocessor import Preprocessor, blended, with_warning
 from kcompress.setting import Setting
 
 RoundTrip = Callable[[Image, Setting], Callable[[Image], Pixels]]
@@ -24,20 +23,8 @@ class ClosedLoop:
     of the input, which is rounded to 8 bits each time. So every pass is an encode and a decode, at the setting of the
     file.
 
-    Args:
-        name: of the weights.
-        engine: the network, (1, 6, H, W) RGB 0..1 of both pictures -> (1, 3, H, W) change.
-        round_trip: the codec.
-        first: the first preprocessor.
-        network: key of ``NETWORKS``.
-        passes: how many.
-        strength: of the whole change.
-        halo: pixels that the change can depend on.
-        multiple: input sizes of the network are multiples of it.
-        condition: what it wants beside the pictures.
-        warning: setting -> note on a setting that the network was not trained for, or None.
-        whole_pixels: as `inference.tiling.tiled` takes it.
-        tile_side: likewise.
+    The engine takes (1, 6, H, W) RGB 0..1 of both pictures, and the condition, and gives the change (1, 3, H, W). Other
+    arguments are as those of `preprocessor.NetworkPreprocessor`; the strength is that of the whole change.
     """
 
     conditioned = True
@@ -70,6 +57,4 @@ class ClosedLoop:
             del reconstruction  # before the next is made: large pictures are large
         if self._strength != 1:
             current = blended(image.pixels, current.astype(np.float32), self._strength)
-        warning = self._warning(setting)
-        changed = image.with_pixels(current)
-        return changed if warning is None else replace(changed, notes=(*image.notes, warning))
+        return with_warning(image.with_pixels(current), self._warning(setting))

@@ -124,10 +124,7 @@ def condition(setting: Setting, trained: tuple[int, int] = (0, 100)) -> NDArray[
     """Condition (1, LENGTH) of the RDO network for a setting that has quantisation tables.
 
     The network works on chroma of half the resolution; where the codec keeps all of it, chroma is left alone.
-
-    Args:
-        setting: of the encode.
-        trained: lowest and highest quality that the network knows, to which coarseness alone is clamped.
+    Coarseness alone is clamped to the lowest and highest quality that the network was trained for.
 
     Raises:
         UsageError: the setting has no tables; only JPEG's do.

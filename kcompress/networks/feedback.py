@@ -54,14 +54,9 @@ class Feedback(nn.Module):
         self.register_buffer("to_rgb", torch.linalg.inv(to_ycc.double()).float(), persistent=False)
 
     def forward(self, both: Tensor, coarseness: Tensor) -> Tensor:
-        """Change to add to the encoder's input.
+        """Change (N, 3, H, W), in units of 0..1, to add to the encoder's input, for a coarseness (N, 1), 0..1.
 
-        Args:
-            both: (N, 6, H, W), RGB 0..1, sides multiples of 16: the target, then the codec's reconstruction.
-            coarseness: (N, 1), 0..1.
-
-        Returns:
-            (N, 3, H, W), in units of 0..1.
+        ``both`` is (N, 6, H, W), RGB 0..1, sides multiples of 16: the target, then the codec's reconstruction.
         """
         target = both[:, :3]
         residual = target - both[:, 3:]

@@ -23,16 +23,11 @@ def load(
     name: str, *, device: str = "auto", strength: float = 1.0, weights: Path | None = None, codec: str | None = None,
     round_trip: RoundTrip | None = None, threads: int = 1,
 ) -> Preprocessor | None:  # fmt: skip
-    """A preprocessor that is ready to run, or None for ``none``.
+    """A preprocessor of ``NETWORKS`` that is ready to run, or None for ``none``.
 
-    Args:
-        name: of ``NETWORKS``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        strength: 0 leaves the picture as it is, 1 takes the network's word.
-        weights: a file to take in place of the shipped ones.
-        codec: that comes after it; weights that were trained for it go before those for any codec.
-        round_trip: encodes and decodes; for networks that watch the encoder.
-        threads: of the processor, for one picture; the result does not depend on it.
+    The weights are a file, or those that came along: of them, those that were trained for the codec go before those
+    for any. Strength 0 leaves the picture as it is, 1 takes the network's word. The round trip is for networks that
+    watch the encoder. The result does not depend on the processor's threads for one picture.
 
     Raises:
         UsageError: unknown network or device, strength out of range, weights for a network that has none or for
@@ -67,15 +62,10 @@ def wrapped(
     network: str, engine: Engine, trained: TrainingDomain, *, strength: float = 1.0,
     round_trip: RoundTrip | None = None, threads: int | None = None,
 ) -> Preprocessor:  # fmt: skip
-    """A learned network, from a file or under training, as a preprocessor.
+    """A learned network, from a file or under training, as a preprocessor; otherwise as `load`.
 
-    Args:
-        network: key of ``NETWORKS``.
-        engine: runs it.
-        trained: its training domain; the depth of the weights decides how far its output reaches.
-        strength: 0 leaves the picture as it is, 1 takes the network's word.
-        round_trip: encodes and decodes; for networks that watch the encoder.
-        threads: bands of a picture that go through an engine of one thread side by side; None cuts tiles instead.
+    The depth of its training domain decides how far its output reaches. ``threads`` are bands of a picture that go
+    through an engine of one thread side by side; None cuts tiles instead.
 
     Raises:
         UsageError: the network watches an encoder, and there is none.
@@ -101,10 +91,7 @@ def wrapped(
 
 
 def task_weights(task: str) -> Path:
-    """The file of weights for a machine's task: those that came along for one, or a file of one's own.
-
-    Args:
-        task: its name, or the path of the file.
+    """The file of weights for a machine's task: those that came along for its name, or a file of one's own.
 
     Raises:
         UsageError: neither.

@@ -49,8 +49,9 @@ class NetworkPreprocessor:
     """Preprocessor that runs a network on pieces of a picture.
 
     Args:
-        name: of the network or of its weights.
+        name: of its weights, or of what needs none.
         engine: the network, (1, 3, H, W) RGB 0..1 -> the same shape.
+        network: key of ``NETWORKS``.
         strength: factor of the change.
         halo: reach of the receptive field, pixels.
         multiple: input sizes of the network are multiples of it.
@@ -68,14 +69,11 @@ class NetworkPreprocessor:
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE, threads: int | None = None,
     ) -> None:  # fmt: skip
         self.name, self.network = name, network
-        self._engine = engine
-        self._strength = strength
+        self._engine, self._strength, self._condition, self._warning = engine, strength, condition, warning
         if threads is None:
             self._pieces = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
         else:
             self._pieces = partial(banded, halo=halo, multiple=multiple, threads=threads)
-        self._condition = condition
-        self._warning = warning
 
     @property
     def conditioned(self) -> bool:
@@ -87,6 +85,9 @@ class NetworkPreprocessor:
         conditions = () if self._condition is None else (self._condition(setting),)
         for tile, changed in self._pieces(lambda batch: self._engine(batch, *conditions), image.pixels):
             result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
-        changed_image = image.with_pixels(result)
-        warning = self._warning(setting)
-        return changed_image if warning is None else replace(changed_image, notes=(*image.notes, warning))
+        return with_warning(image.with_pixels(result), self._warning(setting))
+
+
+def with_warning(image: Image, warning: str | None) -> Image:
+    """The same picture, with one note more if there is one."""
+    return image if warning is None else replace(image, notes=(*image.notes, warning))

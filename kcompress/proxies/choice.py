@@ -20,12 +20,9 @@ _BPG_IS_FINER = 3 / 51
 
 @dataclass(frozen=True)
 class FrozenProxy:
-    """Proxy with frozen weights; shapes as in `proxies.simulator.Simulator`.
+    """Proxy with frozen weights, whose name and digest are for recipes; shapes as in `proxies.simulator.Simulator`.
 
-    Attributes:
-        module: the network.
-        about: name and digest of its weights, for recipes.
-        shift: subtracted from the coarseness.
+    The shift is subtracted from the coarseness.
     """
 
     module: nn.Module
@@ -38,12 +35,7 @@ class FrozenProxy:
 
 
 def load_proxy(text: str, codec: str, device: str = "cpu") -> FrozenProxy:
-    """Proxy of a codec, frozen.
-
-    Args:
-        text: ``minnen`` or ``simulator`` for shipped weights, or the path of weights of either.
-        codec: name.
-        device: ``cpu`` or ``cuda:N``.
+    """Proxy of a codec, frozen: ``minnen`` or ``simulator`` for shipped weights, or the path of weights of either.
 
     Raises:
         UsageError: no such kind, none shipped for this codec, or weights for another codec.

@@ -8,14 +8,10 @@ _SMALL = 1e-12
 
 
 def diagonal_hessian(slopes: Tensor, errors: Tensor) -> Tensor:
-    """Estimate of the diagonal Hessian, 0 or above, from first derivatives: (N, 384, h, w).
+    """Estimate of the diagonal Hessian, 0 or above, from derivatives by level and errors in steps, all (N, 384, h, w).
 
     Model: every level adds its own squared error, times a weight of its frequency and of its neighbourhood. The
     derivative of that is error times curvature. Cross terms have no preferred sign and average out.
-
-    Args:
-        slopes: derivatives of the cost by level, (N, 384, h, w).
-        errors: quantisation errors of the levels, in steps, (N, 384, h, w).
     """
     products, squares = slopes * errors, errors.square()
     by_frequency = (_frequency_sums(products) / (_frequency_sums(squares) + _SMALL)).clamp(min=0)

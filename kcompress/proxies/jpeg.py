@@ -76,12 +76,7 @@ class Coefficients:
 
 
 def unpack_levels(packed: Tensor, size: Sequence[int]) -> Coefficients:
-    """Coefficients of packed levels (N, 384, H / 16, W / 16), see `networks.mcu.Transform`.
-
-    Args:
-        packed: 256 channels of luma, 64 of Cb, 64 of Cr, in 4:2:0.
-        size: H and W.
-    """
+    """Coefficients of packed levels (N, 384, H / 16, W / 16), see `networks.mcu`, of pictures of a size (H, W)."""
     count = packed.shape[0]
     parts = ((F.pixel_shuffle(packed[:, :256], 2), 1), (packed[:, 256:], 2))
     luma, chroma = (

@@ -13,7 +13,6 @@ good for; `proxies.straight_through` puts the encoder's own values on top.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +20,6 @@ from torch.nn import functional as F
 
 from kcompress.blockdct import DCT
 from kcompress.colour import JFIF_RGB_TO_YCC
-from kcompress.inference import weights as weight_files
-from kcompress.inference.models import torch_module
 
 NETWORK = "simulator"
 """Name of its weights."""
@@ -56,26 +53,6 @@ class Simulator(nn.Module):
         decoded: Tensor = self.distortion(picture, coarseness)
         bpp: Tensor = self.rate(picture, coarseness)
         return decoded, bpp
-
-
-def load_shipped_simulator(codec: str) -> Simulator:
-    """Shipped simulator of a codec, frozen.
-
-    Raises:
-        WeightsError: none is shipped for this codec.
-    """
-    return load_simulator(weight_files.folder() / f"{NETWORK}-{codec}.safetensors")
-
-
-def load_simulator(path: Path) -> Simulator:
-    """Simulator of a weights file, frozen.
-
-    Raises:
-        WeightsError: the file is missing, is for another network, or does not fit.
-    """
-    weights = weight_files.open_weights(path, NETWORK)
-    simulator: Simulator = torch_module(weights, Simulator)
-    return simulator.eval().requires_grad_(False)
 
 
 class DistortionNetwork(nn.Module):

@@ -60,12 +60,7 @@ class StraightThroughCodec(Generic[ConditionT]):
         pictures (N, 3, H, W) -> encoder -> decoder -> reconstruction (N, 3, H, W), bits per pixel (N,)   values
                               -> proxy -> the same shapes                                                 gradients
 
-    Args:
-        codec: the codec.
-        proxy: pictures (N, 3, H, W), 0..1, and a condition -> reconstruction (N, 3, H, W) and bits per pixel (N,).
-        jobs: encoders that run at once. [default: one a core]
-        backend: of the codec.
-        effort: of the encoder, on the codec's own scale. [default: the codec's]
+    The proxy takes pictures, 0..1, and a condition. By default one encoder a core runs at once, at the codec's effort.
     """
 
     def __init__(
@@ -78,10 +73,7 @@ class StraightThroughCodec(Generic[ConditionT]):
     def __call__(self, pictures: Tensor, qualities: Sequence[int], condition: ConditionT) -> tuple[Tensor, Tensor]:
         """Reconstruction (N, 3, H, W) and bits per pixel (N,) by `encode_decode`, with the proxy's gradients.
 
-        Args:
-            pictures: (N, 3, H, W), 0..1; rounded to 8 bits for the encoder.
-            qualities: on the codec's own scale, N of them.
-            condition: for the proxy.
+        Pictures (N, 3, H, W), 0..1, are rounded to 8 bits for the encoder; N qualities are on the codec's own scale.
 
         Raises:
             ProgramError: the encoder failed.

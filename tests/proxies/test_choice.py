@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference import weights as weight_files
+from kcompress.inference.models import torch_module
 from kcompress.proxies.choice import load_proxy
-from kcompress.proxies.simulator import Simulator, load_shipped_simulator
+from kcompress.proxies.simulator import Simulator
 
 
 def saved(folder, codec):
@@ -23,10 +24,9 @@ def saved(folder, codec):
 
 def test_a_codecs_own_is_taken_as_it_is() -> None:
     pictures, coarseness = torch.rand(1, 3, 32, 32), torch.tensor([0.4])
-    found, expected = (
-        load_proxy("simulator", "webp")(pictures, coarseness),
-        load_shipped_simulator("webp")(pictures, coarseness),
-    )
+    weights = weight_files.open_weights(weight_files.folder() / "simulator-webp.safetensors")
+    found = load_proxy("simulator", "webp")(pictures, coarseness)
+    expected = torch_module(weights, Simulator)(pictures, coarseness)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 

@@ -9,18 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from kcompress.codecs import CODECS
-from kcompress.errors import WeightsError
+from kcompress.errors import UsageError, WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.batches import tensor
 from kcompress.networks.shrink import Shrink
-from kcompress.proxies.simulator import (
-    DistortionNetwork,
-    RateNetwork,
-    Simulator,
-    load_shipped_simulator,
-    load_simulator,
-)
+from kcompress.proxies.choice import load_proxy
+from kcompress.proxies.simulator import DistortionNetwork, RateNetwork, Simulator
 from kcompress.proxies.straight_through import encode_decode
 from kcompress.training.tasks.proxies.accuracy import decibels
 
@@ -104,17 +99,17 @@ def test_weights_for_something_else(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     metadata = {"format": weight_files.FORMAT, "network": "kuchen", "arguments": json.dumps({"width": 2})}
     save_file({"x": torch.zeros(1)}, path, metadata)
-    with pytest.raises(WeightsError, match="are kuchen weights; simulator was asked for"):
-        load_simulator(path)
+    with pytest.raises(UsageError, match=r"are kuchen weights. Give those of minnen or simulator"):
+        load_proxy(str(path), "jpeg")
     with pytest.raises(WeightsError, match=r"simulator-gif\.safetensors do not exist"):
-        load_shipped_simulator("gif")
+        load_proxy("simulator-gif.safetensors", "jpeg")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_those_that_ship_know_their_codec(name: str, lake: Image, balloons: Image) -> None:
     """On pictures they never saw: closer to the decoder than the picture is, and aware of what preprocessing saves."""
-    simulator, codec = load_shipped_simulator(name), CODECS[name]
-    assert not any(parameter.requires_grad for parameter in simulator.parameters())
+    simulator, codec = load_proxy("simulator", name), CODECS[name]
+    assert not any(parameter.requires_grad for parameter in simulator.module.parameters())
     scale = codec.quality
     setting = codec.setting(round(scale.finest + 0.5 * (scale.coarsest - scale.finest)))
     for image in (lake, balloons):

@@ -18,7 +18,8 @@ from kcompress.errors import WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.batches import tensor
-from kcompress.proxies.minnen import Entropy, Minnen, load_minnen, load_shipped_minnen, quantiser_step
+from kcompress.proxies.choice import load_proxy
+from kcompress.proxies.minnen import Entropy, Minnen, quantiser_step
 from kcompress.proxies.minnen.gdn import GDN, bounded
 from kcompress.proxies.minnen.klt import stages
 from kcompress.proxies.minnen.priors import FactorisedPrior, MaskedConv, gaussian_bits, quantise
@@ -126,7 +127,7 @@ def test_a_factorised_prior_is_a_distribution() -> None:
         for parameter in prior.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
     values = torch.linspace(-2000, 2000, 4001).expand(1, 3, 1, -1)
-    cumulative = prior.cumulative(values)[0, :, 0]
+    cumulative = prior._logits(values).sigmoid()[0, :, 0]
     assert (cumulative.diff(dim=-1) >= 0).all()
     assert cumulative[:, 0].max() < 1e-3 and cumulative[:, -1].min() > 1 - 1e-3
     bits = prior(values)[0, :, 0]
@@ -355,14 +356,14 @@ def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path) -> None:
     assert card["network"] == "minnen" and card["data"] == "4 photographs, crops of a lake"
     assert sorted(path.name for path in tmp_path.glob("small*")) == ["small.json", "small.safetensors"]
     assert json.loads((tmp_path / "small.json").read_text()) == card
-    proxy = load_minnen(tmp_path / "small.safetensors")
+    proxy = load_proxy(str(tmp_path / "small.safetensors"), "jpeg").module
     assert not proxy.training and not any(parameter.requires_grad for parameter in proxy.parameters())
     best = load_file(tmp_path / "checkpoints/best.safetensors")
     assert all(torch.equal(values, best[name]) for name, values in proxy.state_dict().items())
     with pytest.raises(WeightsError, match="are minnen weights; simulator was asked for"):
         weight_files.open_weights(tmp_path / "small.safetensors", "simulator")
     with pytest.raises(WeightsError, match=r"minnen-gif\.safetensors do not exist"):
-        load_shipped_minnen("gif")
+        load_proxy("minnen-gif.safetensors", "jpeg")
 
 
 @pytest.mark.parametrize(
@@ -373,7 +374,7 @@ def test_those_that_ship_know_what_qualities_cost(name: str, lake: Image) -> Non
     scale = codec.quality
     lowest, highest = RANGES[name]
     coarseness = sorted(scale.coarseness(quality) for quality in (lowest, (lowest + highest) // 2, highest))
-    decoded, bpp = load_shipped_minnen(name)(seen.repeat(3, 1, 1, 1), torch.tensor(coarseness))
+    decoded, bpp = load_proxy("minnen", name)(seen.repeat(3, 1, 1, 1), torch.tensor(coarseness))
     quality = decibels(decoded, seen)
     assert (quality[:-1] > quality[1:]).all() and quality[-1] > 15
     assert (bpp[:-1] > 1.3 * bpp[1:]).all()

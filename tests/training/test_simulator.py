@@ -15,9 +15,10 @@ from kcompress.dataset import DataSet
 from kcompress.errors import InputError, UsageError, WeightsError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
+from kcompress.inference.models import torch_module
 from kcompress.networks.loading import load
 from kcompress.proxies import straight_through as real
-from kcompress.proxies.simulator import Simulator, load_simulator
+from kcompress.proxies.simulator import Simulator
 from kcompress.training.events import Prepared, Validation
 from kcompress.training.tasks.proxies.accuracy import METRICS, accuracy, exact_jpeg
 from kcompress.training.tasks.proxies.coded_patches import CodedPatches, all_encoded, encoded, preprocessed
@@ -150,7 +151,7 @@ def test_from_photographs_to_weights(photos: DataSet, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "small.json").read_text()) == card
     weights = weight_files.open_weights(tmp_path / "small.safetensors", "simulator")
     assert json.loads(weights.metadata["recipe"])["codec"] == "jpeg"
-    simulator = load_simulator(weights.path)
+    simulator = torch_module(weights, Simulator)
     best = load_file(tmp_path / "checkpoints/best.safetensors")
     assert all(torch.equal(values, best[name]) for name, values in simulator.state_dict().items())
     with pytest.raises(WeightsError, match="are simulator weights; kuchen was asked for"):

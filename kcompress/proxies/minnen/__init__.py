@@ -17,14 +17,11 @@ What differs from the paper:
 """
 
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.inference import weights as weight_files
-from kcompress.inference.models import torch_module
 from kcompress.proxies.minnen.entropy import Entropy, Gain
 from kcompress.proxies.minnen.klt import stages
 from kcompress.proxies.minnen.transforms import transforms
@@ -76,26 +73,6 @@ class Minnen(nn.Module):
         rounded, bits = self.entropy(latents, self.gain(coarseness), coarseness)
         decoded = self.synthesis(rounded * self.inverse_gain(coarseness)).float() + 0.5
         return decoded[..., :height, :width], bits / (height * width)
-
-
-def load_shipped_minnen(codec: str) -> Minnen:
-    """Shipped proxy of a codec, frozen.
-
-    Raises:
-        WeightsError: none is shipped for this codec.
-    """
-    return load_minnen(weight_files.folder() / f"{NETWORK}-{codec}.safetensors")
-
-
-def load_minnen(path: Path) -> Minnen:
-    """Proxy of a weights file, in evaluation mode, frozen.
-
-    Raises:
-        WeightsError: the file is missing, is for another network, or does not fit.
-    """
-    weights = weight_files.open_weights(path, NETWORK)
-    proxy: Minnen = torch_module(weights, Minnen)
-    return proxy.eval().requires_grad_(False)
 
 
 def quantiser_step(coarseness: Tensor) -> Tensor:

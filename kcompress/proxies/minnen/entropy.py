@@ -21,12 +21,8 @@ class Entropy(nn.Module):
         latents y (N, M, h, w) -> h_a -> z (N, width, h/4, w/4) -> * gain -> round -> z_hat -> h_s -> centre, hyper
         y * gain - centre -> round -> y_hat (N, M, h, w); masked context of y_hat, hyper -> mean, scale -> bits (N,)
 
-    Also takes gains (N, M, 1, 1) and coarseness (N,). h and w are multiples of 4.
-
-    Args:
-        width: channels inside, and of the hyper-latents.
-        latent: M.
-        deviations: (M,), initial standard deviations of the latents.
+    Also takes gains (N, M, 1, 1) and coarseness (N,). h and w are multiples of 4; M is ``latent``. The deviations (M,)
+    are the latents' initial standard deviations.
     """
 
     def __init__(self, width: int, latent: int, deviations: Tensor) -> None:
@@ -76,10 +72,8 @@ class Entropy(nn.Module):
     def gaussians(self, latents: Tensor, hyper: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
         """Means, beside the hyper-latents' part, and scales of latents, (N, M, h, w) each, in units of spread.
 
-        Args:
-            latents: (N, M, h, w), about 1 in size; each is predicted from those before it.
-            hyper: features of the hyper-latents, (N, M, h, w).
-            coarseness: (N,).
+        Latents (N, M, h, w) are about 1 in size; each is predicted from those before it, and from features of the
+        hyper-latents (N, M, h, w) and coarseness (N,).
         """
         level = (2 * coarseness.float() - 1)[:, None, None, None].expand(-1, 1, *latents.shape[2:])
         features = torch.cat([hyper, self.context(latents).float(), level], dim=1)
@@ -90,10 +84,7 @@ class Entropy(nn.Module):
 class Gain(nn.Module):
     """Gains (N, C, 1, 1) of coarseness (N,): log gain is a parabola for each channel.
 
-    Args:
-        channels: C.
-        finest: initial log gain at coarseness 0.
-        slope: initial change of the log gain up to coarseness 1.
+    It starts as ``finest`` at coarseness 0, and changes by ``slope`` up to 1.
     """
 
     def __init__(self, channels: int, finest: float, slope: float) -> None:

@@ -19,11 +19,8 @@ class GDN(nn.Module):
     """y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j ** 2) over the channels of (N, C, H, W), float32 in and out.
 
     beta and gamma are squares of bounded parameters: they stay positive, and change slowly near 0 ("Efficient Nonlinear
-    Transforms for Lossy Image Compression", Balle 2018, section 2). It starts as nearly the identity.
-
-    Args:
-        channels: C.
-        inverse: multiply by the square root instead (IGDN of the synthesis), an approximate inverse.
+    Transforms for Lossy Image Compression", Balle 2018, section 2). It starts as nearly the identity. The inverse
+    multiplies by the square root instead (IGDN of the synthesis): an approximate inverse.
     """
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:

@@ -35,11 +35,8 @@ def quantise(values: Tensor, *, noisy: bool) -> Tensor:
 def gaussian_bits(values: Tensor, scale: Tensor) -> Tensor:
     """Bits of values under a Gaussian around 0, convolved with a uniform distribution of width 1: same shape.
 
-    ("Variational Image Compression with a Scale Hyperprior", Balle et al. 2018, equation 11.)
-
-    Args:
-        values: any shape, in quantiser steps.
-        scale: standard deviations, same shape and unit, at least ``SMALLEST_SCALE``.
+    ("Variational Image Compression with a Scale Hyperprior", Balle et al. 2018, equation 11.) Values and scales, which
+    are standard deviations of at least ``SMALLEST_SCALE``, are in quantiser steps.
     """
     scale = bounded(scale, SMALLEST_SCALE)
     size = values.abs()  # the lower tail, where differences of cumulative probabilities are exact
@@ -53,11 +50,7 @@ class FactorisedPrior(nn.Module):
     """Learned distribution of each channel: values (N, C, H, W) -> bits (N, C, H, W).
 
     The cumulative distribution is a small monotone network (Balle et al. 2018, appendix 6.1). Bits are those of an
-    interval of one quantiser step, (N, C, 1, 1) or a number, around each value.
-
-    Args:
-        channels: C.
-        spread: initial width of the distributions.
+    interval of one quantiser step, (N, C, 1, 1) or a number, around each value; the spread is their initial width.
     """
 
     def __init__(self, channels: int, spread: float = 1.0) -> None:
@@ -77,11 +70,8 @@ class FactorisedPrior(nn.Module):
         # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u))
         return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + _log_share(upper - lower)) / math.log(2)
 
-    def cumulative(self, values: Tensor) -> Tensor:
-        """Cumulative distribution at the values, (N, C, H, W)."""
-        return self._logits(values).sigmoid()
-
     def _logits(self, values: Tensor) -> Tensor:
+        """Logits of the cumulative distribution at the values, (N, C, H, W)."""
         count, channels, height, width = values.shape
         state = values.transpose(0, 1).reshape(channels, 1, -1)
         for number, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
@@ -97,14 +87,9 @@ def _log_share(difference: Tensor) -> Tensor:
 
 
 class MaskedConv(nn.Conv2d):
-    """Causal convolution: it sees the rows above, and the left part of its own row.
+    """Causal convolution with an odd kernel: it sees the rows above, and the left part of its own row.
 
     ("Pixel Recurrent Neural Networks", van den Oord et al. 2016: mask A.) The size is kept.
-
-    Args:
-        in_channels: C of (N, C, H, W).
-        out_channels: C of the output.
-        side: of the kernel, odd.
     """
 
     mask: Tensor

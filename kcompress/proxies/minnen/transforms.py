@@ -20,10 +20,8 @@ _PACE = 1 / 16
 def transforms(widths: Sequence[int], bases: Sequence[Tensor]) -> tuple[nn.Sequential, nn.Sequential]:
     """Analysis g_a, (N, 3, H, W) -> (N, M, H / 2 ** S, W / 2 ** S), and synthesis g_s, its inverse.
 
-    Args:
-        widths: channels after each of the S stages; the last is M.
-        bases: initial weights of the stages by `klt.stages`. Further channels start at random, and the synthesis
-            ignores them.
+    Widths are channels after each of the S stages; the last is M. Bases are initial weights of the stages by
+    `klt.stages`; further channels start at random, and the synthesis ignores them.
     """
     downs = [_Down(before, after) for before, after in pairwise([3, *widths])]
     ups = [_Up(after, before) for before, after in pairwise([3, *widths])]
