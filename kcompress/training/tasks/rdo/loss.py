@@ -48,7 +48,7 @@ class RdoLoss(nn.Module):
             cost = cost - share * batch.slopes[name] * gained
         if self._objective:
             (slopes,) = torch.autograd.grad(cost.sum(), levels)
-            cost = straight_through(cost, drawn.change_of_cost(slopes))
+            cost = straight_through(cost, drawn.change_of_cost(slopes).to(cost))  # some scores are float64
         rate = (self.rate(batch, drawn) - batch.plain[RATE]) / batch.rates
         return {"loss": cost + rate, "rate": rate.detach(), "distortion": cost.detach()}
 
