@@ -13,7 +13,8 @@ from kcompress.cli.decode import decode
 from kcompress.cli.doctor import doctor
 from kcompress.cli.encode import encode
 from kcompress.cli.label import label
-from kcompress.cli.output import say
+from kcompress.cli.output import complain
+from kcompress.cli.reporting import Command
 from kcompress.cli.train import TrainCommand, train
 from kcompress.errors import OutputError
 
@@ -35,7 +36,7 @@ class _App(typer.Typer):
                     sys.stdout.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # flushing on the way out would only complain again
-            say(f"kcompress: stdout cannot be written: {error.strerror}. Check where it goes.", style="red")
+            complain(f"kcompress: stdout cannot be written: {error.strerror}. Check where it goes.")
             sys.exit(OutputError.exit_code)
 
 
@@ -46,13 +47,13 @@ app = _App(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(encode)
-app.command()(decode)
-app.command()(compare)
-app.command()(label)
+app.command(cls=Command)(encode)
+app.command(cls=Command)(decode)
+app.command(cls=Command)(compare)
+app.command(cls=Command)(label)
 app.command(cls=TrainCommand)(train)
-app.command()(bench)
-app.command()(doctor)
+app.command(cls=Command)(bench)
+app.command(cls=Command)(doctor)
 
 
 def _show_version(wanted: bool) -> None:

@@ -74,6 +74,7 @@ def bench(
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure rate and quality of codecs and preprocessors on a folder.
 
@@ -108,7 +109,9 @@ def bench(
         _remember(memory, ladders, weights)
         for name in [name for name, listed in qualities.items() if not listed and name not in ladders]:
             output.say(f"looking for a ladder of qualities for {name}")
-            ladders[name] = list(ladder(pictures, names, name, backend))
+            with output.progress(1, always=True) as bar:
+                bar.add_task("ladder", total=1)
+                ladders[name] = list(ladder(pictures, names, name, backend))
             _remember(memory, ladders, weights)
         plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
         total = len(names) * sum(
@@ -127,7 +130,7 @@ def _finish(outcome: "Outcome", target: Path) -> None:
     output.say(f"{len(outcome.points)} points: {target}/report.html, report.md, summary.json, points.csv")
     output.notes(outcome.notes)
     for failure in outcome.failures:
-        output.say(f"failed ({failure.codec}): {failure.error}", style="red")
+        output.complain(f"failed ({failure.codec}): {failure.error}")
     if outcome.failures:
         raise typer.Exit(KcompressError.exit_code)
 

@@ -29,6 +29,7 @@ def decode(
     frame: options.Frame = None,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
+    quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Decode compressed pictures to lossless files.
 
@@ -46,13 +47,17 @@ def decode(
         allowed = " ".join(_FORMATS)
         raise UsageError(f"-o {output.name(wrong)}: the suffix says no format that is known. Take {allowed}.")
     planned = files.unfinished(planned, force=force, skip_existing=skip_existing)
-    failures = [error for job in planned if (error := _done(job, metadata.value, frame, force=force)) is not None]
+    notes = output.Notes()
+    failures = [
+        error for job in planned if (error := _done(job, metadata.value, frame, notes, force=force)) is not None
+    ]
+    notes.close()
     if len(planned) == 1 and failures:
         raise failures[0]
     if len(planned) > 1:
         output.say(f"{len(planned) - len(failures)} of {len(planned)} pictures are decoded")
     for error in failures:
-        output.say(f"failed: {error}", style="red")
+        output.complain(f"failed: {error}")
     if failures:
         raise typer.Exit(KcompressError.exit_code)
 
@@ -61,16 +66,16 @@ def _suffix(job: Job) -> str:
     return ".png" if job.target == STREAM else Path(job.target).suffix.lower()
 
 
-def _done(job: Job, metadata: str, frame: int | None, *, force: bool) -> KcompressError | None:
+def _done(job: Job, metadata: str, frame: int | None, notes: output.Notes, *, force: bool) -> KcompressError | None:
     """Decode one picture; the reason where that fails."""
     try:
         if job.refusal is not None:
             raise job.refusal
         if job.target == STREAM:
             with output.guarded_stdout() as stdout:
-                stdout.write(_decoded(job, metadata, frame))
+                stdout.write(_decoded(job, metadata, frame, notes))
         else:
-            storage.write(job.target, _decoded(job, metadata, frame), replace=force)
+            storage.write(job.target, _decoded(job, metadata, frame, notes), replace=force)
     except BrokenPipeError:
         raise
     except Exception as error:  # one picture ends no batch
@@ -78,7 +83,7 @@ def _done(job: Job, metadata: str, frame: int | None, *, force: bool) -> Kcompre
     return None
 
 
-def _decoded(job: Job, metadata: str, frame: int | None) -> bytes:
+def _decoded(job: Job, metadata: str, frame: int | None, notes: output.Notes) -> bytes:
     from kcompress.codecs import decode as expand
     from kcompress.images import fitted, write
 
@@ -86,8 +91,7 @@ def _decoded(job: Job, metadata: str, frame: int | None) -> bytes:
     with work_on(name):
         image = expand(files.read(job.source), name, metadata, frame, strict=True)  # type: ignore[arg-type]
         image = fitted(image, _FORMATS[suffix])  # type: ignore[arg-type]
-        for note in image.notes:
-            output.say(f"note: {note}", style="yellow")
+        notes.add(image.notes, f"note: {name}")
         if image.alpha is not None and suffix in (".ppm", ".bmp"):
             raise UsageError(f"{suffix} has no alpha channel and the picture is partly transparent. Write .png.")
         return write(image, _FORMATS[suffix])  # type: ignore[arg-type]

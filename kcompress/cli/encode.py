@@ -12,7 +12,7 @@ from rich.progress import TaskID
 from kcompress import storage
 from kcompress.cli import encoded, files, options, output
 from kcompress.cli.files import STREAM, Job
-from kcompress.cli.reporting import reported
+from kcompress.cli.reporting import fail, failure, reported
 from kcompress.errors import KcompressError, UsageError, failure_of
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def encode(
     as_json: options.Json = False,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Preprocess pictures and compress them into standard files.
 
@@ -87,9 +89,9 @@ def encode(
     if planned[0].target == STREAM:
         if as_json:
             raise UsageError("--json and the picture cannot both go to stdout. Give -o FILE.")
-        _to_stdout(plan, planned[0])
+        _to_stdout(plan, planned[0], verbose=verbose)
     else:
-        _to_files(plan, planned, jobs, as_json, force=force)
+        _to_files(plan, planned, jobs, as_json, force=force, verbose=verbose)
 
 
 def _for_task(task: str, network: str, weights: Path | None) -> Path:
@@ -120,24 +122,26 @@ def _done(plan: "EncodePlan", job: Job, tell: "Callable[[Progress], None] | None
         return failure_of(error, output.name(job.source))
 
 
-def _to_stdout(plan: "EncodePlan", job: Job) -> None:
-    with output.guarded_stdout() as stdout, output.progress(1, always=plan.refine > 0) as bar:
+def _to_stdout(plan: "EncodePlan", job: Job, *, verbose: bool) -> None:
+    with output.guarded_stdout() as stdout, output.progress(1, always=True) as bar:
+        bar.add_task("encoding", total=1)
         result = _done(plan, job, _telling(job, bar) if plan.refine else None)
         if isinstance(result, KcompressError):
             raise result
         stdout.write(result.encoded.data)
-    encoded.report(job, result)
+    encoded.report(job, result, output.Notes(), verbose=verbose)
 
 
-def _to_files(plan: "EncodePlan", planned: list[Job], jobs: int, as_json: bool, *, force: bool) -> None:
+def _to_files(plan: "EncodePlan", planned: list[Job], jobs: int, as_json: bool, *, force: bool, verbose: bool) -> None:
     from kcompress.workers import ordered, threads
 
     start = time.perf_counter()
     failures: list[KcompressError] = []
     read = written = 0
+    notes = output.Notes(every=verbose)
     workers = min(jobs, len(planned))
     with (
-        output.progress(len(planned), always=plan.refine > 0) as bar,
+        output.progress(len(planned), always=True) as bar,
         # Threads do: decoders, encoders, NumPy and ONNX Runtime all work outside Python's lock.
         threads(workers) as pool,
     ):
@@ -153,15 +157,16 @@ def _to_files(plan: "EncodePlan", planned: list[Job], jobs: int, as_json: bool, 
             if isinstance(result, KcompressError):
                 failures.append(result)
                 if as_json:
-                    output.line(encoded.failure(job, result))
+                    output.line(failure(result, job.source))
             else:
                 read, written = read + result.length, written + len(result.encoded.data)
                 if as_json:
                     output.line(encoded.success(job, result))
-                encoded.report(job, result)
+                encoded.report(job, result, notes, verbose=verbose)
             bar.advance(task)
+    notes.close()
     if len(planned) == 1 and failures:
-        raise failures[0]
+        fail(failures[0])
     if len(planned) > 1:
         encoded.summarise(len(planned), failures, read, written, time.perf_counter() - start, as_json)
 

@@ -1,6 +1,7 @@
 """Pictures that were encoded, for people and as JSON lines."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,34 +15,39 @@ if TYPE_CHECKING:
     from kcompress.search.pipeline import EncodeResult
 
 
-def report(job: Job, done: "EncodeResult") -> None:
-    """Show one line for people, and the notes below it."""
+def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool) -> None:
+    """Show what became of a picture, in lines for people: short, or with bits per pixel, versions and times."""
     encoded, length = done.encoded, done.length
     target = "stdout" if job.target == STREAM else output.name(job.target)
     saving = f"{100 * (len(encoded.data) / length - 1):+.1f} %"
-    output.say(
-        f"{output.name(job.source)} -> {target}  {output.size(length)} -> {output.size(len(encoded.data))} ({saving}), "
-        f"{encoded.bpp:.3f} bpp, q {encoded.setting.quality}, {_how(done)}, "
-        f"{encoded.backend} ({encoded.version}) {encoded.codec_seconds:.2f} s"
-    )
-    for note in _notes(encoded, length):
-        output.say(f"  note: {note}", style="yellow")
+    sizes = f"{output.size(length)} -> {output.size(len(encoded.data))} ({saving})"
+    if verbose:
+        output.say(
+            f"{output.name(job.source)} -> {target}  {sizes}, {encoded.bpp:.3f} bpp, q {encoded.setting.quality}, "
+            f"{encoded.network} {encoded.network_seconds:.2f} s, "
+            f"{encoded.backend} ({encoded.version}) {encoded.codec_seconds:.2f} s"
+        )
+    else:
+        output.say(f"{target}  {sizes}, q {encoded.setting.quality}, {encoded.network}")
+    for line, seconds in _searches(done):
+        output.say(f"  {line}{f', {seconds:.1f} s' if verbose else ''}")
+    notes.add(_notes(encoded, length))
 
 
-def _how(done: "EncodeResult") -> str:
-    """Preprocessing of a file and its time, for people."""
-    encoded, selection, refinement = done.encoded, done.selection, done.refinement
-    how = f"{encoded.network} {encoded.network_seconds:.2f} s"
+def _searches(done: "EncodeResult") -> Iterator[tuple[str, float]]:
+    """What a search gained, and its seconds: never the change of the file, which may be larger and better."""
+    selection, refinement = done.selection, done.refinement
     if selection is not None and selection.candidates:
-        first = selection.candidates[0]
-        how = f"auto: {first.network} ({_percent(first.cost)}) {selection.seconds:.2f} s"
+        best = selection.candidates[0]
+        against = f"{_percent(best.cost)} bytes at equal SSIMULACRA2 against none" if best.cost else "none gains on it"
+        yield f"auto: {best.network}, {against}", selection.seconds
     if refinement is not None and refinement.of is not None:
-        how += f", refined ({_percent(refinement.cost)}) {refinement.seconds:.1f} s"
-    return how
+        against = f"{_percent(refinement.cost)} bytes at equal scores against the same file unrefined"
+        yield f"refined: {against if refinement.kept else 'nothing better was found'}", refinement.seconds
 
 
 def _percent(cost: float) -> str:
-    """A cost, which is a logarithm, as what it comes to in bytes at equal score."""
+    """A cost, which is a logarithm, as what it comes to in bytes."""
     return f"{100 * math.expm1(cost):+.1f} %"
 
 
@@ -106,11 +112,6 @@ def _searched(done: "EncodeResult") -> dict[str, object]:
     return fields
 
 
-def failure(job: Job, error: KcompressError) -> dict[str, object]:
-    """The line of a picture that failed."""
-    return {"type": "error", "input": job.source, "message": str(error), "exit_code": error.exit_code}
-
-
 def summarise(
     count: int, failures: list[KcompressError], read: int, written: int, seconds: float, as_json: bool
 ) -> None:
@@ -124,6 +125,6 @@ def summarise(
             "output_bytes": written, "seconds": round(seconds, 3),
         })  # fmt: skip
     for error in failures:
-        output.say(f"failed: {error}", style="red")
+        output.complain(f"failed: {error}")
     if failures:
         raise typer.Exit(KcompressError.exit_code)

@@ -79,6 +79,7 @@ def label(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Run a pool of filters and a codec over a data set; keep the best of each picture as a label.
 
@@ -152,7 +153,7 @@ def _report(plan: "Plan", outcome: "Outcome", target: Path, pictures: int, *, as
     output.say(f"{labelled} of {pictures} pictures labelled, {outcome.computed} rows computed: {target}/{FILE}")
     output.notes(outcome.notes)
     for failure in outcome.failures:
-        output.say(f"failed: {failure.path}: {failure.error}", style="red")
+        output.complain(f"failed: {failure.path}: {failure.error}")
     if as_json:
         output.line(_json(plan, outcome, lines, str(target / FILE)))
     else:

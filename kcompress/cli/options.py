@@ -156,6 +156,14 @@ SkipExisting = Annotated[
 ]
 
 
+Quiet = Annotated[
+    bool, typer.Option("--quiet", callback=output.hush, is_eager=True, help="Say nothing but what failed.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Bits per pixel, times, versions; every note of every picture.")
+]
+
+
 def listed(text: str) -> list[str]:
     """Names with commas between."""
     return [part.strip() for part in text.split(",") if part.strip()]

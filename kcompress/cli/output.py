@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +34,19 @@ def say(text: str, style: str = "") -> None:
     """One line for people; where stderr is full or gone, it is lost."""
     with contextlib.suppress(OSError):
         console.print(visible(text), style=style, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One line on what failed, which ``--quiet`` shows too."""
+    quiet, console.quiet = console.quiet, False
+    say(text, style="red")
+    console.quiet = quiet
+
+
+def hush(quiet: bool) -> bool:
+    """Show nothing but what failed."""
+    console.quiet = quiet
+    return quiet
 
 
 def visible(text: str) -> str:
@@ -55,6 +70,28 @@ def notes(found: Mapping[str, Iterable[str]]) -> None:
         say(f"note: {name(first)}{f' and {len(others)} more' if others else ''}: {note}", style="yellow")
 
 
+class Notes:
+    """Notes of a run on its pictures: each when it first comes, and in the end of how many pictures it is true."""
+
+    def __init__(self, *, every: bool = False) -> None:
+        """With ``every``, each of each picture."""
+        self._every = every
+        self._counts: Counter[str] = Counter()
+
+    def add(self, notes: Iterable[str], heading: str = "  note") -> None:
+        """Notes on one picture."""
+        for note in notes:
+            self._counts[note] += 1
+            if self._every or self._counts[note] == 1:
+                say(f"{heading}: {note}", style="yellow")
+
+    def close(self) -> None:
+        """Count those that were not repeated."""
+        for note, count in self._counts.items():
+            if count > 1 and not self._every:
+                say(f"note: {count} pictures: {note}", style="yellow")
+
+
 def size(count: int) -> str:
     """Bytes for people, decimal units."""
     if count < 1000:
@@ -76,11 +113,11 @@ def progress(total: int, unit: str | None = None, *, always: bool = False) -> It
 
     With a unit it also shows how many of them are done in a minute. A single one has a bar only with ``always``.
     """
-    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn()]
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), _Bar(None), MofNCompleteColumn()]
     if unit is not None:
         columns.append(_PerMinute(unit))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    shown = (always or total > 1) and console.is_terminal
+    shown = (always or total > 1) and console.is_terminal and not console.quiet
     with Progress(*columns, *times, console=console, disable=not shown, transient=True, expand=True) as bar:
         yield bar
 
@@ -96,6 +133,15 @@ class NowAndThen:
         if not console.is_terminal and time.monotonic() >= self._due:
             self._due = time.monotonic() + 30
             say(text)
+
+
+class _Bar(BarColumn):
+    """It moves before the first unit is done, too, which may take long."""
+
+    def render(self, task: Task) -> ProgressBar:
+        bar = super().render(task)
+        bar.pulse = bar.pulse or not task.completed
+        return bar
 
 
 class _PerMinute(ProgressColumn):

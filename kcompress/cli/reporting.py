@@ -7,13 +7,15 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 import typer
+from typer.core import TyperCommand
 
-from kcompress.cli.output import say
-from kcompress.errors import KcompressError, OutputError, failure_of
+from kcompress.cli import output
+from kcompress.cli.output import complain
+from kcompress.errors import KcompressError, OutputError, UsageError, failure_of
 
 Result = TypeVar("Result")
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -36,6 +38,8 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except KcompressError as error:
+            if options.get("as_json"):
+                output.line(failure(error))
             fail(error)
         except BrokenPipeError:
             # Nobody reads any more, and flushing on the way out would only complain again.
@@ -55,9 +59,33 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+class Command(TyperCommand):
+    """A command whose ``--json`` carries errors of its options, too."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parse the arguments."""
+        as_json = "--json" in args
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except Exception as error:
+            if as_json and hasattr(error, "format_message"):  # Typer's own; its classes are not public
+                output.line(failure(UsageError(error.format_message())))
+            raise
+
+
+def failure(error: KcompressError, source: str | None = None) -> dict[str, object]:
+    """The line of ``--json`` of an error; kcompress/README.md documents the fields.
+
+    Args:
+        error: that ended the work on a picture, or the command.
+        source: the picture.
+    """
+    return {"type": "error", "input": source, "message": str(error), "exit_code": error.exit_code}
+
+
 def fail(error: KcompressError) -> NoReturn:
     """Say what failed and end with its code."""
-    say(f"kcompress: {error}", style="red")
+    complain(f"kcompress: {error}")
     raise typer.Exit(error.exit_code)
 
 
@@ -72,7 +100,7 @@ def _leave(word: str, code: int) -> NoReturn:
     from kcompress.programs import stop_all
 
     stop_all()
-    say(
+    complain(
         f"kcompress: {word}; finished pictures are kept, nothing is half-written. "
         "Start again to go on: encode with --skip-existing, label, train and bench with --resume."
     )

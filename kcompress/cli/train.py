@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from kcompress.cli import options, output
-from kcompress.cli.reporting import reported
+from kcompress.cli.reporting import Command, reported
 from kcompress.errors import KcompressError, MissingProgramError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from kcompress.training.trainer import Trainer
 
 
-class TrainCommand(TyperCommand):
+class TrainCommand(Command):
     """The command, whose help takes defaults from the recipes; they are imported only when help is asked for."""
 
     def get_help(self, ctx: Any) -> str:

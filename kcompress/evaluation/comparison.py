@@ -49,7 +49,7 @@ def opened(data: bytes, name: str) -> File:
     Raises:
         InputError: corrupt, truncated, or no known format.
     """
-    image = decode(data, name, metadata="icc", strict=True)
+    image = decode(data, name, metadata="all", strict=True)
     if image.icc is not None:
         image = apply_metadata_policy(image, "none")
         image = image.noted("its colours were converted to sRGB through its ICC profile")

@@ -104,8 +104,11 @@ def apply_metadata_policy(image: Image, metadata: Metadata) -> Image:
         image = replace(image, icc=None).noted(f"its ICC profile {reason} and was dropped")
     if metadata == "all":
         return image
+    lost = " and ".join(name for name, block in (("EXIF", image.exif), ("XMP", image.xmp)) if block is not None)
     image = replace(image, exif=None, xmp=None)
-    return image if metadata == "icc" else image.in_srgb()
+    if metadata == "none":
+        return image.in_srgb()
+    return image.noted(f"its {lost} was left out, which --metadata all keeps") if lost else image
 
 
 def _image_of(source: Source, name: str) -> Image:

@@ -141,18 +141,44 @@ def test_an_animation_needs_a_frame(run, folder):
 def test_what_is_no_value_of_an_option_is_refused_before_any_work(run, small, folder, arguments, advice):
     ended = run("encode", "small.png", *arguments, expect=2)
     assert advice in ended.stderr
-    assert ended.stdout == b""
+    assert (ended.stdout == b"") == ("--json" not in arguments)
     assert {path.name for path in folder.iterdir()} == {"small.png"}
 
 
 def test_the_report_line(run, photo):
     (line,) = run("encode", "photo.png", "--codec", "webp", "--backend", "pillow").stderr.splitlines()
-    size = photo.with_suffix(".webp").stat().st_size
-    assert line.startswith(f"photo.png -> photo.webp  {photo.stat().st_size / 1e3:.3g} kB -> {size / 1e3:.3g} kB (")
-    assert f"{8 * size / (333 * 217):.3f} bpp" in line
-    assert f"({100 * (size / photo.stat().st_size - 1):+.1f} %)" in line
-    assert "q 75, feedback-webp 0." in line
-    assert "pillow (Pillow " in line and line.endswith(" s")
+    before, after = photo.stat().st_size, photo.with_suffix(".webp").stat().st_size
+    sizes = f"{before / 1e3:.3g} kB -> {after / 1e3:.3g} kB ({100 * (after / before - 1):+.1f} %)"
+    assert line == f"photo.webp  {sizes}, q 75, feedback-webp" and len(line) <= 80
+    told = run("encode", "photo.png", "--codec", "webp", "--backend", "pillow", "--force", "--verbose").stderr
+    assert told.startswith(
+        f"photo.png -> photo.webp  {sizes}, {8 * after / (333 * 217):.3f} bpp, q 75, feedback-webp 0."
+    )
+    assert "pillow (Pillow " in told and told.endswith(" s\n")
+
+
+def test_quiet_says_nothing_but_what_failed(run, small, folder):
+    (folder / "broken.png").write_bytes(b"\x89PNG broken")
+    assert run("encode", "small.png", "-q", "100", "--quiet").stderr == ""
+    for command in (["encode", "small.png"], ["encode", "small.png", "broken.png", "-o", "out"]):
+        told = run(*command, "--quiet", expect=5 if len(command) == 2 else 1).stderr.splitlines()
+        assert len(told) == 1 and told[0].startswith(("kcompress: small.jpg exists", "failed: broken.png"))
+
+
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_metadata_that_was_left_out_is_said_once_with_the_option_that_keeps_it(run, small, folder, command):
+    exif = Image.Exif()
+    exif[0x010E] = "a lake"
+    with Image.open(small) as picture:
+        for name in ("a.jpg", "b.jpg", "c.jpg"):
+            picture.convert("RGB").save(folder / name, exif=exif)
+    options = ["-n", "none", "--codec", "webp"] if command == "encode" else []
+    told = run(command, "a.jpg", "b.jpg", "c.jpg", "-o", "one/", *options).stderr
+    note = "its EXIF was left out, which --metadata all keeps"
+    assert told.count(note) == 2 and f"note: 3 pictures: {note}" in told
+    for kept in ("all", "none"):
+        assert note not in run(command, "a.jpg", "b.jpg", "-o", f"{kept}/", "--metadata", kept, *options).stderr
+    assert run("compare", "a.jpg", "b.jpg", "-m", "psnr").stderr == ""
 
 
 def test_a_result_that_is_larger_is_said_so(run, small):

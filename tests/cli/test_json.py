@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 ENCODED = {
     "type": str, "input": str, "output": str, "codec": str, "backend": str, "version": str, "network": str,
     "quality": int, "chroma": str, "effort": int, "width": int, "height": int, "input_bytes": int,
@@ -57,3 +59,18 @@ def test_it_is_ascii(run, small, folder):
     small.rename(folder / "grün\udcff.png")
     raw = run("encode", "grün\udcff.png", "--json").stdout
     assert raw.isascii() and json.loads(raw)["input"] == "grün\udcff.png"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [
+    (["encode", "small.png", "-q", "101"], 2), (["encode", "small.png", "--codec", "gif"], 2),
+    (["encode", "small.png", "-q", "much"], 2), (["encode", "--wrong", "small.png"], 2), (["encode"], 2),
+    (["encode", "absent.png"], 3), (["compare", "small.png", "absent.png"], 3), (["label", "absent/"], 3),
+    (["train", "absent/"], 3), (["train", "small.png", "--steps", "0"], 2),
+])  # fmt: skip
+def test_errors_of_options_and_of_whole_commands_are_one_line(run, small, arguments, code):
+    ended = run(*arguments, "--json", expect=code)
+    (line,) = ended.lines
+    assert list(line) == list(ERROR) and (line["type"], line["exit_code"]) == ("error", code)
+    assert line["input"] == ("absent.png" if arguments == ["encode", "absent.png"] else None)
+    assert line["message"] in " ".join(ended.stderr.split())
+    assert run(*arguments, expect=code).stdout == b""

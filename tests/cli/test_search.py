@@ -1,5 +1,7 @@
 """``kcompress encode --network auto`` and ``--refine``: what is written, what is said, what is refused."""
 
+import math
+
 import pytest
 
 
@@ -12,7 +14,8 @@ def test_auto_says_what_it_tried(run, small, folder):
     assert line["network"] == line["candidates"][0]["network"]
     assert line["output_bytes"] == line["candidates"][0]["bytes"] == (folder / "auto.jpg").stat().st_size
     assert line["auto_seconds"] > 0
-    assert f"auto: {line['network']} (" in ended.stderr
+    gain = f"{100 * math.expm1(line['candidates'][0]['cost']):+.1f} % bytes at equal SSIMULACRA2 against none"
+    assert f"  auto: {line['network']}, {gain}" in ended.stderr.splitlines()
     run("encode", "small.png", "-o", "alone.jpg", "--network", line["network"].partition("-")[0])
     assert (folder / "auto.jpg").read_bytes() == (folder / "alone.jpg").read_bytes()
 
@@ -37,7 +40,8 @@ def test_refine_changes_the_file_and_says_so(run, small, folder):
     assert list(refined) == ["of", "steps", "kept", "strength", "cost", "scores", "seconds"]
     assert refined["of"] == "levels" and refined["steps"] == 10 and refined["cost"] < 0
     assert list(refined["scores"]) == ["ssimulacra2", "psnr", "vif", "butteraugli"]
-    assert "refined (-" in ended.stderr
+    gain = f"{100 * math.expm1(refined['cost']):+.1f} % bytes at equal scores against the same file unrefined"
+    assert f"  refined: {gain}" in ended.stderr.splitlines()
 
 
 def test_without_them_nothing_is_added_to_the_line(run, small):

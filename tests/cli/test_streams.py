@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
+from rich.progress import Task, TaskID
 
-from kcompress.cli import options
+from kcompress.cli import options, output
 
 COMMAND = [sys.executable, "-m", "kcompress"]
 
@@ -24,13 +26,13 @@ def test_stdout_holds_the_file_and_nothing_else(run, launch, small, folder, suff
     assert run("encode", "-", "-c", codec, stdin=small.read_bytes()).stdout == expected
     ended = run("encode", "small.png", "-c", codec, "-o", "-")
     assert ended.stdout == expected
-    assert ended.stderr.startswith("small.png -> stdout  ")
+    assert ended.stderr.startswith("stdout  ")
 
 
 def test_stdin_into_files(run, small, folder):
     run("encode", "-", "-o", "x.webp", stdin=small.read_bytes())
     ended = run("encode", "-", "-o", "out/", stdin=small.read_bytes())
-    assert ended.stderr.startswith("stdin -> out/stdin.jpg ")
+    assert ended.stderr.startswith("out/stdin.jpg ")
 
 
 @pytest.mark.parametrize("inputs", [["-", "small.png"], ["small.png", "-"]])
@@ -79,7 +81,20 @@ def test_a_bar_for_batches_on_terminals_only(run, start, album, environment):
     assert "encoding" in shown and "4/4" in shown and "\x1b[" in shown
     assert "4 of 4 pictures" in shown
     assert "encoding" not in run("encode", "album", "-o", "again").stderr
-    assert "encoding" not in screen(start, "encode", "album/a.png", "-o", "one.jpg")
+    assert "encoding" in screen(start, "encode", "album/a.png", "-o", "one.jpg"), "one picture may take long, too"
+    assert "encoding" not in screen(start, "encode", "album/a.png", "-o", "two.jpg", "--quiet")
+
+
+def test_a_bar_moves_before_the_first_picture_is_done():
+    def drawn(done, now):
+        task = Task(TaskID(0), "", 8, done, _get_time=lambda: now)
+        task.start_time = 0.0
+        bar = output._Bar(10).render(task)
+        bar.animation_time = now
+        return [segment for line in Console(width=10, color_system="truecolor").render_lines(bar) for segment in line]
+
+    assert drawn(0, 1.0) != drawn(0, 1.4)
+    assert drawn(1, 1.0) == drawn(1, 1.4)
 
 
 def test_an_escape_sequence_in_a_name_does_not_reach_the_terminal(start, environment):
