@@ -14,19 +14,12 @@ from kcompress.setting import Setting
 
 @dataclass(frozen=True)
 class Encoded:
-    """One compressed picture and how it came about.
+    """One compressed picture, its size in pixels, and how it came about, with wall times and notes for the user.
 
     Attributes:
-        data: the file.
-        width: of the picture, pixels.
-        height: of the picture, pixels.
         setting: as the backend carried it out.
-        backend: that did it.
         version: of the encoder.
         network: that preprocessed it, by the name of its weights, or ``none``.
-        network_seconds: wall time of the preprocessor.
-        codec_seconds: wall time of the encoder.
-        notes: what the user should know.
     """
 
     data: bytes

@@ -34,11 +34,10 @@ def _encoders() -> list[dict[str, object]]:
     found = []
     for codec in CODECS.values():
         for backend in (*codec.backends, *codec.only_by_name):
-            version = backend.version()
             use = "on demand" if backend in codec.only_by_name else "auto"
-            install = "" if version else backend.install
             path = PROGRAMS[backend.name].find() if backend.name in PROGRAMS else None
-            found.append(_finding("encoder", f"{codec.name}: {backend.name}", version, use, install, path))
+            name = f"{codec.name}: {backend.name}"
+            found.append(_finding("encoder", name, backend.version(), use, backend.install, path))
     return found
 
 
@@ -51,9 +50,8 @@ def _filters() -> list[dict[str, object]]:
     for kind in FILTERS.values():
         program = PROGRAMS.get(kind.name)
         about = program.version() if program else weights.get(kind.name, kind.about)
-        detail, advice = (about, "") if kind.available() else (None, kind.install)
-        path = program.find() if program else None
-        found.append(_finding("filter", kind.name, detail, "label pool", advice, path))
+        detail, path = about if kind.available() else None, program.find() if program else None
+        found.append(_finding("filter", kind.name, detail, "label pool", kind.install, path))
     return found
 
 
@@ -65,12 +63,8 @@ def _networks() -> list[dict[str, object]]:
     for network in NETWORKS.values():
         codecs = [codec for codec, default in DEFAULTS.items() if default == network.name]
         use = f"default for {', '.join(codecs)}" if codecs else "--task-weights" if network.task else ""
-        if not network.learned:
-            found.append(_finding("network", network.name, network.about, use, ""))
-        elif network.name in weights:
-            found.append(_finding("network", network.name, weights[network.name], use, ""))
-        else:
-            found.append(_finding("network", network.name, None, use, "No weights came along: train some."))
+        detail = weights.get(network.name) if network.learned else network.about
+        found.append(_finding("network", network.name, detail, use, "No weights came along: train some."))
     return found
 
 
@@ -79,7 +73,7 @@ def _models() -> list[dict[str, object]]:
     from kcompress.inference.weights import card, shipped
 
     return [
-        _finding("model", weights.name, card(weights).get("summary", "no card"), "--model of bench and train", "")
+        _finding("model", weights.name, card(weights).get("summary", "no card"), "--model of bench and train")
         for weights in shipped()
         if weights.metadata["network"] == "classifier"
     ]
@@ -104,10 +98,8 @@ def _metrics() -> list[dict[str, object]]:
 
     weights = _weights()
     return [
-        _finding("metric", metric.name, weights.get(metric.name, metric.about), "", "")
-        if metric.available()
-        else _finding("metric", metric.name, None, "", metric.install)
-        for metric in METRICS.values()
+        _finding("metric", name, weights.get(name, metric.about) if metric.available() else None, "", metric.install)
+        for name, metric in METRICS.items()
     ]
 
 
@@ -125,20 +117,20 @@ def _devices() -> list[dict[str, object]]:
             continue
         if place == "cuda":
             count = cuda_devices()
-            missing = "No CUDA driver was found; networks run on the CPU."
-            found.append(_finding("device", place, f"{count} devices, {installed}" if count else None, "",
-                                  "" if count else missing))  # fmt: skip
+            here = f"{count} devices, {installed}" if count else None
+            found.append(_finding("device", place, here, "", "No CUDA driver was found; networks run on the CPU."))
         else:
-            found.append(_finding("device", place, installed, "", ""))
+            found.append(_finding("device", place, installed))
     return found
 
 
 def _finding(
-    kind: str, name: str, detail: str | None, use: str, advice: str, path: str | None = None
+    kind: str, name: str, detail: str | None, use: str = "", advice: str = "", path: str | None = None
 ) -> dict[str, object]:
+    """One line of the report; the advice is given where there is no detail to tell."""
     return {
         "type": kind, "name": name, "available": detail is not None, "detail": detail, "path": path,
-        "use": use, "advice": advice,
+        "use": use, "advice": advice if detail is None else "",
     }  # fmt: skip
 
 

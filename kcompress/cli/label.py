@@ -86,6 +86,7 @@ def label(
     Score = Z(quality) - W Z(bits per pixel), W of --rate-weight, over the groups of a picture (Kuchen paper,
     Algorithm 1). Prints the path of labels.csv; summary.md and summary.png lie beside it.
     """
+    from kcompress.codecs import CODECS
     from kcompress.dataset import DataSet
     from kcompress.inference.engine import resolve_device
     from kcompress.labeling.plan import Plan
@@ -99,7 +100,7 @@ def label(
     plan = Plan(
         dataset=DataSet(dataset).absolute(),
         codec=codec.value,
-        quality=_quality(codec.value, quality),
+        quality=CODECS[codec.value].setting(quality).quality,
         pool=_pool(pool, context),
         longest=max_group,
         ordered=ordered,
@@ -194,12 +195,6 @@ def _names(dataset: "DataSet", target: Path) -> list[str]:
     if not names:
         raise InputError(f"no picture was found in {root} but those of {target}. Give another folder.")
     return names
-
-
-def _quality(codec: str, quality: int | None) -> int:
-    from kcompress.codecs import CODECS
-
-    return CODECS[codec].setting(quality).quality
 
 
 def _pool(text: str, context: "FilterContext") -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from kcompress.codecs import x265
-from kcompress.codecs.codec import Codec, Scale
+from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers import bpg as container
 from kcompress.codecs.containers.bpg import EXIF, ICC, XMP, Bpg
 from kcompress.codecs.x265 import STREAM_ENCODERS, X265Backend
@@ -16,11 +16,10 @@ from kcompress.programs import BPGENC, scratch_folder
 from kcompress.setting import Setting
 
 
-class Bpgenc:
+class Bpgenc(Backend):
     """The original encoder."""
 
     name = "bpgenc"
-    trellis = False
     install = BPGENC.install
 
     def version(self) -> str | None:

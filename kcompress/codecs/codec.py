@@ -19,7 +19,7 @@ class Backend(Protocol):
     @property
     def trellis(self) -> bool:
         """Whether it decides on levels itself (trellis quantisation), by tables of its own, instead of rounding."""
-        ...
+        return False
 
     def version(self) -> str | None:
         """Version of the encoder; None where it is not available."""
@@ -27,7 +27,7 @@ class Backend(Protocol):
 
     def refuses(self, image: Image) -> str | None:
         """Why this backend cannot take a picture that the codec can; None where it can."""
-        ...
+        return None
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         """A complete file.

@@ -9,7 +9,7 @@ from kcompress.codecs.codec import Codec, Scale
 from kcompress.codecs.containers import heif
 from kcompress.codecs.x265 import STREAM_ENCODERS, X265Backend
 from kcompress.images import Image, by_codes, with_colour
-from kcompress.planes import BOX, from_rgb, grey_planes, to_rgb
+from kcompress.planes import BOX, Planes, from_rgb, grey_planes, to_rgb
 from kcompress.setting import Setting
 
 
@@ -18,27 +18,19 @@ class HevcBackend(X265Backend):
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         planes = grey_planes(image.pixels[:, :, 0]) if image.grey else from_rgb(image.pixels, setting.chroma, BOX)
-        picture = self._stream(
-            x265.encode(self._encoder, planes, setting.quality, setting.effort, exact_qp=True), image
-        )
+        picture = self._stream(planes, image, setting)
         if setting.raw:
             return picture
-        alpha = None
-        if image.alpha is not None:
-            plane = grey_planes(image.alpha)
-            alpha = self._stream(
-                x265.encode(self._encoder, plane, setting.quality, setting.effort, exact_qp=True), image
-            )
+        alpha = None if image.alpha is None else self._stream(grey_planes(image.alpha), image, setting)
         return heif.mux(heif.Heif(image.width, image.height, picture, alpha, image.icc, image.exif, image.xmp))
 
-    @staticmethod
-    def _stream(stream: bytes, image: Image) -> bytes:
-        """The same stream, cropped to the picture as far as chroma samples allow."""
-        units = [
+    def _stream(self, planes: Planes, image: Image, setting: Setting) -> bytes:
+        """The byte stream of planes, cropped to the picture as far as chroma samples allow."""
+        coded = x265.encode(self._encoder, planes, setting.quality, setting.effort, exact_qp=True)
+        return annexb.stream([
             cropped(unit, image.width, image.height) if annexb.kind(unit) == annexb.SPS else unit
-            for unit in annexb.units(stream)
-        ]
-        return annexb.stream(units)
+            for unit in annexb.units(coded)
+        ])  # fmt: skip
 
 
 def decode_raw(data: bytes, name: str, *, strict: bool = False) -> Image:

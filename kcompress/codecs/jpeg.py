@@ -64,7 +64,7 @@ def written_tables(backend: Backend, setting: Setting) -> tuple[Table, Table]:
 _written: dict[tuple[str, str | None, int, int], tuple[Table, Table]] = {}
 
 
-class Cjpeg:
+class Cjpeg(Backend):
     """The program ``cjpeg``; whose it is, libjpeg-turbo's or mozjpeg's, the version says."""
 
     name = "cjpeg"
@@ -77,9 +77,6 @@ class Cjpeg:
     def version(self) -> str | None:
         return CJPEG.version()
 
-    def refuses(self, image: Image) -> str | None:
-        return None
-
     def encode(self, image: Image, setting: Setting) -> bytes:
         # -sample always: mozjpeg's cjpeg changes the sampling by quality otherwise. One plane has no sampling.
         sampling = "2x2" if setting.chroma == "420" and not image.grey else "1x1"
@@ -91,19 +88,15 @@ class Cjpeg:
         return CJPEG.run(arguments, pnm(image))
 
 
-class PillowJpeg:
+class PillowJpeg(Backend):
     """libjpeg-turbo inside Pillow: the same bytes as its cjpeg."""
 
     name = "pillow"
-    trellis = False
     install = "Reinstall the Python package pillow."
     _enlarging = threading.Lock()
 
     def version(self) -> str | None:
         return f"Pillow {PIL.__version__}, libjpeg-turbo {features.version_feature('libjpeg_turbo')}"
-
-    def refuses(self, image: Image) -> str | None:
-        return None
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         try:
@@ -123,20 +116,13 @@ class PillowJpeg:
     @staticmethod
     def _saved(image: Image, setting: Setting) -> bytes:
         output = io.BytesIO()
-        subsampling = "4:2:0" if setting.chroma == "420" else "4:4:4"
-        pillow(image).save(
-            output,
-            "JPEG",
-            # libjpeg takes 0 for 1, Pillow 0 for its default.
-            quality=max(1, setting.quality),
-            optimize=True,
-            progressive=setting.effort > 0,
-            **({} if image.grey else {"subsampling": subsampling}),
-        )
+        quality = max(1, setting.quality)  # libjpeg takes 0 for 1, Pillow 0 for its default
+        sampling = {} if image.grey else {"subsampling": "4:2:0" if setting.chroma == "420" else "4:4:4"}
+        pillow(image).save(output, "JPEG", quality=quality, optimize=True, progressive=setting.effort > 0, **sampling)
         return output.getvalue()
 
 
-class VipsMozjpeg:
+class VipsMozjpeg(Backend):
     """mozjpeg inside libvips: trellis quantisation and its own table (number 3)."""
 
     name = "mozjpeg"
@@ -147,25 +133,16 @@ class VipsMozjpeg:
         vips = _vips()
         return None if vips is None else f"libvips {vips.version(0)}.{vips.version(1)}.{vips.version(2)}"
 
-    def refuses(self, image: Image) -> str | None:
-        return None
-
     def encode(self, image: Image, setting: Setting) -> bytes:
         vips = _vips()
         samples = np.ascontiguousarray(image.pixels[:, :, :1] if image.grey else image.pixels)
         picture = vips.Image.new_from_memory(samples.data, image.width, image.height, samples.shape[2], "uchar")
         picture = picture.copy(interpretation="b-w" if image.grey else "srgb")
         jpeg: bytes = picture.jpegsave_buffer(
-            Q=max(1, setting.quality),
-            optimize_coding=True,
-            interlace=setting.effort > 0,
-            subsample_mode="on" if setting.chroma == "420" else "off",
-            trellis_quant=True,
-            overshoot_deringing=True,
-            optimize_scans=setting.effort > 0,
-            quant_table=3,
-            keep="none",
-        )
+            Q=max(1, setting.quality), subsample_mode="on" if setting.chroma == "420" else "off",
+            interlace=setting.effort > 0, optimize_scans=setting.effort > 0, optimize_coding=True,
+            trellis_quant=True, overshoot_deringing=True, quant_table=3, keep="none",
+        )  # fmt: skip
         return jpeg
 
 

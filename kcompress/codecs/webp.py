@@ -5,43 +5,35 @@ import io
 import PIL
 from PIL import features
 
-from kcompress.codecs.codec import Codec, Scale
+from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers.webp import is_complete, with_metadata
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CWEBP
 from kcompress.setting import Setting
 
 
-class Cwebp:
+class Cwebp(Backend):
     """The program ``cwebp``."""
 
     name = "cwebp"
-    trellis = False
     install = CWEBP.install
 
     def version(self) -> str | None:
         return CWEBP.version()
-
-    def refuses(self, image: Image) -> str | None:
-        return None
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         quality, method = str(setting.quality), str(setting.effort)
         return CWEBP.run(["-quiet", "-q", quality, "-m", method, "-o", "-", "--", "-"], pnm(image))
 
 
-class PillowWebp:
+class PillowWebp(Backend):
     """libwebp inside Pillow: the same bytes as cwebp of the same release."""
 
     name = "pillow"
-    trellis = False
     install = "Reinstall the Python package pillow."
 
     def version(self) -> str | None:
         return f"Pillow {PIL.__version__}, libwebp {features.version_module('webp')}"
-
-    def refuses(self, image: Image) -> str | None:
-        return None
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         output = io.BytesIO()

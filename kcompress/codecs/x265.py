@@ -1,13 +1,15 @@
 """Planes <-> HEVC byte streams: the program ``x265`` or libx265 inside ffmpeg, and ffmpeg's decoder."""
 
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from kcompress.bitstream import annexb
 from kcompress.bitstream.sps import Sps, parse_sps, uncropped
+from kcompress.codecs.codec import Backend
 from kcompress.errors import InputError, ProgramError, ProgramTimeoutError
-from kcompress.images import Image, check_size
+from kcompress.images import check_size
 from kcompress.planes import Matrix, Planes, Samples, Sampling, shifts
 from kcompress.programs import X265, ffmpeg
 
@@ -77,10 +79,8 @@ class FfmpegX265:
         return ffmpeg().run([*arguments, "-f", "hevc", "pipe:1"], _raw(planes))
 
 
-class X265Backend:
+class X265Backend(Backend):
     """Base of the backends of HEVC and BPG: x265 by one of its programs."""
-
-    trellis = False
 
     def __init__(self, encoder: StreamEncoder) -> None:
         self.name = encoder.name
@@ -90,9 +90,6 @@ class X265Backend:
     def version(self) -> str | None:
         return self._encoder.version()
 
-    def refuses(self, image: Image) -> str | None:
-        return None
-
 
 STREAM_ENCODERS: tuple[StreamEncoder, ...] = (X265Program(), FfmpegX265())
 
@@ -100,13 +97,9 @@ STREAM_ENCODERS: tuple[StreamEncoder, ...] = (X265Program(), FfmpegX265())
 def encode(encoder: StreamEncoder, planes: Planes, qp: int, preset: int, *, exact_qp: bool) -> bytes:
     """One intra picture as an HEVC byte stream, padded to whole coding blocks and not cropped.
 
-    Args:
-        encoder: how to reach x265.
-        planes: 8 bits, full range.
-        qp: 0..51.
-        preset: 0 (ultrafast) .. 9 (placebo).
-        exact_qp: code the picture at ``qp``; otherwise three steps finer, as x265 does for intra pictures
-            on its own (ipratio 1.4), and bpgenc with it.
+    Planes have 8 bits, full range; presets go from 0 (ultrafast) to 9 (placebo). With ``exact_qp`` the picture is coded
+    at ``qp``, 0..51; otherwise three steps finer, as x265 does for intra pictures on its own (ipratio 1.4), and bpgenc
+    with it.
 
     Raises:
         ProgramError: x265 failed, or ended well without a picture.
@@ -164,12 +157,9 @@ def _holds(units: list[bytes], planes: Planes) -> bool:
 
 
 def decode(stream: bytes, name: str = "the picture", *, strict: bool = False) -> Planes:
-    """The first picture of an HEVC byte stream, as coded, not cropped.
+    """The first picture of an HEVC byte stream, as coded, not cropped; what is not of it is left alone.
 
-    Args:
-        stream: the units; what is not of the first picture is left alone.
-        name: how messages call it.
-        strict: refuse slices that end too early or do not cover the picture; takes twice as long.
+    ``strict`` refuses slices that end too early or do not cover the picture, and takes twice as long.
 
     Raises:
         InputError: it cannot be decoded.
@@ -264,10 +254,7 @@ def cut(planes: Planes, width: int, height: int) -> Planes:
     vertical, horizontal = shifts(planes.sampling)
     rows, columns = (height + vertical) >> vertical, (width + horizontal) >> horizontal
     chroma = tuple(plane[:rows, :columns] for plane in planes.chroma)
-    return Planes(
-        planes.luma[:height, :width], chroma, planes.sampling, planes.matrix, planes.full_range, planes.bits,
-        planes.siting,
-    )  # fmt: skip
+    return replace(planes, luma=planes.luma[:height, :width], chroma=chroma)
 
 
 def _padded(planes: Planes, block: int) -> Planes:

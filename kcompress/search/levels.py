@@ -87,14 +87,10 @@ class Levels:
         return len(self._tiles)
 
     def descend(self, steps: Sequence[int], threads: int = 1) -> Iterator[int]:
-        """Optimise every tile; the result is the same whatever ``threads`` is.
+        """Optimise every tile, some at a time on threads, and tell how many are done.
 
-        Args:
-            steps: after which decisions are kept, ascending; the last one ends the descent.
-            threads: tiles at a time.
-
-        Yields:
-            How many tiles are done.
+        Decisions are kept after each of the ascending steps; the last one ends the descent. They do not depend on
+        ``threads``.
         """
         tasks = [(number, steps) for number in range(len(self._tiles))]
         with workers.threads(threads) as pool:
@@ -156,9 +152,8 @@ class _Descent:
 
     def step(self, number: int) -> None:
         """One step, from number 1 on."""
-        self._optimiser.param_groups[0]["lr"] = self._rate * (
-            0.55 + 0.45 * math.cos(math.pi * (number - 1) / self._last)
-        )
+        cosine = math.cos(math.pi * (number - 1) / self._last)
+        self._optimiser.param_groups[0]["lr"] = self._rate * (0.55 + 0.45 * cosine)
         places = self._places.detach()
         drawn = torch.rand(places.shape, generator=self._random).add(places).floor()
         levels, path = self._with(drawn).requires_grad_(), self._with(self._places)

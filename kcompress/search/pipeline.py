@@ -21,14 +21,10 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class EncodePlan:
-    """Plan of the encodes of all pictures.
+    """Plan of the encodes of all pictures, with the setting as it was asked for.
 
     Attributes:
-        codec: that writes the files.
-        setting: as it was asked for.
         preprocessors: the one to use, or with ``auto`` those to try.
-        backend: name, or ``auto``.
-        metadata: kept: the profile, all, or none.
         background: colour to lay transparency over.
         frame: of an animation or of several pages.
         auto: whether the preprocessor that measures best is taken.
@@ -52,14 +48,7 @@ class EncodePlan:
 
 @dataclass(frozen=True)
 class EncodeResult:
-    """A picture that was compressed.
-
-    Attributes:
-        encoded: the file.
-        length: of the input, bytes.
-        selection: how its network was chosen, by ``auto``.
-        refinement: how it was refined.
-    """
+    """A picture that was compressed, the length of its input in bytes, how ``auto`` chose, and how it was refined."""
 
     encoded: Encoded
     length: int
@@ -102,13 +91,7 @@ def plan(
 
 
 def run(plan: EncodePlan, data: bytes, name: str, tell: Callable[[Progress], None] | None = None) -> EncodeResult:
-    """Compress one picture.
-
-    Args:
-        plan: what to do.
-        data: of the picture file.
-        name: of the picture, for people.
-        tell: is told how far its refinement is.
+    """Compress one picture file, whose name is for people; ``tell`` is told how far its refinement is.
 
     Raises:
         InputError: the picture cannot be read.

@@ -95,13 +95,13 @@ def refined(
     """Refine what was encoded; yields progress and returns the best file, with how it came about.
 
     The same input gives the same file, whatever ``threads`` is. A picture that is too small for the metrics, and
-    strength without a preprocessor, are left as they are, with a note.
+    strength without a preprocessor, are left as they are, with a note. If the preprocessor knows the setting, levels
+    are decided anew; what another one makes of the picture is what is decided on.
 
     Args:
         image: the picture, as the codec can hold it.
         session: of this picture.
-        preprocessor: to refine. Of one that knows the setting, levels are decided anew; what another one makes of the
-            picture is what is decided on.
+        preprocessor: to refine.
         encoded: the file that is there.
         steps: of the descent on levels, or strengths to try at most; 1 or more.
         weights: of ``rdo``, whose decisions are where levels start, in place of those that came along; without

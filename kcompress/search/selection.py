@@ -16,15 +16,11 @@ METRIC = "ssimulacra2"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One preprocessor, tried on the picture.
+    """One preprocessor, by name, tried on the picture: bytes and SSIMULACRA2 of the file.
 
     Attributes:
-        network: its name, or ``none``.
-        size: of the file, bytes.
-        score: SSIMULACRA2, of the file against the original.
         cost: against the plain codec, as ln; see `rate_distortion.cost.Cost`.
         eligible: its score is not below the plain codec's a tenth of the quality scale coarser.
-        preprocessor: itself.
     """
 
     network: str
@@ -37,14 +33,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Selection:
-    """Choice of a preprocessor for one picture.
+    """Choice of a preprocessor for one picture: the file that is kept, and the wall time of everything.
 
-    Attributes:
-        encoded: the file that is kept.
-        preprocessor: that was chosen.
-        candidates: all that were tried, best first, those that are not eligible last; none where the picture
-            cannot be judged.
-        seconds: wall time of everything.
+    Candidates are all that were tried, best first, those that are not eligible last; none where the picture cannot be
+    judged.
     """
 
     encoded: Encoded
@@ -63,10 +55,7 @@ def select(image: Image, session: Session, preprocessors: Sequence[Preprocessor 
     first. A picture that is too small for SSIMULACRA2 gets the codec's default
     preprocessor, if it is among them, or else none, and a note.
 
-    Args:
-        image: the picture, as the codec can hold it.
-        session: of this picture.
-        preprocessors: to try; None, for none of them, is tried whether it is there or not.
+    The picture is as the codec can hold it, the session for it. None, for no preprocessor, is tried in any case.
 
     Raises:
         ProgramError: the encoder failed.

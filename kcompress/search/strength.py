@@ -8,13 +8,9 @@ NARROWEST = 1 / 32
 
 
 def following(costs: Mapping[float, float]) -> float | None:
-    """The strength to try next: the middle of the wider of the two gaps beside the best one so far.
+    """The strength to try next: the middle of the wider of the two gaps beside the best, lowest cost so far.
 
-    Args:
-        costs: by strength, of 0 and 1 at least; the lower the better.
-
-    Returns:
-        A strength between 0 and 1, or None where both gaps are narrow: the search is over.
+    Costs by strength are there for 0 and 1 at least. None where both gaps are narrow: the search is over.
     """
     known = sorted(costs)
     # Of equals the weakest: what gains nothing had better change nothing.
