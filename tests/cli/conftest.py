@@ -121,6 +121,12 @@ def well_behaved(ended: Ended, expect: int, folder: Path, environment: dict[str,
     return ended
 
 
+def obey_signals() -> None:
+    """What a background job or nohup ignores is heard again."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(folder: Path, environment: dict[str, str]) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     """``start("encode", ...)``: the command, running; Ctrl-C means what it means in a terminal."""
@@ -128,8 +134,7 @@ def start(folder: Path, environment: dict[str, str]) -> Iterator[Callable[..., "
 
     def command(*arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
         standard = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": folder, "env": environment}
-        obey = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-        running.append(subprocess.Popen([*COMMAND, *arguments], **{"preexec_fn": obey, **standard, **options}))
+        running.append(subprocess.Popen([*COMMAND, *arguments], **{"preexec_fn": obey_signals, **standard, **options}))
         return running[-1]
 
     yield command
