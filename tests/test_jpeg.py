@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pictures import in_grey, load
 from PIL import Image as Pil
-from PIL import ImageFile
+from PIL import ImageCms, ImageFile
 
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
@@ -140,7 +140,8 @@ def test_a_profile_is_split_over_segments(length: int, balloons: Image) -> None:
 
 def test_metadata_arrive_in_front_of_the_picture(balloons: Image) -> None:
     plain = encoded(balloons, 50)
-    icc = b"\0" * 16 + b"RGB " + bytes(100_000)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    icc = (len(profile) + 100_000).to_bytes(4, "big") + profile[4:] + bytes(100_000)  # of two segments
     data, notes = with_metadata(plain, icc, EXIF, XMP)
     assert notes == []
     assert data[:4] == b"\xff\xd8\xff\xe0"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pictures import in_grey
 from PIL import Image as Pil
-from PIL import features
+from PIL import ImageCms, features
 
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.webp import is_complete, with_metadata
@@ -18,7 +18,7 @@ CWEBP, PILLOW = WEBP.backends
 QUALITIES = [0, 1, 5, 10, 24, 25, 40, 50, 75, 90, 99, 100]
 EXIF = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
-ICC = b"\0" * 16 + b"RGB " + bytes(101)
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def encoded(image: Image, quality: int = 75, effort: int = 4, backend: Backend = PILLOW) -> bytes:
