@@ -18,7 +18,8 @@ CWEBP, PILLOW = WEBP.backends
 QUALITIES = [0, 1, 5, 10, 24, 25, 40, 50, 75, 90, 99, 100]
 EXIF = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
-ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+ICC = (len(SRGB) + 1).to_bytes(4, "big") + SRGB[4:] + b"\0"  # of an odd length, which RIFF fills up
 
 
 def encoded(image: Image, quality: int = 75, effort: int = 4, backend: Backend = PILLOW) -> bytes:
