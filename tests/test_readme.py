@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -112,6 +113,25 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 def test_the_readme_is_read_in_three_minutes() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 230
+
+
+def test_the_set_up_can_be_run_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"## Set up\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
+    (arguments,) = re.findall(r"kcompress encode (.*)", block)
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["encode", *shlex.split(arguments)])
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "lake.webp").is_file()
+
+
+def test_training_needs_nothing_but_the_plain_install() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    plain = {re.split(r"[^\w-]", line)[0] for line in project["dependencies"]}
+    assert {"accelerate", "onnx", "onnxscript"} <= plain
+    assert project["optional-dependencies"]["train"] == []  # commands of old still work
+    assert not any("[train]" in document.read_text() for document in DOCUMENTS)
 
 
 def test_the_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

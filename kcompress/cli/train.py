@@ -1,5 +1,6 @@
 """``kcompress train``: a network from the labels of a data set, or from photographs."""
 
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
@@ -10,7 +11,7 @@ import typer
 
 from kcompress.cli import options, output
 from kcompress.cli.reporting import Command, reported
-from kcompress.errors import KcompressError, MissingProgramError, UsageError
+from kcompress.errors import KcompressError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from kcompress.training.events import Event, Finished, Validation
@@ -46,7 +47,11 @@ def train(
         ),
     ] = "kuchen",
     target: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Stem of the weights. [default: weights/NETWORK-CODEC]")
+        Path | None,
+        typer.Option(
+            "--output", "-o",
+            help="Stem of the weights. [default: NETWORK-CODEC, in the folder of the labels, or where you are]",
+        ),
     ] = None,
     codec: Annotated[
         options.CodecName | None,
@@ -171,7 +176,9 @@ def train(
     ] = None,
     about: Annotated[str, typer.Option(help="What the pictures are and their licence, for the card.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
+    force: options.Force = False,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Train a network; write its weights, ONNX graph and card.
 
@@ -195,8 +202,8 @@ def train(
 
     given = _given(context)
     refuse_others(network, given)
-    _needed()
     from kcompress.cli.train_tasks import Asked, build
+    from kcompress.networks import NETWORKS
     from kcompress.training.trainer import Trainer, accelerator
 
     processes = accelerator(device)
@@ -204,7 +211,9 @@ def train(
     training, name = build(
         Asked(network, source, jobs or options.cores(), given, device=str(processes.device), speaks=main)
     )
-    stem = target or Path("weights") / name
+    stem = target or _beside(source, network) / name
+    if not force:
+        _unused(stem)
     trainer = Trainer(training, checkpoints or stem.with_name(f"{stem.name}-checkpoints"), processes)
     try:
         finished = _follow(trainer, trainer.run(resume=resume))
@@ -223,6 +232,25 @@ def train(
         output.line({"type": "trained", "weights": str(weights), "card": card})
     else:
         print(weights)
+        if network in NETWORKS:
+            use = ["--codec", card["codec"], "--network", network, "--weights", str(weights)]
+            print(shlex.join(["kcompress", "encode", "photo.png", *use]))
+
+
+def _beside(source: Path, network: str) -> Path:
+    """Folder of the weights unless another is given: that of the labels, or the current one."""
+    return Path() if network != "kuchen" else source if source.is_dir() else source.parent
+
+
+def _unused(stem: Path) -> None:
+    """Refuse to overwrite weights.
+
+    Raises:
+        OutputError: some are there.
+    """
+    for suffix in (".safetensors", ".onnx", ".json"):
+        if stem.with_suffix(suffix).exists():
+            raise OutputError(f"{stem.with_suffix(suffix)} exists. Give --force to overwrite it, or another -o.")
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
@@ -272,17 +300,3 @@ def _line(event: "Validation") -> str:
     if event.error is not None:
         metrics = [f"held out {event.error:.3e} (untouched {event.identity_error:.3e})", *metrics]
     return f"step {event.step}: loss {event.loss:.3e}{parts}; {', '.join(metrics)}{' *' if event.is_best else ''}"
-
-
-def _needed() -> None:
-    """Check that what training needs is installed.
-
-    Raises:
-        MissingProgramError: it is not.
-    """
-    try:
-        import accelerate  # noqa: F401
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingProgramError(f"train needs {error.name}. pip install 'kcompress[train]'.") from None

@@ -1,4 +1,4 @@
-"""Torch modules as ONNX graphs; needs ``kcompress[train]``."""
+"""Torch modules as ONNX graphs."""
 
 import logging
 import warnings

@@ -168,7 +168,7 @@ def write(
     stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any], multiple: int = 8,
     more: "Sequence[Tensor]" = (), channels: int = 3,
 ) -> Weights:  # fmt: skip
-    """Write the three files of a trained network; ``stem`` has no suffix. Needs ``kcompress[train]``.
+    """Write the three files of a trained network; ``stem`` has no suffix.
 
     ``multiple``, ``more`` and ``channels`` are those of `graphs.graph`.
     """

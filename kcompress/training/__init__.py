@@ -1,1 +1,1 @@
-"""Training of the preprocessors that ship. Needs the extra ``kcompress[train]`` (ONNX export)."""
+"""Training of the preprocessors that ship."""

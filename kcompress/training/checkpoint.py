@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
+from kcompress import storage
 from kcompress.errors import InputError, UsageError
 from kcompress.inference.weights import Weights
 
@@ -96,7 +98,7 @@ class Checkpoint:
 def save(module: nn.Module, folder: Path, step: int) -> Path:
     """Write the weights of a step; returns the file's path."""
     path = folder / f"step-{step:06d}.safetensors"
-    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path)
+    storage.write(str(path), serialised({name: value.contiguous() for name, value in module.state_dict().items()}))
     return path
 
 

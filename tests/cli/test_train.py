@@ -2,9 +2,12 @@
 
 import csv
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from safetensors.torch import load_file
 from tiny_weights import write_kuchen
 
 from kcompress.cli import output
+from kcompress.cli.train import _beside
 from kcompress.training import trainer, validation
 from kcompress.training.learner import Learner
 
@@ -68,12 +72,22 @@ def log(folder, place="out/small-checkpoints"):
 @pytest.mark.slow
 def test_from_labels_to_a_picture(run, labels, folder):
     ended = run("train", "labels", *BASE, "--about", "a lake, CC0")
-    assert ended.stdout == b"out/small.safetensors\n"
+    path, last = ended.stdout.decode().splitlines()
+    assert path == "out/small.safetensors"
     assert "step 2: loss" in ended.stderr and "step 4: loss" in ended.stderr and "best at step" in ended.stderr
     card = json.loads((folder / "out/small.json").read_text())
     assert card["data"].endswith("a lake, CC0") and card["codec"] == "jpeg"
-    run("encode", "photos/0.bmp", "--network", "kuchen", "--weights", "out/small.safetensors", "-o", "0.jpg")
+    program, command, picture, *options = shlex.split(last)
+    assert (program, command, picture) == ("kcompress", "encode", "photo.png")
+    (line,) = run(command, "photos/0.bmp", *options, "-o", "0.jpg", "--json").lines
+    assert line["network"] == "small" and line["codec"] == "jpeg"
     assert (folder / "0.jpg").stat().st_size > 100
+    before = (folder / "out/small.safetensors").read_bytes()
+    ended = run("train", "labels", *BASE, "--seed", "1", "--checkpoints", "again", expect=5)
+    assert "out/small.safetensors exists. Give --force" in ended.stderr and not (folder / "again").exists()
+    assert (folder / "out/small.safetensors").read_bytes() == before
+    run("train", "labels", *BASE, "--seed", "1", "--checkpoints", "again", "--force")
+    assert (folder / "out/small.safetensors").read_bytes() != before
 
 
 def test_json_gives_the_card(train, folder):
@@ -82,9 +96,33 @@ def test_json_gives_the_card(train, folder):
     assert line["card"]["recipe"]["width"] == 2 and line["card"]["recipe"]["steps"] == 4
 
 
-def test_names_follow_the_codec(train, folder):
-    assert train("-o", "weights/kuchen-jpeg").stdout == b"weights/kuchen-jpeg.safetensors\n"
-    assert (folder / "weights/kuchen-jpeg-checkpoints/log.png").exists()
+@pytest.mark.parametrize("source", ["labels", "labels/labels.csv"])
+def test_results_lie_with_the_labels(run, train, folder, source):
+    shutil.copytree(folder / "photos", folder / "weights")  # as in a checkout
+    before = sorted(path.name for path in (folder / "weights").iterdir())
+    ended = run("train", source, *BASE[:-2])
+    assert ended.stdout.decode().splitlines()[0] == "labels/kuchen-jpeg.safetensors"
+    assert (folder / "labels/kuchen-jpeg-checkpoints/log.png").exists()
+    assert sorted(path.name for path in (folder / "weights").iterdir()) == before
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "onnx", "json"])
+def test_nothing_is_overwritten_without_force(train, folder, suffix):
+    (folder / "out").mkdir()
+    (folder / f"out/small.{suffix}").write_text("precious")
+    assert f"out/small.{suffix} exists. Give --force" in train(expect=5).stderr
+    assert not (folder / "out/small-checkpoints").exists()
+    train("--force")
+
+
+def test_rights_of_checkpoints_follow_the_umask(train, folder):
+    before = os.umask(0o027)
+    try:
+        train("--checkpoints", "kept")
+    finally:
+        os.umask(before)
+    files = [path for path in (folder / "kept").iterdir() if path.is_file()]
+    assert len(files) > 3 and {path.stat().st_mode & 0o777 for path in files} == {0o640}
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +274,13 @@ def test_rdo_learns_from_photographs(rdo, folder):
     card = line["card"]
     assert card["network"] == "rdo" and card["codec"] == "jpeg" and card["data"].endswith("photographs, a lake, CC0")
     assert [row["step"] for row in log(folder)] == ["2", "4"]
-    assert rdo("--resume", "--codec", "jpeg").stdout == b"out/small.safetensors\n"
+    path, last = rdo("--resume", "--codec", "jpeg").stdout.decode().splitlines()
+    assert path == "out/small.safetensors"
+    assert last == f"kcompress encode photo.png --codec jpeg --network rdo --weights {path}"
+
+
+def test_weights_from_photographs_lie_where_one_is():
+    assert _beside(Path("photos"), "rdo") == Path()
 
 
 @pytest.mark.parametrize(
@@ -343,7 +387,7 @@ def test_a_simulator_learns_from_photographs(simulator, folder, run):
     assert card["network"] == "simulator" and card["codec"] == "webp"
     assert card["data"].endswith("photographs, a lake, CC0") and "psnr_gain_db" in card["on_held_out_patches"]
     assert [row["step"] for row in log(folder)] == ["1", "2"]
-    assert simulator("--codec", "webp", "--resume").stdout == b"out/small.safetensors\n"
+    assert simulator("--codec", "webp", "--resume", "--force").stdout == b"out/small.safetensors\n"
     assert not (folder / "out/small.onnx").exists()
     done = run("encode", "photos/0.bmp", "--network", "kuchen", "--weights", "out/small.safetensors", expect=9)
     assert "are simulator weights; kuchen was asked for" in done.stderr
@@ -373,7 +417,7 @@ def test_two_processes_train_as_one(labels, folder, environment):
     """As ``accelerate launch`` starts them."""
     for place, processes in (("one", 1), ("two", 2)):
         launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "-m"]
-        options = [*BASE, "--checkpoints", place, "--json"]
+        options = [*BASE, "--checkpoints", place, "--json", "--force"]
         done = subprocess.run(
             [*launcher, "kcompress", "train", "labels", *options], cwd=folder, capture_output=True, text=True,
             env={**environment, "OMP_NUM_THREADS": "1"},
