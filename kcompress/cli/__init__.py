@@ -41,12 +41,9 @@ class _App(typer.Typer):
 
 
 app = _App(
-    name="kcompress",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
+    name="kcompress", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-)
+)  # fmt: skip
 app.command(cls=Command)(encode)
 app.command(cls=Command)(decode)
 app.command(cls=Command)(compare)

@@ -166,15 +166,10 @@ def _report(plan: "Plan", outcome: "Outcome", target: Path, pictures: int, *, as
 def _json(plan: "Plan", outcome: "Outcome", lines: "list[Line]", file: str) -> dict[str, object]:
     """The summary for programs: what the table shows, in numbers."""
     return {
-        "type": "labelled",
-        "labels": file,
-        "codec": plan.codec,
-        "quality": plan.quality,
-        "metric": plan.metric,
-        "computed": outcome.computed,
-        "groups": [asdict(line) for line in lines],
+        "type": "labelled", "labels": file, "codec": plan.codec, "quality": plan.quality, "metric": plan.metric,
+        "computed": outcome.computed, "groups": [asdict(line) for line in lines],
         "failed": [{"path": failure.path, "error": failure.error} for failure in outcome.failures],
-    }
+    }  # fmt: skip
 
 
 def _names(dataset: "DataSet", target: Path) -> list[str]:

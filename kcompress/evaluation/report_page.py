@@ -32,23 +32,14 @@ class _Pair:
 def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any]) -> str:
     """The page as HTML without any reference to other files."""
     accuracies = [machine.name for machine in plan.machines]
+    means = [[mean_curves(points, codec, name) for name in (*accuracies, *plan.metrics)] for codec in plan.qualities]
+    # A set for machines has hundreds of small pictures, of which none matters by itself.
+    codecs = [] if plan.machines else plan.qualities
     return render(
-        "report.html",
-        summary=summary,
-        metrics=plan.metrics,
-        bd_text=bd_text,
-        score_text=score_text,
-        refusals=REFUSALS,
-        machine_text=machine_text,
-        mean_figures=[
-            [mean_curves(points, codec, name) for name in (*accuracies, *plan.metrics)] for codec in plan.qualities
-        ],
-        # A set for machines has hundreds of small pictures, of which none matters by itself.
-        picture_figures=[
-            (codec, picture_curves(points, codec, plan.metrics[0])) for codec in plan.qualities if not plan.machines
-        ],
-        pairs=list(_pairs(plan, summary)),
-    )
+        "report.html", summary=summary, metrics=plan.metrics, bd_text=bd_text, score_text=score_text,
+        refusals=REFUSALS, machine_text=machine_text, mean_figures=means, pairs=list(_pairs(plan, summary)),
+        picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in codecs],
+    )  # fmt: skip
 
 
 def _pairs(plan: Plan, summary: Mapping[str, Any]) -> Iterator[_Pair]:

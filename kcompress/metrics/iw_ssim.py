@@ -33,14 +33,9 @@ _SMALL = torch.finfo(torch.float32).eps
 
 
 def iw_ssim(original: Tensor, distorted: Tensor) -> Tensor:
-    """Compare distorted pictures with the original.
+    """IW-SSIM (N,): 1 for identical pictures, about 0 where no structure is left. Differentiable.
 
-    Args:
-        original: (N, 3, H, W) sRGB, floating 0..1, no side below 161.
-        distorted: the same.
-
-    Returns:
-        (N,): 1 for identical pictures, about 0 where no structure is left. Differentiable.
+    Pictures are (N, 3, H, W) sRGB, floating 0..1, no side below 161.
 
     Raises:
         InputError: the sizes differ.

@@ -67,13 +67,9 @@ class Levels:
     ) -> None:  # fmt: skip
         """Nothing is computed yet.
 
-        Args:
-            original: (H, W, 3) that scores are held against.
-            picture: (H, W, 3) whose levels are decided on: the same, or what a preprocessor made of it.
-            setting: of JPEG, with tables, 4:2:0.
-            network: whose decisions are where to start.
-            trained: lowest and highest quality that it knows.
-            weights: of the scores, keys of ``SCORES``; they add up to 1.
+        Levels are decided on for a picture (H, W, 3): the original, against which scores are held, or what a
+        preprocessor made of it. The setting is JPEG's, with tables, 4:2:0. Decisions of the network, which knows the
+        lowest and highest quality ``trained``, are where to start. Weights of ``SCORES`` add up to 1.
         """
         self._original, self._picture = original, picture
         self._network = network.eval()
