@@ -13,14 +13,7 @@ PACKAGE = Path(kcompress.__file__).parent
 LONGEST_SENTENCE = 30
 """Words in a sentence of a first paragraph."""
 
-STILL_TO_DO = ("training",)
-"""Rooms whose docstrings are not yet written this way."""
-
-MODULES = [
-    path
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in STILL_TO_DO
-]
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 _STARTS_WITHOUT_THE_THING = re.compile(r"(Of|That|What|Which|How|Whose)\b")
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+(?=[A-Z`(\"])|\n\s*-\s")

@@ -25,17 +25,8 @@ BEST = "best.safetensors"
 class Checkpoint:
     """State of a training after a step.
 
-    Attributes:
-        step: that was taken last.
-        recipe: by field.
-        data: digest of what it learns from.
-        seconds: that the training took so far.
-        best: the objective's lowest value so far.
-        model: state of the loss module.
-        optimiser: state of the optimiser.
-        average: state of the averaged module; None without an average.
-        random: state of torch's random numbers on the CPU; None in files before all trainings kept it.
-        random_cuda: likewise on the GPU, for one that ran there.
+    ``data`` is the digest of the pictures, ``best`` the objective's lowest value so far. ``average`` is None without an
+    average, and ``random``, of torch on the CPU, in files before all trainings kept it.
     """
 
     step: int
@@ -73,12 +64,7 @@ class Checkpoint:
         temporary.replace(folder / STATE)
 
     def check(self, recipe: Any, data: str, free: Sequence[str]) -> None:
-        """Check that a training may go on from here.
-
-        Args:
-            recipe: of the training, a dataclass.
-            data: digest of what it learns from.
-            free: fields of the recipe that may differ from before.
+        """Check that a training of a recipe (a dataclass) and data may go on; ``free`` fields of it may differ.
 
         Raises:
             UsageError: it belongs to another recipe, or to other pictures.
@@ -107,18 +93,18 @@ def load_best(module: nn.Module, folder: Path) -> None:
     module.load_state_dict(load_file(folder / BEST))
 
 
-def warm_start(module: nn.Module, start: Weights | None, sizes: Mapping[str, int]) -> None:
-    """Give a network the weights to start from; without any it stays as it is.
+def warm_start(network: nn.Module, start: Weights | Path | None, sizes: Mapping[str, int]) -> None:
+    """Give a network the weights to start from, or those of a checkpoint; without any it stays as it is.
 
-    Args:
-        module: the network.
-        start: the weights.
-        sizes: constructor arguments of the network, by name; the width is the user's to choose.
+    ``sizes`` are constructor arguments of the network, by name; the width is the user's to choose.
 
     Raises:
         UsageError: the weights have other sizes.
     """
     if start is None:
+        return
+    if isinstance(start, Path):
+        network.load_state_dict(load_file(start))
         return
     for name, size in sizes.items():
         given = start.arguments.get(name)
@@ -127,4 +113,4 @@ def warm_start(module: nn.Module, start: Weights | None, sizes: Mapping[str, int
                 f"Give --width {given}, or other weights." if name == "width" else f"Give weights with {name} {size}."
             )
             raise UsageError(f"--start {start.path} has {name} {given}. {way_out}")
-    module.load_state_dict(start.tensors())
+    network.load_state_dict(start.tensors())

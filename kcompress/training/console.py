@@ -24,16 +24,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupt
 def run(
     task: Task[Any, Any, Any], folder: Path, stem: Path, about: str, *, threads: int, device: str, resume: bool
 ) -> None:
-    """Train, tell of it on stderr, and write what ships.
-
-    Args:
-        task: what to train.
-        folder: for checkpoints.
-        stem: of the files.
-        about: what the photographs are, for the card.
-        threads: of torch.
-        device: as ``--device`` takes it.
-        resume: go on with the training in the folder.
+    """Train, tell of it on stderr, and write weights, graph and card; arguments are those of the command.
 
     Raises:
         typer.Exit: something failed; stderr says what.

@@ -23,12 +23,7 @@ EMBEDDED = {"jpeg": "pillow", "webp": "pillow", "hevc": "ffmpeg"}
 
 @dataclass(frozen=True)
 class Distortion:
-    """One step, ready to be applied.
-
-    Attributes:
-        name: with its strength.
-        apply: to pixels (H, W, 3).
-    """
+    """One step, ready to be applied; its name tells the strength."""
 
     name: str
     apply: Callable[[Pixels], Pixels]

@@ -15,7 +15,7 @@ Metrics = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pictures that were looked at before the first step, of how many."""
+    """Pictures that are prepared before the first step, of how many."""
 
     done: int
     total: int
@@ -23,13 +23,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that is done.
-
-    Attributes:
-        number: from 1.
-        loss: mean over the batch, of all processes.
-        parts: likewise, of the named parts of the loss.
-    """
+    """A step that is done, from 1: its loss and the named parts of it, means over the batch of all processes."""
 
     number: int
     loss: float
@@ -41,14 +35,10 @@ class Validation:
     """A validation; the first process alone has them.
 
     Attributes:
-        step: number.
-        loss: mean over the steps since the last validation.
-        parts: likewise, of the named parts of the loss.
+        loss, parts: means over the steps since the last validation.
         error: mean squared error against the labels of the held-out pictures, 0..1 scale; None without labels.
         identity_error: error of the untouched pictures.
-        metrics: on the held-out pictures.
         checkpoint: file of the weights.
-        is_best: better than all before.
     """
 
     step: int
@@ -63,12 +53,9 @@ class Validation:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end of a training, from which weights are exported.
+    """The end of a training, from which weights are exported; earlier runs count in ``seconds``.
 
-    Attributes:
-        entries: of the log; empty on all processes but the first.
-        data: what was learned from.
-        seconds: that the training took, earlier runs included.
+    Entries of the log are empty on all processes but the first.
     """
 
     entries: "tuple[Entry, ...]"

@@ -15,28 +15,26 @@ from kcompress.inference import weights as weight_files
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSpec:
-    """What ships, and what only its task says of it.
+    """Texts and figures of the card that only its task knows, and the shape of the network's graph.
 
-    The card has, in this order: ``card``, ``recipe``, ``data``, ``details``, minutes, held-out pictures, best step,
-    ``metrics``.
+    The card has, in this order: ``summary``, network, ``card``, ``recipe``, ``data``, ``details``, minutes, held-out
+    pictures, best step, ``metrics``.
 
     Attributes:
-        module: as it is built, to be given the best weights.
-        arguments: of the module's constructor.
-        card: summary, network, codec and what else comes first.
-        recipe: what the card says beside the training's recipe.
-        data: what was trained on, with its number, as ``12 photographs``.
+        summary: what the network does.
+        card: codec and what else comes first.
+        recipe: entries beside the training's recipe.
+        data: description of the pictures with their number, as ``12 photographs``.
+        details: entries between ``data`` and the minutes.
         metrics: the card's last entries.
-        details: what stands between ``data`` and the minutes.
         multiple: the network's input sizes are multiples of it.
-        inputs: examples of what it takes beside the picture.
+        inputs: examples of inputs beside the picture.
         channels: of the picture, or of all pictures that it takes at once.
         graph: whether an ONNX graph is written too; what serves in trainings alone needs none.
     """
 
-    module: nn.Module
-    arguments: Mapping[str, Any]
-    card: Mapping[str, Any]
+    summary: str
+    card: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any]
     data: str
     metrics: Mapping[str, Any]
@@ -48,7 +46,7 @@ class ExportSpec:
 
 
 def described(what: str, about: str) -> str:
-    """What was trained or measured on, for the card: ``what`` with its number, and what the user says of it."""
+    """Description of pictures for the card: ``what`` with their number, then what the user says of them."""
     return f"{what}{', ' * bool(about)}{about}"
 
 
@@ -68,26 +66,25 @@ def gflop(network: nn.Module, inputs: Sequence[Tensor]) -> float:
     return operations / inputs[0][:, 0].numel() * 1920 * 1080 / 1e9
 
 
-def publish(stem: Path, spec: ExportSpec, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write weights, graph and card; returns the whole card.
+def publish(
+    stem: Path, card: Mapping[str, Any], module: nn.Module, arguments: Mapping[str, Any], spec: ExportSpec
+) -> dict[str, Any]:
+    """Write weights, graph and card; returns the card with licence and parameters added.
 
-    Args:
-        stem: of the files.
-        spec: of what ships; its module has the weights.
-        card: with at least ``network``, ``recipe`` and ``data``; licence and parameters are added.
+    It needs at least ``network``, ``recipe`` and ``data``; ``arguments`` are those of the module's constructor.
     """
-    parameters = sum(parameter.numel() for parameter in spec.module.parameters())
+    parameters = sum(parameter.numel() for parameter in module.parameters())
     complete = {**card, "licence": "MIT", "parameters": parameters}
     metadata = {
         "network": str(card["network"]),
-        "arguments": json.dumps(spec.arguments),
+        "arguments": json.dumps(arguments),
         "codec": str(card.get("codec", "any")),
         "recipe": json.dumps(card["recipe"]),
         "data": str(card["data"]),
         "licence": "MIT",
     }
     if spec.graph:
-        weight_files.write(stem, spec.module, metadata, complete, spec.multiple, spec.inputs, spec.channels)
+        weight_files.write(stem, module, metadata, complete, spec.multiple, spec.inputs, spec.channels)
     else:
-        weight_files.write_tensors(stem, spec.module, metadata, complete)
+        weight_files.write_tensors(stem, module, metadata, complete)
     return complete

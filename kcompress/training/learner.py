@@ -1,4 +1,4 @@
-"""What changes in a training: the loss module, its moving average and the optimiser; and how a step changes it."""
+"""State that changes in a training: the loss module, its moving average and the optimiser; and its steps."""
 
 import copy
 import math
@@ -24,10 +24,6 @@ class Learner:
         module: in training.
         average: exponential moving average of its weights; the module itself where the recipe wants none.
 
-    Args:
-        task: that builds the module and says how to train it.
-        accelerator: device and processes.
-
     Raises:
         UsageError: weights to start from that do not fit, or a batch that cannot be shared.
     """
@@ -44,7 +40,7 @@ class Learner:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.module).eval() if recipe.averaging else self.module
         self._optimiser = torch.optim.AdamW(
-            self.module.parameters(), recipe.learning_rate, weight_decay=task.weight_decay
+            self.module.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self._draw_apart(0)
         self._full_precision = task.full_precision_from(accelerator.device) * recipe.steps
@@ -126,7 +122,7 @@ def approach(average: nn.Module, module: nn.Module, decay: float) -> None:
 
 
 def share(batch: Any, process: int, processes: int) -> Any:
-    """The part of a batch that one of several processes takes: of N samples N / processes that follow each other."""
+    """Part of a batch for one of several processes: of N samples, N / processes that follow each other."""
     if processes == 1:
         return batch
     if isinstance(batch, Mapping):

@@ -18,14 +18,9 @@ _PART = "_loss"
 
 @dataclass(frozen=True)
 class Entry:
-    """A validation.
+    """Row of the log; fields are as `Validation` has them.
 
-    Attributes:
-        step: number.
-        loss: mean over the steps since the one before.
-        error: mean squared error of held-out pictures, 0..1 scale; None where there are no labels.
-        identity_error: error of the untouched pictures.
-        scores: validation metrics, and parts of the loss, such as ``rate_loss``; undefined ones are left out.
+    ``scores`` are validation metrics, and parts of the loss, such as ``rate_loss``; undefined ones are left out.
     """
 
     step: int
@@ -43,11 +38,8 @@ class Entry:
 class Log:
     """Appends validations to ``log.csv``.
 
-    Args:
-        folder: of the file.
-        metrics: names of the validation metrics.
-        parts: names of the loss's parts.
-        after: step with which a training goes on; entries behind it are removed.
+    Columns are validation metrics and parts of the loss. Entries behind step ``after``, with which a training goes on,
+    are removed.
 
     Raises:
         InputError: the file that is there is of another training.
@@ -67,17 +59,8 @@ class Log:
         self.entries.append(Entry(state.step, state.loss, state.error, state.identity_error, known))
         self._journal.append(self.entries[-1:])
 
-    def keep(
-        self, state: Validation, heading: str, shown: Sequence[str] = (), axis: str = "against the plain codec"
-    ) -> None:
-        """Keep the best weights under a name of their own, and draw the plot so far.
-
-        Args:
-            state: the last one.
-            heading: of the plot.
-            shown: metrics in it. [default: those of size]
-            axis: label of their axis.
-        """
+    def keep(self, state: Validation, heading: str, shown: Sequence[str], axis: str) -> None:
+        """Keep the best weights under a name of their own, and draw the plot so far as `TrainingData` describes it."""
         best = self._folder / BEST
         if state.is_best or not best.exists():
             storage.write(str(best), state.checkpoint.read_bytes())
@@ -114,9 +97,9 @@ def plot(
     left.plot(steps, [entry.loss for entry in entries], label="loss")
     held_out = [(entry.step, entry.error, entry.identity_error) for entry in entries if entry.error is not None]
     if held_out:
-        judged, errors, untouched = zip(*held_out, strict=True)
-        left.plot(judged, errors, label="held out")
-        left.plot(judged, untouched, color="0.6", linestyle="--", label="untouched")
+        validated, errors, untouched = zip(*held_out, strict=True)
+        left.plot(validated, errors, label="held out")
+        left.plot(validated, untouched, color="0.6", linestyle="--", label="untouched")
         left.set_yscale("log")
     left.set_ylabel("mean squared error" if held_out else "cost")
     for name in metrics:

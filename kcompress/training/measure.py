@@ -6,9 +6,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,10 +27,10 @@ from kcompress.training.distortions import Distortion, compression, through
 from kcompress.training.export import described
 from kcompress.training.quality_data import KINDS, distorted
 from kcompress.training.tasks.proxies.accuracy import accuracy, exact_jpeg
-from kcompress.training.tasks.proxies.coded_patches import all_encoded
+from kcompress.training.tasks.proxies.coded_patches import encoded
 from kcompress.training.tasks.proxies.recipe import RANGES, SimulatorRecipe
 from kcompress.training.tasks.vqscore.task import correlation
-from kcompress.workers import one_thread
+from kcompress.workers import ahead, drained, ordered, workers
 
 app = typer.Typer(add_completion=False)
 Pictures = Annotated[Path, typer.Argument(help="Folder of lossless pictures.")]
@@ -52,13 +50,12 @@ LADDER = range(10, 96, 5)
 
 
 def pixels(path: Path) -> Pixels:
-    """A picture as it is judged."""
+    """Pixels of a picture as they are measured."""
     return read_canonical(path.read_bytes(), str(path)).pixels
 
 
 def gains(path: Path) -> dict[str, float]:
     """PSNR that ``ar`` gains over its input, dB, for one picture."""
-    one_thread()
     clean, restore = pixels(path), filter_named("ar")
     found = {}
     for name, steps in RESTORED.items():
@@ -69,19 +66,17 @@ def gains(path: Path) -> dict[str, float]:
 
 def scored(path: Path, seed: int) -> dict[str, tuple[float, float]]:
     """(VQscore, SSIMULACRA2) of one whole picture with every kind of distortion."""
-    one_thread()
     clean = pixels(path)
-    judge = METRICS["vqscore"].scorer(clean)
+    scorer = METRICS["vqscore"].scorer(clean)
     digits = list(path.name.encode())
-    return {kind: (judge(made), score) for kind, made, score in distorted(clean, [seed, *digits], list(KINDS))}
+    return {kind: (scorer(made), score) for kind, made, score in distorted(clean, [seed, *digits], list(KINDS))}
 
 
 def climbed(path: Path) -> list[float]:
     """VQscore along the ladder of qualities, for one picture."""
-    one_thread()
     clean = pixels(path)
-    judge = METRICS["vqscore"].scorer(clean)
-    return [judge(compression("jpeg", quality).apply(clean)) for quality in LADDER]
+    scorer = METRICS["vqscore"].scorer(clean)
+    return [scorer(compression("jpeg", quality).apply(clean)) for quality in LADDER]
 
 
 def interval(values: Sequence[float]) -> list[float]:
@@ -93,11 +88,8 @@ def _each(work: Callable[[Path], Any], pictures: Path, jobs: int) -> Iterator[An
     paths = sorted(pictures.glob("*.png"))
     if not paths:
         raise typer.BadParameter(f"{pictures} holds no PNG pictures")
-    if jobs == 1:
-        yield from map(work, paths)
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        yield from pool.map(work, paths)
+    with workers(jobs) as executor:
+        yield from ordered(executor, work, ((path,) for path in paths), ahead(jobs))
 
 
 def _note(name: str, figures: dict[str, Any]) -> None:
@@ -172,7 +164,7 @@ def simulator(
     recipe = SimulatorRecipe(codec, low, high, side=256, seed=seed)
     photos = DataSet(str(pictures))
     with tempfile.TemporaryDirectory() as folder:
-        pairs = all_encoded(photos, photos.names(), 8, recipe, Path(folder), jobs)
+        pairs = drained(encoded(photos, photos.names(), 8, recipe, Path(folder), jobs))
     figures = {kind: accuracy(load_proxy(kind, codec), pairs, codec)}
     if codec == "jpeg":
         figures["exact"] = accuracy(exact_jpeg, pairs, codec)

@@ -1,4 +1,4 @@
-"""Pictures of every quality, with what a full-reference metric says about them: what VQscore learns from."""
+"""Pictures of every quality with their scores by a full-reference metric, from which VQscore learns."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,10 @@ from kcompress.training.distortions import (
     sharpening,
     through,
 )
+from kcompress.training.photos import REGION
 
-SIDE = 288
-"""Side of a region, pixels: SSIMULACRA2 wants its six scales."""
+SIDE = REGION
+"""Side of a region, pixels."""
 
 KNEE = 20.0
 """SSIMULACRA2 below which targets are pressed together, towards 0."""
@@ -43,8 +44,11 @@ def _filter(random: Random) -> Distortion:
 
 
 def _noise(random: Random) -> Distortion:
-    sigma, grain = float(np.exp(random.uniform(0.3, 3.0))), float(random.choice([0, 0.6, 1.2]))
-    return noise(sigma, grain, int(random.integers(2**31)))
+    return _grain(float(np.exp(random.uniform(0.3, 3.0))), random)
+
+
+def _grain(sigma: float, random: Random) -> Distortion:
+    return noise(sigma, float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31)))
 
 
 def _blur(random: Random) -> Distortion:
@@ -74,9 +78,7 @@ def source(random: Random) -> list[Distortion]:
         soft = random.random() < 0.5
         steps.append(blur(float(random.uniform(0.35, 0.6))) if soft else resampling(float(random.uniform(1.1, 1.4))))
     if random.random() < 0.1:
-        steps.append(
-            noise(float(random.uniform(0.5, 1.5)), float(random.choice([0, 0.6, 1.2])), int(random.integers(2**31)))
-        )
+        steps.append(_grain(float(random.uniform(0.5, 1.5)), random))
     return steps
 
 
@@ -133,12 +135,8 @@ def prepare(
 ) -> Iterator[tuple[int, QualityData]]:
     """Make what is missing of the data, region by region; yields the number of regions that are done.
 
-    Args:
-        photos: to cut from, ``regions`` times from each.
-        folder: to keep it in; an interrupted preparation goes on there.
-        regions: a photograph.
-        seed: of places and distortions.
-        kinds: of distortions to make now; others are made another time.
+    ``regions`` are cut from each photograph. An interrupted preparation goes on in the folder; kinds that are left out
+    are made another time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shape = (len(photos) * regions, len(KINDS))
@@ -177,8 +175,8 @@ def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
 
 def distorted(clean: Pixels, seed: Sequence[int], kinds: Sequence[str]) -> Iterator[tuple[str, Pixels, float]]:
     """A region in several ways: (kind, pixels, SSIMULACRA2); the seed and the kind alone decide."""
-    judge = METRICS["ssimulacra2"].scorer(clean)
+    scorer = METRICS["ssimulacra2"].scorer(clean)
     for kind in kinds:
         random = np.random.default_rng([*seed, [*KINDS].index(kind)])
         pixels = through(clean, KINDS[kind](random))
-        yield kind, pixels, judge(pixels)
+        yield kind, pixels, scorer(pixels)

@@ -14,12 +14,13 @@ class Recipe:
         batch: samples a step, over all processes.
         learning_rate: at its highest.
         warmup: steps in which the learning rate rises linearly.
+        weight_decay: of AdamW; at 0 it is Adam.
         averaging: decay of the exponential moving average (EMA) of the weights, which is what ships; 0 for none.
         exact_from: share of the steps after which arithmetic is float32 instead of bfloat16; 0 for float32 throughout.
         validate_every: steps between validations, each of which leaves a checkpoint.
         validation_pictures: held-out pictures to validate with, at most.
-        split: share of the pictures to train on, drawn by their sha256; the others are held out.
-        seed: of weights, batches and whatever else is drawn.
+        split: share of the pictures to train on, chosen by their sha256; the others are held out.
+        seed: of weights, batches and whatever else is random.
         start: weights that the training starts from, as ``name sha256``; empty for random ones.
     """
 
@@ -27,6 +28,7 @@ class Recipe:
     batch: int
     learning_rate: float
     warmup: int = 0
+    weight_decay: float = 1e-4
     averaging: float = 0.0
     exact_from: float = 0.0
     validate_every: int
@@ -38,6 +40,12 @@ class Recipe:
     def rate(self, step: int) -> float:
         """Learning rate of a step, from 0: a linear warm-up, then half a cosine down to nothing."""
         return cosine(step, steps=self.steps, highest=self.learning_rate, warmup=self.warmup)
+
+
+class JpegRecipe(Recipe):
+    """Recipe of a training from JPEG files; ``held_out``, not ``split``, is the share of them to validate with."""
+
+    held_out: float
 
 
 def cosine(step: int, *, steps: int, highest: float, warmup: int) -> float:

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from kcompress.dataset import DataSet, digest, is_held_out
-from kcompress.errors import InputError
+from kcompress.inference.weights import Weights
+from kcompress.training.checkpoint import warm_start
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec
 from kcompress.training.log import Entry
@@ -24,17 +24,14 @@ BatchT = TypeVar("BatchT")
 DataT = TypeVar("DataT", bound="TrainingData")
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 Losses = Mapping[str, Tensor]
-"""``loss``, and the named parts of it: one value a sample (N,), or a mean."""
+"""``loss``, and its named parts: one value a sample (N,), or a mean."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures by their use.
+    """Names of the pictures to train on and to validate with, and the digest of all of them.
 
-    Attributes:
-        train: names of those to train on.
-        validation: names of those to validate with.
-        digest: of all pictures; a training goes on with the same alone.
+    A training goes on with pictures of the same digest alone.
     """
 
     train: Sequence[Any]
@@ -44,15 +41,12 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What `Task.prepare` returns; tasks add what their batches and validations are made of.
+    """Data of a training; tasks add what their batches and validations are made of.
 
     Attributes:
-        trained_on: number of pictures.
-        held_out: number of pictures to validate with.
+        trained_on, held_out: numbers of pictures to train on and to validate with.
         metrics: names of the validation metrics, in order.
-        heading: of the log's plot.
-        shown: metrics in the plot. [default: those of size]
-        axis: label of their axis.
+        heading, shown, axis: title of the log's plot, metrics in it (by default those of size), label of their axis.
     """
 
     trained_on: int
@@ -67,7 +61,10 @@ class Task(ABC, Generic[RecipeT, DataT, BatchT]):
     """One network's training.
 
     Attributes:
-        recipe: how.
+        network_type: class of the network.
+        network_name: name of its weights, in their metadata and on the card.
+        sizes: fields of the recipe that are constructor arguments of the network.
+        start: weights to start from; the recipe names them.
         parts: names of the loss's parts, a column of the log each.
         clip: norm that gradients are clipped to; None to leave them.
         channels_last: memory format of the module.
@@ -75,22 +72,38 @@ class Task(ABC, Generic[RecipeT, DataT, BatchT]):
     """
 
     recipe: RecipeT
+    network_type: ClassVar[type[nn.Module]]
+    network_name: ClassVar[str]
+    sizes: ClassVar[Sequence[str]] = ()
+    start: Weights | Path | None = None
     parts: ClassVar[Sequence[str]] = ()
     clip: ClassVar[float | None] = 1.0
     channels_last: ClassVar[bool] = False
     prefetch: ClassVar[int] = 3
 
-    @abstractmethod
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Constructor arguments of the network."""
+        return {name: getattr(self.recipe, name) for name in self.sizes}
+
     def build(self) -> nn.Module:
-        """Build the loss module (network, codec and loss) with its initial weights: a batch -> `Losses`.
+        """Build the loss module with its initial weights.
 
         Raises:
             UsageError: the weights to start from are of other sizes.
         """
+        network = self.network_type(**self.arguments)
+        warm_start(network, self.start, self.arguments)
+        return self.loss(network)
 
     @abstractmethod
+    def loss(self, network: Any) -> nn.Module:
+        """Return the loss module of a network, with codec and loss: a batch -> `Losses`."""
+
     def network(self, module: Any) -> nn.Module:
         """Return the part of the loss module that ships."""
+        found: nn.Module = module.network
+        return found
 
     @abstractmethod
     def split(self) -> Split:
@@ -102,12 +115,7 @@ class Task(ABC, Generic[RecipeT, DataT, BatchT]):
 
     @abstractmethod
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, DataT]:
-        """Read and measure the pictures; yields progress.
-
-        Args:
-            split: of the pictures.
-            folder: of the training; what takes long may be kept there.
-        """
+        """Read and measure the pictures; what takes long may be kept in the training's folder."""
 
     @abstractmethod
     def batch(self, data: DataT, number: int) -> BatchT:
@@ -132,11 +140,6 @@ class Task(ABC, Generic[RecipeT, DataT, BatchT]):
     def export(self, best: Entry, data: DataT) -> ExportSpec:
         """Describe what ships, given the log's entry of the best checkpoint."""
 
-    @property
-    def weight_decay(self) -> float:
-        """Weight decay of AdamW; at 0 it is Adam."""
-        return 1e-4
-
     def batches(self, data: DataT, first: int = 0) -> Generator[BatchT, None, None]:
         """Make batches without end, from a number on."""
         return prefetched(lambda number: self.batch(data, number), self.prefetch, first)
@@ -149,35 +152,6 @@ class Task(ABC, Generic[RecipeT, DataT, BatchT]):
     def free_on_resume(self) -> Sequence[str]:
         """Fields of the recipe that may change when a training goes on."""
         return ("validate_every",)
-
-
-@dataclass(frozen=True)
-class PhotoTask(Task[RecipeT, DataT, BatchT]):
-    """A task that learns from a folder of photographs.
-
-    Attributes:
-        photos: to learn from.
-        recipe: how.
-        jobs: processes or threads that prepare.
-    """
-
-    photos: DataSet
-    recipe: RecipeT
-    jobs: int = 1
-
-    def split(self) -> Split:
-        names = self.photos.names()
-        digests = [digest(self.photos.read(name)) for name in names]
-        held_out = [is_held_out(each, 1 - self.recipe.split) for each in digests]
-        train = [name for name, held in zip(names, held_out, strict=True) if not held]
-        validation = [name for name, held in zip(names, held_out, strict=True) if held]
-        if not train or not validation:
-            purpose = "validate with" if train else "train on"
-            raise InputError(
-                f"{self.photos.location} has {len(names)} pictures: split {self.recipe.split:g} : "
-                f"{1 - self.recipe.split:g} leaves none to {purpose}. Give more pictures, or another --split."
-            )
-        return Split(train, validation[: self.recipe.validation_pictures], digest("".join(digests).encode()))
 
 
 def prefetched(make: Callable[[int], Made], ahead: int, first: int = 0) -> Generator[Made, None, None]:

@@ -25,22 +25,13 @@ from kcompress.training.task import Task, TrainingData
 
 
 class Trainer:
-    """One training.
-
-    Args:
-        task: what to train.
-        folder: for checkpoints, state, log, and what the task keeps there.
-        accelerator: device and processes.
-    """
+    """One training, with a folder for checkpoints, state, log, and what the task keeps there."""
 
     def __init__(self, task: Task[Any, Any, Any], folder: Path, accelerator: Accelerator) -> None:
         self.task, self.folder, self.accelerator = task, folder, accelerator
 
     def run(self, *, resume: bool = False) -> Iterator[Event]:
-        """Train; the last event is `Finished`.
-
-        Args:
-            resume: go on with the state in the folder, if there is one.
+        """Train; the last event is `Finished`. ``resume`` goes on with the state in the folder, if there is one.
 
         Raises:
             FloatingPointError: the loss is no longer finite; the checkpoints so far stay.
@@ -84,24 +75,25 @@ class Trainer:
             yield Finished(tuple(log.entries), data, seconds)
 
     def export(self, finished: Finished, stem: Path, about: str) -> dict[str, Any]:
-        """Write what ships of the best checkpoint, and its card; returns the card.
+        """Write the best checkpoint's weights, graph and card; returns the card.
 
-        Args:
-            finished: the training's last event.
-            stem: of the files.
-            about: what the pictures are, for the card.
+        ``about`` are the user's words on the pictures, for the card.
 
         Raises:
             InputError: there is no checkpoint.
         """
         if not finished.entries:
             raise InputError(f"{self.folder} holds no checkpoint yet. Train at least up to the first validation.")
-        best = min(finished.entries, key=lambda entry: self.task.objective(entry.metrics))
-        spec = self.task.export(best, finished.data)
-        load_best(spec.module, self.folder)
+        task = self.task
+        best = min(finished.entries, key=lambda entry: task.objective(entry.metrics))
+        spec = task.export(best, finished.data)
+        network = task.network_type(**task.arguments)
+        load_best(network, self.folder)
         card = {
+            "summary": spec.summary,
+            "network": task.network_name,
             **spec.card,
-            "recipe": {**asdict(self.task.recipe), **spec.recipe},
+            "recipe": {**asdict(task.recipe), **spec.recipe},
             "data": described(spec.data, about),
             **spec.details,
             "training_minutes": round(finished.seconds / 60),
@@ -109,7 +101,7 @@ class Trainer:
             "best_step": best.step,
             **spec.metrics,
         }
-        return publish(stem, spec, card)
+        return publish(stem, card, network, task.arguments, spec)
 
     def _begin(self, *, resume: bool) -> Checkpoint | None:
         """Make the folder; returns the state to go on from."""
@@ -151,10 +143,7 @@ class Trainer:
 def accelerator(device: str) -> Accelerator:
     """Device and processes of a training, as ``accelerate launch`` or ``torchrun`` started them.
 
-    Precision is the recipe's affair, not accelerate's.
-
-    Args:
-        device: as ``--device`` takes it.
+    Precision is the recipe's affair, not accelerate's; ``device`` is as ``--device`` takes it.
 
     Raises:
         UsageError: no such device here.

@@ -1,16 +1,21 @@
 """Validation with the real encoder: what a preprocessor saves, and what it costs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import nn
 
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import encode
 from kcompress.images import Image, Pixels
+from kcompress.inference.engine import TorchEngine
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import Preprocessor
+from kcompress.networks.closed_loop import RoundTrip
+from kcompress.networks.condition import TrainingDomain
+from kcompress.networks.loading import wrapped
 from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
 from kcompress.rate_distortion.cost import LARGEST
 from kcompress.rate_distortion.slope import least_squares_slope, qualities
@@ -18,7 +23,10 @@ from kcompress.training.crops import middle
 from kcompress.training.events import Metrics
 
 SIDE = 768
-"""Pixels a side of what is looked at in a picture, its middle: whole ones would take longer than the training."""
+"""Side of the middle of a picture that is encoded, pixels: whole ones would take longer than the training."""
+
+_BESIDE = ("butteraugli", "psnr")
+"""Metrics that are measured beside those of an objective."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,7 @@ class _Case:
 class CodecValidator:
     """Compares a preprocessor with the plain codec on some pictures.
 
-    Args:
-        codec: name.
-        quality: at which sizes are compared.
-        metrics: names; the first one matters most.
-        pictures: their middles are taken.
+    Sizes are compared at ``quality``, on the middles of the pictures; the first of the metrics matters most.
     """
 
     def __init__(self, codec: str, quality: int, metrics: Sequence[str], pictures: Sequence[Pixels]) -> None:
@@ -62,7 +66,7 @@ class CodecValidator:
 
     @property
     def heading(self) -> str:
-        """What it compares with, for plots."""
+        """Codec, quality and encoder, for plots."""
         return f"{self.codec.name} {self.quality}, {self.encoder.name} {self.encoder.version()}"
 
     @property
@@ -74,10 +78,9 @@ class CodecValidator:
     def __call__(self, preprocessor: Preprocessor) -> Metrics:
         """Validation metrics: means over the pictures, by name.
 
-        ``size_change_percent`` and ``..._change`` are at the same quality. ``size_at_equal_..._percent`` adds to the
-        change of ln(rate) what the plain codec would pay for the change of the score, by its own slope, which
-        estimates the BD-rate and is always there; ``bd_rate_..._percent`` is None where fewer than half of
-        the pictures allow one.
+        ``size_change_percent`` and ``..._change`` are at the same quality. ``size_at_equal_..._percent`` estimates
+        the BD-rate and is always there: the change of ln(rate), and the plain codec's price of the change of the
+        score by its own slope. ``bd_rate_..._percent`` is None where fewer than half of the pictures allow one.
         """
         at = self.qualities.index(self.quality)
         curves = [
@@ -107,6 +110,18 @@ class CodecValidator:
         return _Point(len(encoded.data), encoded.bpp, {name: min(value, LARGEST) for name, value in scores.items()})
 
 
+def of_objective(codec: str, quality: int, objective: Iterable[str], pictures: Sequence[Pixels]) -> CodecValidator:
+    """Validator by the metrics of an objective, and some beside them that are installed."""
+    known = [name for name in (*objective, *_BESIDE) if METRICS[name].available()]
+    return CodecValidator(codec, quality, known, pictures)
+
+
+def under_training(network: nn.Module, trained: TrainingDomain, round_trip: RoundTrip | None = None) -> Preprocessor:
+    """Preprocessor of a network under training, named by its domain; it runs where the network is."""
+    engine = TorchEngine(network, str(next(network.parameters()).device))
+    return wrapped(trained.name, engine, trained, round_trip=round_trip)
+
+
 def size_at_equal(metric: str) -> str:
     """Name of the validation metric that says how much smaller files are at an equal score."""
     return f"size_at_equal_{metric}_percent"
@@ -118,10 +133,20 @@ def weighted_size(found: Metrics, objective: Mapping[str, float]) -> float:
 
 
 def _slope(plain: Sequence[_Point], metric: str, sign: int) -> float:
-    """How ln(rate) of the plain codec rises with the score."""
+    """Slope of the plain codec, d ln(rate) / d score."""
     return least_squares_slope(
         [sign * point.scores[metric] for point in plain], [math.log(point.bpp) for point in plain]
     )
+
+
+def bd_rate_or_none(
+    plain: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]], *, higher: bool = True
+) -> float | None:
+    """BD-rate of two curves; None where they do not allow one."""
+    try:
+        return bd_rate(plain, test, higher=higher)
+    except NoBdRate:
+        return None
 
 
 def _mean_bd_rate(
@@ -130,8 +155,6 @@ def _mean_bd_rate(
     found = []
     for curves in pairs:
         plain, test = ([(point.bpp, point.scores[metric]) for point in curve] for curve in curves)
-        try:
-            found.append(bd_rate(plain, test, higher=higher))
-        except NoBdRate:
-            continue
-    return float(np.mean(found)) if 2 * len(found) >= len(pairs) else None
+        found.append(bd_rate_or_none(plain, test, higher=higher))
+    known = [rate for rate in found if rate is not None]
+    return float(np.mean(known)) if 2 * len(known) >= len(pairs) else None

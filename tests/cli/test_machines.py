@@ -151,7 +151,7 @@ TRAIN = ["--network", "npp", "--model", "tiny.safetensors:size=32", "--codec", "
 @pytest.fixture
 def train(run, ready, monkeypatch):
     """Without the export, which takes seconds; later options win."""
-    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
     return lambda *options, **more: run("train", "photos", *TRAIN, *options, **more)
 
 
@@ -273,7 +273,7 @@ def test_a_classifier_and_what_changes_it(run, ready, monkeypatch) -> None:
 def test_a_proxy(run, ready, monkeypatch) -> None:
     options = ["--network", "minnen", "--codec", "jpeg", "--width", "8", "--patch", "32x32", "--steps", "2",
                "--validate", "2", "--split", "0.6", "--pictures", "2", "--patches", "8", "--jobs", "1"]  # fmt: skip
-    monkeypatch.setattr(proxies, "OF_A_HELD_OUT_PICTURE", 1)
+    monkeypatch.setattr(proxies, "_HELD_OUT_PATCHES", 1)
     (line,) = run("train", "photos", *options, "-o", "out/minnen-jpeg", "--json").lines
     assert line["card"]["network"] == "minnen" and line["card"]["codec"] == "jpeg"
     ended = run("train", "photos", "--network", "minnen", expect=2)

@@ -52,7 +52,7 @@ def labels(made, folder):
 @pytest.fixture
 def train(run, labels, monkeypatch):
     """``train("--seed", "1")``: tiny, and without the export, which takes seconds; later options win."""
-    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
     return lambda *options, **more: run("train", "labels/labels.csv", *BASE, *options, **more)
 
 
@@ -180,7 +180,7 @@ def test_pictures_to_validate_with(train):
 
 
 def test_epochs_stand_for_steps(run, labels, folder, monkeypatch):
-    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
     options = [option for option in BASE if option not in ("--steps", "4")]
     (line,) = run("train", "labels", *options, "--epochs", "2", "--validate", "1000", "--json").lines
     pictures = int(line["card"]["data"].split()[2])
@@ -256,7 +256,7 @@ def test_what_is_refused(train, folder, options, code, message):
 @pytest.fixture
 def rdo(run, folder, lake, monkeypatch):
     """``rdo("--seed", "1")``: tiny, from photos/, and without the export."""
-    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
     for number in range(6):
         save(
             lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
@@ -295,7 +295,7 @@ def test_options_change_the_weights_of_rdo(rdo, folder, usual, options):
 @pytest.fixture
 def feedback(run, folder, lake, monkeypatch):
     """``feedback("--seed", "1")``: tiny, from photos/, and without the export."""
-    monkeypatch.setattr(trainer, "publish", lambda stem, spec, card: dict(card))
+    monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
     monkeypatch.setattr(validation, "SIDE", 96)
     for number in range(6):
         save(lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],

@@ -22,12 +22,21 @@ from kcompress.training import artifacts
 from kcompress.training.distortions import compression
 from kcompress.training.events import Finished, Prepared, Validation
 from kcompress.training.learner import share
+from kcompress.training.photos import REGION
 from kcompress.training.task import Split
 from kcompress.training.tasks.artifacts import patches, task
-from kcompress.training.tasks.artifacts.loss import ArtifactLoss, Batch, error
-from kcompress.training.tasks.artifacts.patches import MARGIN, REGION, Pair, alike, hevc_bank, region
+from kcompress.training.tasks.artifacts.patches import MARGIN, Pair, alike, hevc_bank, region
 from kcompress.training.tasks.artifacts.recipe import ArtifactRecipe
-from kcompress.training.tasks.artifacts.task import VALIDATED, ArtifactData, ArtifactTask, gains, restored
+from kcompress.training.tasks.artifacts.task import (
+    VALIDATED,
+    ArtifactData,
+    ArtifactLoss,
+    ArtifactTask,
+    Batch,
+    error,
+    gains,
+    restored,
+)
 from kcompress.training.trainer import Trainer, accelerator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -226,7 +235,7 @@ def test_pictures_that_are_held_out_are_not_trained_on(tmp_path: Path, lake: Ima
     training = ArtifactTask(photos, replace(TINY, held_out=0.5))
     split = training.split()
     out = [path for path in sorted(photos.glob("*.jpg")) if is_held_out(digest(path.read_bytes()), 0.5)]
-    assert split.validation == out and 0 < len(out) < 12 and sorted([*split.train, *out]) == sorted(photos.iterdir())
+    assert [*split.validation] == out and 0 < len(out) < 12 and sorted([*split.train, *out]) == sorted(photos.iterdir())
     events = training.prepare(split, tmp_path)
     with pytest.raises(StopIteration) as ended:
         for number in range(1, 14):

@@ -15,9 +15,8 @@ from kcompress.dataset import DataSet
 from kcompress.errors import InputError
 from kcompress.images import Image, Pixels
 from kcompress.training.events import Prepared, Validation
-from kcompress.training.tasks.classifier.loss import Batch, ClassifierLoss
 from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
-from kcompress.training.tasks.classifier.task import ClassifierData, ClassifierTask
+from kcompress.training.tasks.classifier.task import Batch, ClassifierData, ClassifierLoss, ClassifierTask
 from kcompress.workers import drained
 
 pytestmark = pytest.mark.usefixtures("one_thread")

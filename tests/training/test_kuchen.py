@@ -18,9 +18,8 @@ from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.loading import load
 from kcompress.training.events import Validation
 from kcompress.training.tasks.kuchen.labelled import Pair, opened
-from kcompress.training.tasks.kuchen.loss import KuchenLoss, errors
 from kcompress.training.tasks.kuchen.recipe import KuchenRecipe
-from kcompress.training.tasks.kuchen.task import KuchenTask
+from kcompress.training.tasks.kuchen.task import KuchenLoss, KuchenTask, errors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = KuchenRecipe(

@@ -12,7 +12,7 @@ from labeling.tools import labelled, pixels, plan, save
 from kcompress.errors import InputError, KcompressError, UsageError
 from kcompress.images import Image
 from kcompress.labeling.plan import Patches
-from kcompress.training.tasks.kuchen.labelled import Pair, kept_on_disk, opened
+from kcompress.training.tasks.kuchen.labelled import Pair, opened, stored_on_disk
 
 
 def test_pairs_are_originals_and_chosen_labels(labels: Path) -> None:
@@ -55,7 +55,7 @@ def test_pairs_on_disk_are_the_same(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     shapes = [(5, 7, 3), (1, 1, 3), (20, 4, 3)]
     pairs = [Pair(*(random.integers(0, 256, shape, np.uint8) for _ in range(2))) for shape in shapes]
-    kept = kept_on_disk(iter(pairs), tmp_path)
+    kept = stored_on_disk(iter(pairs), tmp_path)
     assert len(kept) == 3 and not [*tmp_path.iterdir()]
     for one, other in zip(pairs, kept, strict=True):
         assert np.array_equal(one.original, other.original) and np.array_equal(one.target, other.target)

@@ -1,7 +1,7 @@
 """Figures of the cards of what ships: each against its definition, and the commands that write them down."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -150,11 +150,14 @@ def test_the_card_of_a_simulator(
     patches = type("Patches", (), {"bpp": np.zeros((7, 3))})()
     asked = []
 
-    def encoded(photos: object, names: list[str], each: int, recipe: object, folder: Path, jobs: int) -> object:
+    def encoded(
+        photos: object, names: list[str], each: int, recipe: object, folder: Path, jobs: int
+    ) -> Generator[None, None, object]:
         asked.append((names, each, recipe))
+        yield
         return patches
 
-    monkeypatch.setattr(measure, "all_encoded", encoded)
+    monkeypatch.setattr(measure, "encoded", encoded)
     monkeypatch.setattr(measure, "load_proxy", lambda kind, codec: (kind, codec))
     monkeypatch.setattr(
         measure, "accuracy", lambda proxy, found, codec: {"rmse": 0.123456, "exact": float(callable(proxy))}

@@ -249,7 +249,7 @@ def test_three_stages(photos, judge, tmp_path) -> None:
     )  # fmt: skip
     proxy = MinnenTask(photos, first)
     losses = [event.loss for event in of(Step, trained(proxy, tmp_path / "proxy"))]
-    mimic = proxy.proxy()
+    mimic = proxy.network(proxy.build())
     mimic.load_state_dict(load_file(tmp_path / "proxy/best.safetensors"))
     mimic.eval().requires_grad_(False)
     recipe = replace(TINY, codec="bpg", finest=28, fixed=34, coarsest=41, fixed_steps=30, adaptive_steps=30,

@@ -24,7 +24,7 @@ from kcompress.networks.rdo import Rdo
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps, unpack_levels
 from kcompress.training.events import Prepared, Validation
-from kcompress.training.tasks.rdo.loss import Drawn, RdoLoss
+from kcompress.training.tasks.rdo.loss import RdoLoss, Sampled
 from kcompress.training.tasks.rdo.patches import RATE, Batch, PatchDataset, measured, of_one_picture
 from kcompress.training.tasks.rdo.recipe import RdoRecipe
 from kcompress.training.tasks.rdo.task import RdoTask, preprocessor
@@ -140,7 +140,7 @@ def test_bits_count_by_the_rate_of_the_whole_picture(bank: PatchDataset) -> None
         torch.manual_seed(0)
         assert torch.allclose(module(batch._replace(rates=2 * batch.rates))["loss"], cost / 2)
         torch.manual_seed(0)
-        rate = module.rate(batch, module.drawn(batch))
+        rate = module.rate(batch, module.sampled(batch))
     assert torch.allclose(cost, (rate - batch.plain[RATE]) / batch.rates)
 
 
@@ -150,33 +150,35 @@ def test_the_parts_add_up(bank: PatchDataset) -> None:
     assert found.keys() == {"loss", *RdoTask.parts} and (found["distortion"] > 0).any() and (found["rate"] < 0).any()
 
 
-def squares(batch: Batch, module: RdoLoss) -> tuple[Drawn, torch.Tensor]:
+def squares(batch: Batch, module: RdoLoss) -> tuple[Sampled, torch.Tensor]:
     """Decisions, and weights of squared errors that differ by frequency."""
     torch.manual_seed(0)
     of_block = torch.rand(64)
     weights = torch.cat([of_block.repeat_interleave(4), of_block, of_block])[None, :, None, None]
     with torch.no_grad():
-        return module.drawn(batch), weights
+        return module.sampled(batch), weights
 
 
 def test_the_change_of_cost_is_that_of_whole_steps(bank: PatchDataset) -> None:
     module = RdoLoss(Rdo(16, 1), {})
     torch.nn.init.normal_(module.network.context.leave.weight, std=0.3)
-    drawn, weights = squares(bank.batch(TINY, 0), module)
-    errors = drawn.levels - drawn.coefficients
-    falling = drawn.falling.requires_grad_()
-    rising = drawn.rising.requires_grad_()
-    drawn = replace(drawn, falling=falling, rising=rising)
-    of_falls, of_rises = torch.autograd.grad(drawn.change_of_cost(2 * weights * errors).sum(), (falling, rising))
-    before = drawn.coefficients.round()
-    for found, step in ((of_falls, -drawn.outwards), (of_rises, drawn.outwards)):
-        stays, goes = ((level - drawn.coefficients).square() * weights for level in (before, before + step))
+    sampled, weights = squares(bank.batch(TINY, 0), module)
+    errors = sampled.levels - sampled.coefficients
+    decrement = sampled.decrement.requires_grad_()
+    increment = sampled.increment.requires_grad_()
+    sampled = replace(sampled, decrement=decrement, increment=increment)
+    of_decrements, of_increments = torch.autograd.grad(
+        sampled.change_of_cost(2 * weights * errors).sum(), (decrement, increment)
+    )
+    before = sampled.coefficients.round()
+    for found, step in ((of_decrements, -sampled.sign), (of_increments, sampled.sign)):
+        stays, goes = ((level - sampled.coefficients).square() * weights for level in (before, before + step))
         assert torch.allclose(found, (goes - stays), atol=2e-3)
 
 
 def test_the_curvature_of_squares_is_their_weight(bank: PatchDataset) -> None:
-    drawn, weights = squares(bank.batch(TINY, 0), RdoLoss(Rdo(16, 1), {}))
-    errors = drawn.levels - drawn.coefficients
+    sampled, weights = squares(bank.batch(TINY, 0), RdoLoss(Rdo(16, 1), {}))
+    errors = sampled.levels - sampled.coefficients
     assert torch.allclose(diagonal_hessian(2 * weights * errors, errors), (2 * weights).expand_as(errors), rtol=1e-3)
     place = torch.ones_like(errors[:, :1])
     place[..., :3] = 2.0  # one half of the picture counts twice

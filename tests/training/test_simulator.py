@@ -21,7 +21,7 @@ from kcompress.proxies import straight_through as real
 from kcompress.proxies.simulator import Simulator
 from kcompress.training.events import Prepared, Validation
 from kcompress.training.tasks.proxies.accuracy import METRICS, accuracy, exact_jpeg
-from kcompress.training.tasks.proxies.coded_patches import CodedPatches, all_encoded, encoded, preprocessed
+from kcompress.training.tasks.proxies.coded_patches import CodedPatches, encoded, preprocessed
 from kcompress.training.tasks.proxies.recipe import RANGES, SimulatorRecipe
 from kcompress.training.tasks.proxies.simulator import SimulatorLoss, SimulatorTask
 from kcompress.workers import drained
@@ -34,7 +34,7 @@ TINY = SimulatorRecipe(
 
 
 def finished(photos: DataSet, recipe: SimulatorRecipe, folder: Path, jobs: int = 1) -> CodedPatches:
-    return all_encoded(photos, photos.names(), 2, recipe, folder, jobs)
+    return drained(encoded(photos, photos.names(), 2, recipe, folder, jobs))
 
 
 @pytest.fixture(scope="module")

@@ -123,8 +123,8 @@ def test_what_ships_is_the_best(tmp_path: Path) -> None:
     events = trained(task, tmp_path / "run")
     card = exported(task, tmp_path / "run", events[-1], tmp_path / "line", "made up")
     assert list(card) == [
-        "network", "codec", "recipe", "data", "between", "training_minutes", "held_out_pictures", "best_step", "found",
-        "licence", "parameters",
+        "summary", "network", "codec", "recipe", "data", "between", "training_minutes", "held_out_pictures",
+        "best_step", "found", "licence", "parameters",
     ]  # fmt: skip
     assert card["data"] == "2 points, made up" and card["recipe"] == {**asdict(LONG), "loss": "squares"}
     best = min(of(Validation, events), key=lambda state: state.metrics["distance"])

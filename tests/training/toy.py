@@ -36,9 +36,9 @@ class Batch(NamedTuple):
 
 
 class ToyLoss(nn.Module):
-    def __init__(self, noise: float) -> None:
+    def __init__(self, line: nn.Linear, noise: float) -> None:
         super().__init__()
-        self.line = nn.Linear(3, 1)
+        self.line = line
         self.noise = noise
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -57,10 +57,16 @@ class ToyTask(Task[ToyRecipe, TrainingData, Batch]):
     recipe: ToyRecipe = field(default_factory=ToyRecipe)
     distance: Callable[[ToyLoss], float | None] = _distance
     digest: str = "points"
+    network_type = nn.Linear
+    network_name = "toy"
     parts = ("error", "one")
 
-    def build(self) -> ToyLoss:
-        return ToyLoss(self.recipe.noise)
+    @property
+    def arguments(self) -> dict[str, int]:
+        return {"in_features": 3, "out_features": 1}
+
+    def loss(self, network: nn.Linear) -> ToyLoss:
+        return ToyLoss(network, self.recipe.noise)
 
     def network(self, module: ToyLoss) -> nn.Module:
         return module.line
@@ -87,7 +93,7 @@ class ToyTask(Task[ToyRecipe, TrainingData, Batch]):
 
     def export(self, best: Any, data: TrainingData) -> ExportSpec:
         return ExportSpec(
-            module=nn.Linear(3, 1), arguments={}, card={"network": "toy", "codec": "jpeg"},
+            summary="a line", card={"codec": "jpeg"},
             recipe={"loss": "squares"}, data=f"{data.trained_on} points", metrics={"found": best.metrics},
             details={"between": 1}, graph=False,
         )  # fmt: skip

@@ -2,31 +2,23 @@
 
 from dataclasses import dataclass
 
-from kcompress.training.recipe import Recipe
+from kcompress.training.recipe import JpegRecipe
 
 
 @dataclass(frozen=True)
-class ArtifactRecipe(Recipe):
+class ArtifactRecipe(JpegRecipe):
     """Recipe of artifact removal.
 
     Attributes:
         width: channels at half resolution.
-        steps: optimiser steps.
         alike: patches in a batch that share codec and quality, as those of a picture do.
         kinds: codecs and qualities in a batch.
         side: of a patch, pixels, a multiple of 8.
-        learning_rate: highest of Adam; after the warm-up half a cosine brings it down to nothing.
-        warmup: steps in which it rises.
         clean: share of kinds that are not compressed at all, and must be left alone.
         twice: share of kinds that are compressed twice, the second time by any of the codecs.
         shifted: share of patches whose grid of blocks does not begin at their corner.
         hevc_regions: regions of 288x288 pixels compressed by HEVC beforehand.
         floor: mean squared error (grey levels squared) below which it hardly counts any more.
-        averaging: decay of the exponential moving average of the weights, which is what ships.
-        exact_from: share of the steps after which arithmetic is float32 instead of bfloat16.
-        validate_every: steps between validations.
-        held_out: share of the pictures to validate with, drawn by their sha256.
-        seed: of weights, patches and distortions.
     """
 
     width: int = 32
@@ -46,6 +38,7 @@ class ArtifactRecipe(Recipe):
     validate_every: int = 500
     held_out: float = 0.05
     seed: int = 0
+    weight_decay = 0.0
 
     @property
     def batch(self) -> int:  # type: ignore[override]

@@ -4,14 +4,12 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from kcompress.dataset import digest, is_held_out
-from kcompress.errors import InputError
 from kcompress.images import Pixels, read
 from kcompress.inference.batches import tensor
 from kcompress.metrics.psnr import psnr
@@ -21,9 +19,9 @@ from kcompress.training.distortions import Distortion, compression
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec
 from kcompress.training.log import Entry
-from kcompress.training.task import Split, Task, TrainingData
-from kcompress.training.tasks.artifacts.loss import ArtifactLoss, Batch
-from kcompress.training.tasks.artifacts.patches import REGION, Pair, alike, hevc_bank
+from kcompress.training.photos import REGION, JpegTask, prepared
+from kcompress.training.task import Split, TrainingData
+from kcompress.training.tasks.artifacts.patches import Pair, alike, hevc_bank
 from kcompress.training.tasks.artifacts.recipe import ArtifactRecipe
 
 VALIDATED = (
@@ -32,6 +30,39 @@ VALIDATED = (
     compression("hevc", 36),
 )
 """Distortions that a validation looks at."""
+
+
+class Batch(NamedTuple):
+    """Patches (N, 3, side, side), RGB 0..1, of a step; those of one codec and quality follow each other."""
+
+    compressed: Tensor
+    clean: Tensor
+
+
+class ArtifactLoss(nn.Module):
+    """A batch -> `error` of the restored patches, and of the compressed ones as ``untouched``."""
+
+    def __init__(self, network: ArtifactRemoval, recipe: ArtifactRecipe) -> None:
+        super().__init__()
+        self.network = network
+        self._recipe = recipe
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        restored = self.network(batch.compressed).float()
+        return {
+            "loss": error(restored, batch.clean, self._recipe),
+            "untouched": error(batch.compressed, batch.clean, self._recipe),
+        }
+
+
+def error(restored: Tensor, clean: Tensor, recipe: ArtifactRecipe) -> Tensor:
+    """Mean error in dB: every quality counts alike, and within one the patches with much to restore count most.
+
+    The mean squared error is taken over all patches that are alike, as PSNR takes it over a picture.
+    """
+    with torch.autocast(restored.device.type, enabled=False):
+        squared = (restored - clean).square().reshape(len(clean) // recipe.alike, -1).mean(dim=1) * 255**2
+        return 10 * torch.log10(squared + recipe.floor).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,50 +75,26 @@ class ArtifactData(TrainingData):
 
 
 @dataclass(frozen=True)
-class ArtifactTask(Task[ArtifactRecipe, ArtifactData, Batch]):
-    """Learns from a folder of JPEG photographs.
+class ArtifactTask(JpegTask[ArtifactRecipe, ArtifactData, Batch]):
+    """Learns to undo what codecs do to JPEG photographs."""
 
-    Attributes:
-        photos: the folder.
-        recipe: how.
-    """
-
-    photos: Path
-    recipe: ArtifactRecipe
+    network_type = ArtifactRemoval
+    network_name = "ar"
+    sizes = ("width",)
     parts: ClassVar = ("untouched",)
     channels_last: ClassVar = True
     prefetch: ClassVar = 4
 
-    @property
-    def weight_decay(self) -> float:
-        return 0.0
-
-    def build(self) -> ArtifactLoss:
-        return ArtifactLoss(ArtifactRemoval(self.recipe.width), self.recipe)
-
-    def network(self, module: ArtifactLoss) -> ArtifactRemoval:
-        return module.network
-
-    def split(self) -> Split:
-        paths = sorted(self.photos.glob("*.jpg"))
-        digests = [digest(path.read_bytes()) for path in paths]
-        held_out = [is_held_out(each, self.recipe.held_out) for each in digests]
-        train = [path for path, held in zip(paths, held_out, strict=True) if not held]
-        validation = [path for path, held in zip(paths, held_out, strict=True) if held]
-        if not train or not validation:
-            raise self._too_few(len(paths))
-        return Split(train, validation, digest("".join(digests).encode()))
+    def loss(self, network: ArtifactRemoval) -> ArtifactLoss:
+        return ArtifactLoss(network, self.recipe)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, ArtifactData]:
-        paths = [*split.train, *split.validation]
-        pixels: list[Pixels] = []
+        paths = [(path,) for path in (*split.train, *split.validation)]
         with ThreadPoolExecutor() as pool:
-            for picture in pool.map(lambda path: read(path.read_bytes(), name=str(path)).pixels, paths):
-                pixels.append(picture)
-                yield Prepared(len(pixels), len(paths))
+            pixels = yield from prepared(pool, _read, paths, len(paths))
         pictures = [picture for picture in pixels[: len(split.train)] if holds(picture, REGION)]
         if not pictures:
-            raise self._too_few(len(paths))
+            raise self.too_few(len(paths))
         validation = [corner(picture) for picture in pixels[len(split.train) :]]
         return ArtifactData(
             trained_on=len(pictures), held_out=len(validation), metrics=[each.name for each in VALIDATED],
@@ -110,34 +117,27 @@ class ArtifactTask(Task[ArtifactRecipe, ArtifactData, Batch]):
     def export(self, best: Entry, data: ArtifactData) -> ExportSpec:
         recipe = self.recipe
         return ExportSpec(
-            module=ArtifactRemoval(recipe.width),
-            arguments={"width": recipe.width},
-            card={
-                "summary": "removes the artefacts of JPEG, WebP and HEVC; blind to codec and quality",
-                "network": "ar",
-            },
+            summary="removes the artefacts of JPEG, WebP and HEVC; blind to codec and quality",
             recipe={"loss": "mean over kinds of 10 log10(squared error + floor)", "optimiser": "Adam"},
             data=f"{data.trained_on} photographs",
             details={"gflop_at_1920x1080": 130 * (recipe.width / 32) ** 2},
             metrics={"psnr_gain_db_on_held_out_photographs": best.metrics},
         )
 
-    def _too_few(self, pictures: int) -> InputError:
-        return InputError(
-            f"{self.photos} holds {pictures} JPEG pictures, too few for a training and a validation part. "
-            f"Give more, of at least {REGION} pixels a side."
-        )
+
+def _read(path: Path) -> Pixels:
+    return read(path.read_bytes(), name=str(path)).pixels
 
 
 def corner(picture: Pixels) -> Pixels:
-    """The upper left 512x512 pixels of a picture, or what it has of them, sides multiples of 8."""
+    """Upper left 512x512 pixels of a picture, as far as it has them, sides multiples of 8."""
     height, width = (min(length, 512) // 8 * 8 for length in picture.shape[:2])
     return picture[:height, :width]
 
 
 @torch.inference_mode()
 def restored(network: nn.Module, pixels: Pixels) -> Pixels:
-    """A whole picture (sides multiples of 8) through the network."""
+    """Restore a whole picture (sides multiples of 8)."""
     place = next(network.parameters(), torch.empty(0)).device
     output = network(tensor([pixels]).to(place))[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)
     return np.asarray(output.to(torch.uint8).cpu().numpy())

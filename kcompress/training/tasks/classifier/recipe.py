@@ -7,16 +7,14 @@ from kcompress.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class ClassifierRecipe(Recipe):
-    """How a classifier is trained.
-
-    `Recipe` tells of the fields that all have.
+    """Recipe of a classifier.
 
     Attributes:
-        architecture: of ``machine.classifiers.ARCHITECTURES``.
+        architecture: key of ``machine.classifiers.ARCHITECTURES``.
         width: channels of its first stage.
         side: of the square that it sees, pixels.
         smallest: share of a picture's area that a crop keeps at least.
-        smoothing: of the labels, so much of the truth is spread over all classes.
+        smoothing: of the labels: share of the truth that is spread over all classes.
     """
 
     architecture: str = "residual"

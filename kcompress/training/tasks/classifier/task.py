@@ -4,43 +4,52 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kcompress.images import Pixels, read_canonical
+from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.machine.classifiers import Classifier
 from kcompress.machine.folders import class_folders
-from kcompress.training.crops import shrunk, square
+from kcompress.training.crops import square
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec
 from kcompress.training.log import Entry
-from kcompress.training.task import PhotoTask, Split, TrainingData
-from kcompress.training.tasks.classifier.loss import Batch, ClassifierLoss
+from kcompress.training.photos import PhotoTask, picture, shrunk_pictures
+from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
-
-NETWORK = "classifier"
-"""What its weights are called."""
-
-_KEPT = 1.15
-"""Shorter side of the pictures in memory, in units of the side that is trained on: crops differ in size and place."""
 
 _AT_ONCE = 16
 
 
+class Batch(NamedTuple):
+    """Pictures (N, 3, side, side), RGB 0..1, of a step, and their classes (N,), from 0."""
+
+    pictures: Tensor
+    classes: Tensor
+
+
+class ClassifierLoss(nn.Module):
+    """A batch -> the cross entropy of each picture, (N,)."""
+
+    def __init__(self, network: Classifier, smoothing: float) -> None:
+        super().__init__()
+        self.network = network
+        self._smoothing = smoothing
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self.network(batch.pictures).float()
+        loss = F.cross_entropy(logits, batch.classes, reduction="none", label_smoothing=self._smoothing)
+        return {"loss": loss}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassifierData(TrainingData):
-    """Pictures and their classes.
-
-    Attributes:
-        pictures: to train on, shrunk.
-        classes: of these.
-        squares: to validate with.
-        truth: classes of these.
-    """
+    """Shrunk pictures to train on with their classes, and squares to validate with, whose classes are the truth."""
 
     pictures: Sequence[Pixels]
     classes: Tensor
@@ -52,13 +61,12 @@ class ClassifierData(TrainingData):
 class ClassifierTask(PhotoTask[ClassifierRecipe, ClassifierData, Batch]):
     """Learns from pictures that lie in one folder a class."""
 
-    def __post_init__(self) -> None:
-        """Find the classes.
+    network_type = Classifier
+    network_name = "classifier"
+    sizes = ("architecture", "width")
 
-        Raises:
-            InputError: pictures do not lie in folders.
-        """
-        _ = self.classes
+    def __post_init__(self) -> None:
+        _ = self.classes  # pictures that do not lie in folders are refused at once
 
     @cached_property
     def _folders(self) -> tuple[list[str], dict[str, int]]:
@@ -69,18 +77,16 @@ class ClassifierTask(PhotoTask[ClassifierRecipe, ClassifierData, Batch]):
         """Names, in the order of the outputs."""
         return self._folders[0]
 
-    def build(self) -> ClassifierLoss:
-        return ClassifierLoss(self._classifier(), self.recipe.smoothing)
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments, "classes": len(self.classes)}
 
-    def network(self, module: ClassifierLoss) -> Classifier:
-        return module.network
+    def loss(self, network: Classifier) -> ClassifierLoss:
+        return ClassifierLoss(network, self.recipe.smoothing)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, ClassifierData]:
         side, class_of = self.recipe.side, self._folders[1]
-        pictures: list[Pixels] = []
-        for number, name in enumerate(split.train):
-            pictures.append(shrunk(read_canonical(self.photos.read(name), name).pixels, round(side * _KEPT)))
-            yield Prepared(number + 1, len(split.train))
+        pictures = yield from shrunk_pictures(self.photos, split.train, side)
         return ClassifierData(
             trained_on=len(split.train),
             held_out=len(split.validation),
@@ -88,9 +94,9 @@ class ClassifierTask(PhotoTask[ClassifierRecipe, ClassifierData, Batch]):
             heading=f"classifier ({self.recipe.architecture})",
             shown=["accuracy_percent"],
             axis="of held-out pictures",
-            pictures=pictures,
+            pictures=list(pictures.values()),
             classes=torch.tensor([class_of[name] for name in split.train]),
-            squares=[square(read_canonical(self.photos.read(name), name).pixels, side) for name in split.validation],
+            squares=[square(picture(self.photos, name), side) for name in split.validation],
             truth=torch.tensor([class_of[name] for name in split.validation]),
         )
 
@@ -122,23 +128,14 @@ class ClassifierTask(PhotoTask[ClassifierRecipe, ClassifierData, Batch]):
         return found
 
     def export(self, best: Entry, data: ClassifierData) -> ExportSpec:
-        recipe, classes = self.recipe, self.classes
         return ExportSpec(
-            module=self._classifier(),
-            arguments={"architecture": recipe.architecture, "width": recipe.width, "classes": len(classes)},
-            card={
-                "summary": f"tells {len(classes)} classes apart: something to compress pictures for",
-                "network": NETWORK,
-                "classes": classes,
-            },
+            summary=f"tells {len(self.classes)} classes apart: something to compress pictures for",
+            card={"classes": self.classes},
             recipe={"loss": "cross entropy", "optimiser": "AdamW"},
             data=f"{data.trained_on} labelled pictures",
             metrics={"on_held_out_pictures": {name: round(value, 3) for name, value in best.metrics.items()}},
             graph=False,
         )
-
-    def _classifier(self) -> Classifier:
-        return Classifier(self.recipe.architecture, self.recipe.width, len(self.classes))
 
 
 def _varied(pixels: Pixels, recipe: ClassifierRecipe, random: np.random.Generator) -> Pixels:

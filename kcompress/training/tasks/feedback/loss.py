@@ -20,27 +20,20 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from kcompress.codecs import CODECS
 from kcompress.encoding import encode, round_trip
 from kcompress.images import Image
-from kcompress.inference.engine import TorchEngine
 from kcompress.networks import Preprocessor
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.feedback import Feedback
-from kcompress.networks.loading import wrapped
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.setting import Setting
 from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
+from kcompress.training.validation import under_training
 
 NETWORK = "feedback"
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One file's worth of pixels.
-
-    Attributes:
-        image: itself.
-        setting: of its encodes.
-        cost: of its files.
-    """
+    """One file's worth of pixels, the setting of its encodes, and the cost of its files."""
 
     image: Image
     setting: Setting
@@ -48,12 +41,7 @@ class Patch:
 
 
 class Trial(NamedTuple):
-    """A trial of simultaneous perturbation (SPSA): what a step sees.
-
-    Attributes:
-        patches: N of them.
-        signs: (N, weights), -1 or 1: which way each weight is moved for each patch.
-    """
+    """N patches of a step, and the signs (N, weights), -1 or 1, by which each weight is moved for each patch."""
 
     patches: list[Patch]
     signs: Tensor
@@ -62,11 +50,7 @@ class Trial(NamedTuple):
 class FeedbackLoss(nn.Module):
     """A trial -> costs of its patches as ln(bytes), (N,), with estimated gradients.
 
-    Args:
-        network: in training.
-        recipe: perturbation and limit.
-        jobs: encoders that run at once.
-        cost: of a patch, given the weights. [default: by the real encoder]
+    ``jobs`` encoders run at once; ``cost``, of a patch given the weights, is by default that of the real encoder.
     """
 
     def __init__(
@@ -103,14 +87,12 @@ class FeedbackLoss(nn.Module):
 
 
 def trained(recipe: FeedbackRecipe) -> TrainingDomain:
-    """What a network of this recipe knows."""
+    """Training domain of a network of this recipe."""
     scale = CODECS[recipe.codec].quality
     low, high = sorted((scale.coarseness(recipe.lowest), scale.coarseness(recipe.highest)))
     return TrainingDomain(NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes)
 
 
 def closed_loop(network: Feedback, recipe: FeedbackRecipe) -> Preprocessor:
-    """A network under training as what encodes take."""
-    engine = TorchEngine(network, str(next(network.parameters()).device))
-    loop = round_trip(CODECS[recipe.codec])
-    return wrapped(NETWORK, engine, trained(recipe), round_trip=loop)
+    """Preprocessor of a network under training."""
+    return under_training(network, trained(recipe), round_trip(CODECS[recipe.codec]))

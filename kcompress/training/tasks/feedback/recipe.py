@@ -12,21 +12,17 @@ handed of that block, so there is nothing to learn."""
 
 @dataclass(frozen=True)
 class FeedbackRecipe(Recipe):
-    """How the gains are learned.
-
-    `Recipe` tells of the fields that all have.
+    """Recipe of the gains.
 
     Attributes:
-        codec: whose encoder is watched.
-        lowest: quality on the codec's scale, as a number.
-        highest: quality.
+        codec: name of the encoder that is watched.
+        lowest, highest: qualities on the codec's scale, as numbers.
         passes: encodes and decodes before the one that counts.
-        patches: to cut and judge before the first step, each for a quality of its own; pictures that are smaller give
-            none.
+        patches: number of patches, each with a quality of its own; smaller pictures give none.
         side: of a patch, pixels. A patch is weighed as if it were the file; large ones are about as varied as files.
         perturbation: of every weight, up or down, in a trial; a weight of 1 is a gain of 0.1.
         limit: of the cost that is believed of one patch, in nepers.
-        objective: what the scores count, by metric; 1 in all.
+        objective: shares of the scores, by metric; 1 in all.
     """
 
     codec: str

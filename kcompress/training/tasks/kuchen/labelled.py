@@ -1,4 +1,4 @@
-"""What labels.csv holds for a training: originals, their labels, and on which side of the split each picture is."""
+"""Contents of labels.csv for a training: originals, their labels, and the split of the pictures."""
 
 import tempfile
 from collections import Counter
@@ -11,15 +11,16 @@ import numpy as np
 
 from kcompress import labels
 from kcompress.codecs import check_settings
-from kcompress.dataset import DataSet, digest, is_held_out
+from kcompress.dataset import DataSet, digest
 from kcompress.errors import InputError, UsageError
 from kcompress.images import Pixels, read_canonical
 from kcompress.labels import Row
+from kcompress.training.photos import divided
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and what the network shall make of it, both (H, W, 3) uint8."""
+    """A picture and its label, both (H, W, 3) uint8."""
 
     original: Pixels
     target: Pixels
@@ -31,12 +32,10 @@ class Labels:
 
     Attributes:
         path: of labels.csv.
-        dataset: where the originals are.
+        dataset: the originals.
         rows: the chosen ones, in the order of the file; those of one picture follow each other.
-        codec: that they are labelled for.
-        quality: at which, on the codec's own scale.
-        metric: that decided.
-        rate_weight: of bits against it.
+        codec: for which they are labelled, at a quality on its own scale.
+        metric: which decided, with a weight of bits against it.
         sha256: of labels.csv.
     """
 
@@ -55,15 +54,14 @@ class Labels:
         Raises:
             InputError: one of the two is empty.
         """
-        held_out = tuple(row for row in self.rows if is_held_out(row.sha256, 1 - share))
-        kept = tuple(row for row in self.rows if not is_held_out(row.sha256, 1 - share))
-        if not kept or not held_out:
+        train, held_out = divided(self.rows, [row.sha256 for row in self.rows], 1 - share)
+        if not train or not held_out:
             pictures = len({row.sha256 for row in self.rows})
             raise InputError(
                 f"{self.path} has labels of {pictures} pictures: split {share:g} : {1 - share:g} leaves none "
-                f"to {'validate with' if kept else 'train on'}. Label more pictures, or give another --split."
+                f"to {'validate with' if train else 'train on'}. Label more pictures, or give another --split."
             )
-        return kept, held_out
+        return train, held_out
 
     def pairs(self, rows: Sequence[Row]) -> Iterator[Pair]:
         """Original and label of each row.
@@ -144,8 +142,8 @@ def opened(path: Path, dataset: str | None = None, codec: str | None = None) -> 
     )  # fmt: skip
 
 
-def kept_on_disk(pairs: Iterator[Pair], folder: Path) -> list[Pair]:
-    """The same pairs in a file without a name, which the system keeps in memory as far as there is any."""
+def stored_on_disk(pairs: Iterator[Pair], folder: Path) -> list[Pair]:
+    """Store pairs in a file without a name, which the system keeps in memory as far as there is any."""
     with tempfile.TemporaryFile(dir=folder) as file:
         shapes = []
         for pair in pairs:

@@ -16,12 +16,7 @@ from kcompress.training.tasks.kuchen.recipe import KuchenRecipe
 
 
 class Batch(NamedTuple):
-    """What a step sees.
-
-    Attributes:
-        originals: (N, 3, H, W) 0..1.
-        targets: likewise.
-    """
+    """Originals and targets of a step, (N, 3, H, W) 0..1."""
 
     originals: Tensor
     targets: Tensor
@@ -30,9 +25,7 @@ class Batch(NamedTuple):
 class PairPatches:
     """All patches in random order, then all again in another, without end; a batch follows from its number alone.
 
-    Args:
-        pairs: to cut from; pictures smaller than a patch are left out.
-        recipe: sizes and seed.
+    Pictures smaller than a patch are left out.
 
     Raises:
         InputError: fewer patches than one batch takes.

@@ -9,15 +9,12 @@ SCHEDULES = ("constant", "cosine")
 
 @dataclass(frozen=True)
 class KuchenRecipe(Recipe):
-    """How the Kuchen U-Net is trained; defaults are the paper's (sections 4.2 and 4.3) where it gives a value.
-
-    `Recipe` tells of the fields that all have.
+    """Recipe of the Kuchen U-Net; defaults are the paper's (sections 4.2 and 4.3) where it gives a value.
 
     Attributes:
         width: channels after the network's first level; the paper gives none.
         schedule: ``constant``, or ``cosine``, half a wave of it down to nothing at the last step.
-        patch_width: pixels.
-        patch_height: pixels.
+        patch_width, patch_height: pixels.
         stride: pixels between the corners of neighbouring patches, both ways.
     """
 
@@ -34,7 +31,7 @@ class KuchenRecipe(Recipe):
     validate_every: int = 1_000
     seed: int = 0
     start: str = ""
+    weight_decay = 0.0
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, from 0."""
         return self.learning_rate if self.schedule == "constant" else super().rate(step)

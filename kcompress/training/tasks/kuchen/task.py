@@ -8,24 +8,61 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from kcompress.inference.engine import TorchEngine
+from kcompress.inference.batches import tensor
 from kcompress.inference.weights import Weights
 from kcompress.networks import Preprocessor
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.kuchen import Kuchen
-from kcompress.networks.loading import wrapped
-from kcompress.training.checkpoint import warm_start
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec, gflop
 from kcompress.training.log import Entry
 from kcompress.training.task import Split, Task, TrainingData
-from kcompress.training.tasks.kuchen.labelled import Labels, Pair, kept_on_disk
-from kcompress.training.tasks.kuchen.loss import KuchenLoss, errors
+from kcompress.training.tasks.kuchen.labelled import Labels, Pair, stored_on_disk
 from kcompress.training.tasks.kuchen.patches import Batch, PairPatches
 from kcompress.training.tasks.kuchen.recipe import KuchenRecipe
-from kcompress.training.validation import CodecValidator, size_at_equal
+from kcompress.training.validation import CodecValidator, size_at_equal, under_training
+
+
+class KuchenLoss(nn.Module):
+    """A batch -> mean squared error, a scalar."""
+
+    def __init__(self, network: Kuchen) -> None:
+        super().__init__()
+        self.network = network
+        self.register_load_state_dict_pre_hook(_of_before)  # type: ignore[no-untyped-call]
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``loss``."""
+        return {"loss": F.mse_loss(apply(self.network, batch.originals).float(), batch.targets)}
+
+
+def _of_before(module: nn.Module, state: dict[str, Any], *_: object) -> None:
+    """Accept a state that holds the network without the loss around it, as it once was written."""
+    for name in [name for name in state if not name.startswith("network.")]:
+        state[f"network.{name}"] = state.pop(name)
+
+
+def apply(network: nn.Module, image: Tensor) -> Tensor:
+    """Run a network that wants multiples of 8 on any size: (N, 3, H, W) -> (N, 3, H, W)."""
+    height, width = image.shape[-2:]
+    padded = F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")
+    result: Tensor = network(padded)[..., :height, :width]
+    return result
+
+
+@torch.no_grad()
+def errors(network: nn.Module, pairs: Sequence[Pair]) -> tuple[float, float]:
+    """Mean squared error over the pictures with the network, and without it."""
+    device = next(network.parameters()).device
+    with_network, without = 0.0, 0.0
+    for pair in pairs:
+        original, target = (tensor([pixels]).to(device) for pixels in (pair.original, pair.target))
+        with_network += F.mse_loss(apply(network, original).clamp(0, 1), target).item()
+        without += F.mse_loss(original, target).item()
+    return with_network / len(pairs), without / len(pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,23 +76,16 @@ class KuchenData(TrainingData):
 
 @dataclass(frozen=True)
 class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
-    """Learns the labels of a data set, by mean squared error and Adam.
-
-    Attributes:
-        labels: to learn.
-        recipe: how.
-        start: weights to start from; the recipe names them.
-    """
+    """Learns the labels of a data set, by mean squared error and Adam."""
 
     labels: Labels
     recipe: KuchenRecipe
     start: Weights | None = None
+    network_type = Kuchen
+    network_name = "kuchen"
+    sizes = ("width",)
     clip = None
     channels_last = True
-
-    @property
-    def weight_decay(self) -> float:
-        return 0.0
 
     @property
     def free_on_resume(self) -> Sequence[str]:
@@ -65,13 +95,8 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
     def full_precision_from(self, device: torch.device) -> float:
         return 1.0 if device.type == "cuda" else 0.0
 
-    def build(self) -> KuchenLoss:
-        network = Kuchen(self.recipe.width)
-        warm_start(network, self.start, {"width": self.recipe.width})
+    def loss(self, network: Kuchen) -> KuchenLoss:
         return KuchenLoss(network)
-
-    def network(self, module: KuchenLoss) -> Kuchen:
-        return module.network
 
     def split(self) -> Split:
         return Split(*self.labels.split(self.recipe.split), self.labels.sha256)
@@ -79,7 +104,7 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, KuchenData]:
         labels = self.labels
         yield from ()
-        patches = PairPatches(kept_on_disk(labels.pairs(split.train), folder), self.recipe)
+        patches = PairPatches(stored_on_disk(labels.pairs(split.train), folder), self.recipe)
         held_out = list(labels.pairs(_spread(split.validation, self.recipe.validation_pictures)))
         originals = [pair.original for pair in held_out]
         validator = CodecValidator(labels.codec, labels.quality, (labels.metric, "ssimulacra2"), originals)
@@ -100,13 +125,10 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
         return math.inf if found is None else found
 
     def export(self, best: Entry, data: KuchenData) -> ExportSpec:
-        labels, rows, module = self.labels, self.labels.rows, Kuchen(self.recipe.width)
+        labels, rows = self.labels, self.labels.rows
         return ExportSpec(
-            module=module,
-            arguments={"width": self.recipe.width},
+            summary=f"imitates the filters that win for {labels.codec} at quality {labels.quality}",
             card={
-                "summary": f"imitates the filters that win for {labels.codec} at quality {labels.quality}",
-                "network": "kuchen",
                 "codec": labels.codec,
                 "paper": "Zhang, Deng and Li, A Unified Image Preprocessing Framework For Image Compression, "
                 "section 3.3",
@@ -122,7 +144,7 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
                     "rate_weight": labels.rate_weight,
                     "winners": dict(Counter(row.group for row in rows).most_common()),
                 },
-                "gflop_at_1920x1080": round(gflop(module, [torch.zeros(1, 3, 64, 64)]), 1),
+                "gflop_at_1920x1080": round(gflop(Kuchen(self.recipe.width), [torch.zeros(1, 3, 64, 64)]), 1),
             },
             metrics={
                 "mse_to_label": {"network": best.error, "untouched": best.identity_error},
@@ -132,9 +154,8 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
 
 
 def preprocessor(network: nn.Module) -> Preprocessor:
-    """A network under training as what encodes take; it runs where it is."""
-    engine = TorchEngine(network, str(next(network.parameters()).device))
-    return wrapped("kuchen", engine, TrainingDomain("kuchen"))
+    """Preprocessor of a network under training."""
+    return under_training(network, TrainingDomain("kuchen"))
 
 
 def _spread(rows: Sequence[Any], pictures: int) -> list[Any]:

@@ -17,13 +17,9 @@ Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Batch(NamedTuple):
-    """What a step sees.
+    """Pictures (N, 3, side, side) 0..1 of a step, their classes where there are labels, and qualities to encode at.
 
-    Attributes:
-        pictures: (N, 3, side, side), RGB 0..1.
-        classes: N numbers, where there are labels.
-        qualities: N of them, on the codec's scale.
-        adaptive: whether the network is told of them.
+    ``adaptive`` says whether the network is told the qualities.
     """
 
     pictures: Tensor
@@ -35,15 +31,8 @@ class Batch(NamedTuple):
 class NppLoss(nn.Module):
     """A batch -> the cost of each picture in bits per pixel, (N,): R_t + lambda * D_m + beta * D_pre.
 
-    The decoded picture and the bits are those of the real codec, their gradients those of the proxy (section 3.3), or
-    both are the proxy's (section 4.3, NPP+Proxy).
-
-    Args:
-        network: in training.
-        task: whose loss is D_m; its model is frozen.
-        proxy: of the codec.
-        recipe: lambda and beta.
-        jobs: encoders that run at once.
+    Decoded picture and bits are the real codec's, their gradients the proxy's (section 3.3). Or all are the proxy's
+    (section 4.3, NPP+Proxy). D_m is the loss of the task, whose model is frozen.
     """
 
     def __init__(self, network: Npp, task: Task, proxy: Proxy, recipe: NppRecipe, jobs: int) -> None:

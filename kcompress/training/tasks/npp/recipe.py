@@ -13,17 +13,14 @@ VALUES = ("codec", "proxy")
 
 @dataclass(frozen=True)
 class NppRecipe(Recipe):
-    """How the network is trained.
-
-    `Recipe` tells of the fields that all have.
+    """Recipe of NPP.
 
     Attributes:
-        task: of ``machine.tasks.TASKS``.
-        model: that judges, as ``name sha256``.
+        task: key of ``machine.tasks.TASKS``.
+        model: the frozen model, as ``name sha256``.
         labelled: whether pictures lie in one folder a class; else the model's own answers are the truth.
-        codec: that is trained for.
-        finest: quality on its scale.
-        coarsest: quality.
+        codec: name of the codec behind the network.
+        finest, coarsest: qualities on its scale.
         fixed: quality of the stage without adaptive layers.
         width: channels of the network.
         side: of the square that is cut from a picture, pixels.
@@ -31,12 +28,11 @@ class NppRecipe(Recipe):
         adaptive_steps: with adaptive layers, at random qualities (the paper: 100,000).
         fixed_drop: share of the fixed steps after which the learning rate falls to a tenth.
         adaptive_drop: share of the adaptive steps after which it does.
-        finest_weight: of the task's loss at the finest quality (lambda of equation 1); in between, its logarithm
-            follows the quality, as the paper's 0.5, 1, 2, 4 and 8 nearly do.
-        coarsest_weight: at the coarsest.
-        closeness: of the mean squared error between the picture, 0..1, and the filtered one (beta of equation 1).
-        proxy: whose gradients are taken, as ``name sha256``.
-        values: in the forward pass, of the ``codec``, or of the ``proxy`` as in the ablation of figure 7 (a).
+        finest_weight, coarsest_weight: lambda of equation 1, weight of the task's loss, at these qualities; in between,
+            its logarithm follows the quality, as the paper's 0.5, 1, 2, 4 and 8 nearly do.
+        closeness: beta of equation 1, weight of the mean squared error between the picture, 0..1, and the filtered one.
+        proxy: the proxy that gives the gradients, as ``name sha256``.
+        values: forward values, of the ``codec``, or of the ``proxy`` as in the ablation of figure 7 (a).
         effort: of the encoder in training, on the codec's scale; validation takes the codec's own.
     """
 
@@ -71,7 +67,7 @@ class NppRecipe(Recipe):
 
     @property
     def steps(self) -> int:  # type: ignore[override]
-        """Of both stages."""
+        """Optimiser steps of both stages."""
         return self.fixed_steps + self.adaptive_steps
 
     @property
@@ -82,7 +78,6 @@ class NppRecipe(Recipe):
         return tuple(round(self.finest + part * (self.coarsest - self.finest) / 4) for part in range(5))
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, from 0."""
         first = step < self.fixed_steps
         number, steps, drop = (
             (step, self.fixed_steps, self.fixed_drop) if first

@@ -13,29 +13,27 @@ import torch
 
 from kcompress.codecs import CODECS
 from kcompress.errors import InputError
-from kcompress.images import Image, Pixels, read_canonical
+from kcompress.images import Image, Pixels
 from kcompress.inference.batches import tensor
-from kcompress.inference.engine import TorchEngine
 from kcompress.machine.folders import class_folders
 from kcompress.machine.tasks import Task as MachineTask
 from kcompress.networks.condition import TrainingDomain
-from kcompress.networks.loading import wrapped
 from kcompress.networks.npp import LEVELS, Npp
 from kcompress.setting import Setting
-from kcompress.training.crops import holds, random_square, shrunk, square
+from kcompress.training.crops import holds, random_square, square
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec, encoder, gflop
 from kcompress.training.log import Entry
-from kcompress.training.task import PhotoTask, Split, TrainingData
+from kcompress.training.photos import PhotoTask, shrunk_pictures
+from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.npp.loss import Batch, NppLoss, Proxy
 from kcompress.training.tasks.npp.recipe import NppRecipe
 from kcompress.training.tasks.npp.validation import NAMES, Filter, TaskValidator
+from kcompress.training.validation import under_training
 
 NETWORK = "npp"
 
 _BEHIND = 1000.0
-_KEPT = 1.15
-"""Shorter side of the pictures in memory, in units of the side that is cut from them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,33 +47,24 @@ class NppData(TrainingData):
 
 @dataclass(frozen=True)
 class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
-    """Learns from pictures that a model is made for.
+    """Learns from pictures that a model is made for: its task's loss counts, and gradients come from a proxy codec."""
 
-    Attributes:
-        task: whose loss counts, by a frozen model.
-        proxy: of the codec.
-    """
-
+    network_type = Npp
+    network_name = NETWORK
+    sizes = ("width",)
     parts: ClassVar = ("rate", "task", "closeness")
     prefetch: ClassVar = 2
     task: MachineTask = field(kw_only=True)
     proxy: Proxy = field(kw_only=True)
 
-    def build(self) -> NppLoss:
-        return NppLoss(Npp(self.recipe.width), self.task, self.proxy, self.recipe, self.jobs)
-
-    def network(self, module: NppLoss) -> Npp:
-        return module.network
+    def loss(self, network: Npp) -> NppLoss:
+        return NppLoss(network, self.task, self.proxy, self.recipe, self.jobs)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, NppData]:
         recipe, names = self.recipe, [*split.train, *split.validation]
         classes = class_folders(self.photos.names())[1] if recipe.labelled else None
-        pictures: dict[str, Pixels] = {}
-        for number, name in enumerate(names):
-            pixels = shrunk(read_canonical(self.photos.read(name), name).pixels, round(recipe.side * _KEPT))
-            if holds(pixels, recipe.side):
-                pictures[name] = pixels
-            yield Prepared(number + 1, len(names))
+        found = yield from shrunk_pictures(self.photos, names, recipe.side)
+        pictures = {name: pixels for name, pixels in found.items() if holds(pixels, recipe.side)}
         train, validation = ([name for name in part if name in pictures] for part in (split.train, split.validation))
         if not train or not validation:
             raise InputError(
@@ -119,16 +108,14 @@ class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
         return _BEHIND + size / 100 + self.recipe.trade(self.recipe.fixed) * loss
 
     def export(self, best: Entry, data: NppData) -> ExportSpec:
-        recipe, module = self.recipe, Npp(self.recipe.width)
+        recipe = self.recipe
+        operations = gflop(Npp(recipe.width), [torch.zeros(1, 3, 64, 64), torch.zeros(1, 1)])
         return ExportSpec(
-            module=module,
-            arguments={"width": recipe.width},
+            summary=f"keeps what {recipe.task} needs",
             card={
-                "summary": f"keeps what {recipe.task} needs",
-                "network": NETWORK,
                 "codec": recipe.codec,
                 "encoder": encoder(recipe.codec),
-                "gflop_at_1920x1080": round(gflop(module, [torch.zeros(1, 3, 64, 64), torch.zeros(1, 1)]), 1),
+                "gflop_at_1920x1080": round(operations, 1),
             },
             recipe={
                 **trained(recipe).to_recipe(),
@@ -143,16 +130,15 @@ class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
 
 
 def trained(recipe: NppRecipe) -> TrainingDomain:
-    """What a network of this recipe knows."""
+    """Training domain of a network of this recipe."""
     qualities = sorted((recipe.finest, recipe.coarsest) if recipe.adaptive_steps else (recipe.fixed, recipe.fixed))
     finest, coarsest = sorted(CODECS[recipe.codec].quality.coarseness(quality) for quality in qualities)
     return TrainingDomain(NETWORK, recipe.codec, (qualities[0], qualities[1]), (finest, coarsest))
 
 
 def filtering(network: Npp, recipe: NppRecipe) -> Filter:
-    """A network under training as a filter of pictures; it runs where it is."""
-    engine = TorchEngine(network, str(next(network.parameters()).device))
-    preprocessor = wrapped(NETWORK, engine, trained(recipe))
+    """Filter of pictures by a network under training."""
+    preprocessor = under_training(network, trained(recipe))
 
     def filtered(pictures: Sequence[Pixels], setting: Setting) -> list[Pixels]:
         return [preprocessor(Image(pixels), setting).pixels for pixels in pictures]

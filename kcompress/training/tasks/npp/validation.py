@@ -13,9 +13,10 @@ from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.machine.tasks import Task
 from kcompress.proxies.straight_through import encode_decode
-from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate, pareto_front
+from kcompress.rate_distortion.bd_rate import pareto_front
 from kcompress.setting import Setting
 from kcompress.training.events import Metrics
+from kcompress.training.validation import bd_rate_or_none
 
 NAMES = (
     "size_change_percent", "loss_change", "score_change", "size_at_equal_loss_percent", "bd_rate_loss_percent",
@@ -23,7 +24,7 @@ NAMES = (
 )  # fmt: skip
 
 Filter = Callable[[Sequence[Pixels], Setting], list[Pixels]]
-"""Pictures as a network leaves them before one setting."""
+"""Filters pictures for a setting."""
 
 _AT_ONCE = 16
 
@@ -41,15 +42,9 @@ class _Point:
 
 
 class TaskValidator:
-    """Compares a network with the plain codec on some pictures.
+    """Compares a network with the plain codec, by loss and score of a task on pictures (side, side, 3).
 
-    Args:
-        codec: name.
-        qualities: on its scale.
-        task: whose loss and score are measured.
-        pictures: (side, side, 3) each.
-        classes: of the pictures, where there are labels.
-        jobs: encoders that run at once.
+    ``classes`` are those of the pictures, where there are labels; ``jobs`` encoders run at once.
     """
 
     def __init__(
@@ -59,7 +54,7 @@ class TaskValidator:
         self._settings = [CODECS[codec].setting(quality) for quality in qualities]
         self._task, self._pictures, self._jobs = task, pictures, jobs
         parts = [slice(first, first + _AT_ONCE) for first in range(0, len(pictures), _AT_ONCE)]
-        self._truth = [(part, self._of(part, classes)) for part in parts]
+        self._truth = [(part, self._targets(part, classes)) for part in parts]
         self._plain = [self._point(pictures, setting) for setting in self._settings]
 
     def __call__(self, network: Filter) -> Metrics:
@@ -106,8 +101,8 @@ class TaskValidator:
         )
 
     @torch.no_grad()
-    def _of(self, part: slice, classes: Sequence[int] | None) -> Tensor:
-        """What is true of some of the pictures."""
+    def _targets(self, part: slice, classes: Sequence[int] | None) -> Tensor:
+        """Targets of some of the pictures."""
         place = self._task.model.device
         if classes is None:
             return self._task.pseudo_labels(tensor(self._pictures[part]).to(place))
@@ -116,7 +111,4 @@ class TaskValidator:
 
 def _bd_rate(pairs: Sequence[tuple[_Point, _Point]], score: Callable[[_Point], float]) -> float | None:
     plain, ours = (pareto_front([(point.bpp, score(point)) for point in curve]) for curve in zip(*pairs, strict=True))
-    try:
-        return bd_rate(plain, ours)
-    except NoBdRate:
-        return None
+    return bd_rate_or_none(plain, ours)

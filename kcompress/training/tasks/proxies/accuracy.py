@@ -1,6 +1,6 @@
-"""How close a simulator comes to the codec: metrics over patches in several versions."""
+"""Accuracy of a simulator of a codec: metrics over patches in several versions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kcompress.codecs import CODECS
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps
-from kcompress.training.tasks.proxies.coded_patches import Batch, CodedPatches
+from kcompress.training.tasks.proxies.coded_patches import CodedPatches
 
 FLOOR = 0.01
 """Bits per pixel that are added before logarithms: what is next to nothing does not count."""
@@ -48,7 +48,8 @@ def changes(logarithms: Tensor, versions: int) -> Tensor:
 def accuracy(proxy: Proxy, patches: CodedPatches, codec: str, device: torch.device = _CPU) -> dict[str, float]:
     """``METRICS`` of a proxy on a device: of a simulator, or for JPEG of the exact one."""
     quality, gain, simulated, real = [], [], [], []
-    for seen in _all(patches, codec):
+    for number in range(len(patches.bpp)):
+        seen = patches.batch(codec, np.array([number]))  # all versions of a patch
         decoded, bpp = (part.cpu() for part in proxy(seen.pictures.to(device), seen.coarseness.to(device)))
         found = decibels(decoded.clamp(0, 1), seen.decoded)
         quality.append(found)
@@ -73,12 +74,6 @@ def exact_jpeg(pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
     scale = CODECS["jpeg"].quality
     qualities = [round(scale.finest + float(value) * (scale.coarsest - scale.finest)) for value in coarseness]
     return DifferentiableJpeg(standard_quantiser_steps(qualities), progressive=True)(pictures)
-
-
-def _all(patches: CodedPatches, codec: str) -> Iterator[Batch]:
-    """Everything once, a patch with all its versions at a time."""
-    for number in range(len(patches.bpp)):
-        yield patches.batch(codec, np.array([number]))
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:

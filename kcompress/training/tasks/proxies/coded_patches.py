@@ -20,15 +20,15 @@ from kcompress import storage
 from kcompress.blockdct import strips_shrunk, thresholds
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet, digest
-from kcompress.errors import InputError
 from kcompress.images import Pixels, read_canonical
 from kcompress.inference.batches import tensor
 from kcompress.proxies.straight_through import encode_decode
 from kcompress.training.crops import holds, random_square
 from kcompress.training.distortions import Random, blur, noise, sharpening
 from kcompress.training.events import Prepared
+from kcompress.training.photos import prepared, too_small
 from kcompress.training.tasks.proxies.recipe import ProxyRecipe
-from kcompress.workers import ahead, completed, drained, one_thread, workers
+from kcompress.workers import one_thread, workers
 
 PLACE = "pairs"
 """In the folder of the checkpoints; a file a picture."""
@@ -39,8 +39,7 @@ class CodedPatches:
     """Patches before and after the codec.
 
     Attributes:
-        pictures: (N, V, side, side, 3) uint8, in V versions of which the first is the patch itself.
-        decoded: likewise.
+        pictures, decoded: (N, V, side, side, 3) uint8, in V versions of which the first is the patch itself.
         bpp: (N, V), as `proxies.straight_through.encode_decode` counts them.
         qualities: (N,), on the codec's scale.
     """
@@ -61,15 +60,14 @@ class CodedPatches:
 
 
 class Batch(NamedTuple):
-    """What a step sees: M = patches times versions, the versions of a patch side by side.
+    """Batch of a step: M = patches times versions, the versions of a patch side by side.
 
     Attributes:
-        pictures: (M, 3, H, W) 0..1.
-        decoded: likewise.
+        pictures, decoded: (M, 3, H, W) 0..1.
         bpp: (M,).
         coarseness: (M,) 0..1.
-        versions: of each patch.
-        mimics: whether the real decoder's picture is to be shown, instead of the original.
+        versions: number of versions of each patch.
+        mimics: whether the target is the real decoder's picture, instead of the original.
     """
 
     pictures: Tensor
@@ -83,44 +81,26 @@ class Batch(NamedTuple):
 def encoded(
     dataset: DataSet, names: Sequence[str], each: int, recipe: ProxyRecipe, folder: Path, jobs: int
 ) -> Generator[Prepared, None, CodedPatches]:
-    """Cut patches from all pictures and encode them; the same whatever ``jobs`` is.
+    """Cut patches, ``each`` from a picture, and encode them; the same whatever ``jobs`` is.
 
-    Yields progress and returns the patches. Those of every picture are kept in a file, and encoded once.
-
-    Args:
-        dataset: of the pictures.
-        names: of those to cut from.
-        each: patches of a picture.
-        recipe: sizes, versions and qualities.
-        folder: for the files.
-        jobs: processes.
+    Those of every picture are kept in a file in the folder, and encoded once.
 
     Raises:
         InputError: every picture is smaller than a patch.
         ProgramError: the encoder failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths: dict[str, Path] = {}
     with workers(jobs) as executor:
-        tasks = ((dataset, name, each, recipe, folder) for name in names)
-        for name, path in completed(executor, _of_picture, tasks, ahead(jobs)):
-            paths[name] = path
-            yield Prepared(len(paths), len(names))
-    parts = [part for part in (load_file(paths[name]) for name in names) if len(part["bpp"])]
+        tasks = [(dataset, name, each, recipe, folder) for name in names]
+        paths = yield from prepared(executor, _of_picture, tasks, jobs)
+    parts = [part for part in map(load_file, paths) if len(part["bpp"])]
     if not parts:
-        raise InputError(f"{dataset.location} has no picture of {recipe.side} pixels a side. Give larger ones.")
+        raise too_small(dataset, recipe.side)
     return CodedPatches(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
-def all_encoded(
-    dataset: DataSet, names: Sequence[str], each: int, recipe: ProxyRecipe, folder: Path, jobs: int
-) -> CodedPatches:
-    """What `encoded` returns, for those who do not want to see its progress."""
-    return drained(encoded(dataset, names, each, recipe, folder, jobs))
-
-
-def _of_picture(dataset: DataSet, name: str, each: int, recipe: ProxyRecipe, folder: Path) -> tuple[str, Path]:
-    """Name of the picture, and the file of its pairs."""
+def _of_picture(dataset: DataSet, name: str, each: int, recipe: ProxyRecipe, folder: Path) -> Path:
+    """File of a picture's coded patches."""
     one_thread()
     data = dataset.read(name)
     codec = CODECS[recipe.codec]
@@ -129,15 +109,15 @@ def _of_picture(dataset: DataSet, name: str, each: int, recipe: ProxyRecipe, fol
     key = hashlib.sha256(f"{digest(data)} {decides} {backend.name} {backend.version()}".encode()).hexdigest()
     path = folder / f"{key[:24]}.safetensors"
     if path.is_file():
-        return name, path
-    picture = read_canonical(data, name).pixels
+        return path
+    pixels = read_canonical(data, name).pixels
     random = np.random.default_rng([recipe.seed, *digest(data)[:8].encode()])
-    count = each if holds(picture, recipe.side) else 0
+    count = each if holds(pixels, recipe.side) else 0
     pictures = np.empty((count, recipe.versions, recipe.side, recipe.side, 3), np.uint8)
     decoded, bpp = np.empty_like(pictures), np.empty((count, recipe.versions), np.float32)
     qualities = random.integers(recipe.lowest, recipe.highest + 1, size=count)
     for number, quality in enumerate(qualities):
-        patch = random_square(picture, recipe.side, random)
+        patch = random_square(pixels, recipe.side, random)
         setting = codec.setting(int(quality))
         for version in range(recipe.versions):
             made = preprocessed(patch, setting.coarseness, random) if version else patch
@@ -145,7 +125,7 @@ def _of_picture(dataset: DataSet, name: str, each: int, recipe: ProxyRecipe, fol
             decoded[number, version], bpp[number, version] = encode_decode(made, setting)
     kept = {"pictures": pictures, "decoded": decoded, "bpp": bpp, "qualities": qualities.astype(np.int64)}
     storage.write(str(path), serialised({part: torch.from_numpy(values) for part, values in kept.items()}))
-    return name, path
+    return path
 
 
 def preprocessed(pixels: Pixels, coarseness: float, random: Random) -> Pixels:

@@ -17,10 +17,10 @@ class MinnenLoss(nn.Module):
     """A batch -> the cost of every patch, (M,).
 
     That is ln(R + lambda_p D), of equation 2 of NPP, less that of the real codec: by the logarithm every quality and
-    every patch counts alike. First the proxy learns to compress, where D is the distortion of the picture, and a cost
-    of 0 is as good as the real codec. Then it mimics: D is the difference to what the real decoder shows, the error of
-    ln R is added, and latents are rounded, as they will be. For with noise in the place of rounding, latents that are
-    always 0 still cost 0.1 bit each, which is more than a codec spends at coarse qualities.
+    every patch counts alike. First the proxy learns to compress: D is the distortion of the picture, and a cost of 0 is
+    as good as the real codec. Then it mimics: D is the difference to what the real decoder shows, the error of ln R is
+    added, and latents are rounded, as they will be. With noise in the place of rounding, latents that are always 0
+    still cost 0.1 bit each. That is more than a codec spends at coarse qualities.
     """
 
     def __init__(self, proxy: Minnen, slope: float, rate_match: float) -> None:
@@ -46,8 +46,8 @@ def distortion_weight(coarseness: Tensor, slope: float) -> Tensor:
     """lambda_p (N,) of coarsenesses (N,): bits per pixel that a squared grey level is worth.
 
     ``slope`` over the square of HEVC's quantiser step. HEVC's reference encoder weighs a bit by 0.57 * 2 ** ((QP - 12)
-    / 3) squared levels, which is a slope of 11; many fine steps, where the error is step ** 2 / 12 and a bit quarters
-    it, have one of 6 / ln 2 = 8.7.
+    / 3) squared levels, which is a slope of 11. The error of many fine steps is step ** 2 / 12. A bit quarters it,
+    so their slope is 6 / ln 2 = 8.7.
     """
     return slope / quantiser_step(coarseness).square()
 
@@ -61,28 +61,19 @@ def _squared_error(one: Tensor, other: Tensor) -> Tensor:
 class MinnenTask(ProxyTask[MinnenRecipe]):
     """Trains a learned codec."""
 
+    network_type = Minnen
+    network_name = NETWORK
+    sizes = ("width", "latent")
+    heading = "proxy"
+    summary = "a learned codec that mimics {} for training: decoded pictures, and bits per pixel"
+    loss_name = "ln(bpp + lambda_p MSE), and |ln bpp - ln bpp of the codec|"
     parts: ClassVar = ("rate_distortion", "rate_match")
 
-    def build(self) -> MinnenLoss:
-        return MinnenLoss(self.proxy(), self.recipe.slope, self.recipe.rate_match)
+    def loss(self, network: Minnen) -> MinnenLoss:
+        return MinnenLoss(network, self.recipe.slope, self.recipe.rate_match)
 
     def network(self, module: MinnenLoss) -> Minnen:
         return module.proxy
-
-    def proxy(self) -> Minnen:
-        return Minnen(**self.sizes())
-
-    def sizes(self) -> dict[str, int]:
-        return {"width": self.recipe.width, "latent": self.recipe.latent}
-
-    def described(self) -> dict[str, str]:
-        codec = self.recipe.codec
-        return {
-            "summary": f"a learned codec that mimics {codec} for training: decoded pictures, and bits per pixel",
-            "network": NETWORK,
-            "loss": "ln(bpp + lambda_p MSE), and |ln bpp - ln bpp of the codec|",
-            "heading": f"proxy of {codec}",
-        }
 
     def batch(self, data: ProxyData, number: int) -> Batch:
         return super().batch(data, number)._replace(mimics=number >= self.recipe.mimic_from * self.recipe.steps)

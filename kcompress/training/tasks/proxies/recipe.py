@@ -9,14 +9,13 @@ RANGES = {"jpeg": (20, 97), "webp": (20, 97), "hevc": (14, 46), "bpg": (28, 51)}
 
 
 class ProxyRecipe(Recipe):
-    """What `coded_patches` cuts and encodes.
+    """Fields that decide the coded patches.
 
     Attributes:
-        codec: whose encoder codes them.
-        lowest: quality on the codec's scale, as a number.
-        highest: quality.
-        versions: of a patch, encoded at one quality: itself first, the others preprocessed.
-        patches: that are cut and encoded before the first step.
+        codec: name of the encoder that is learned.
+        lowest, highest: qualities on the codec's scale, as numbers; ``RANGES`` has the usual ones.
+        versions: number of versions of a patch at one quality: itself first, the others preprocessed.
+        patches: number of patches that are cut and encoded before the first step.
         side: of a patch, pixels.
     """
 
@@ -30,19 +29,11 @@ class ProxyRecipe(Recipe):
 
 @dataclass(frozen=True)
 class SimulatorRecipe(ProxyRecipe):
-    """How the two networks of a simulator are trained, which is at once.
-
-    `Recipe` tells of the fields that all have.
+    """Recipe of the two networks of a simulator, which are trained at once.
 
     Attributes:
-        codec: whose encoder is simulated.
-        lowest: quality on the codec's scale, as a number.
-        highest: quality.
         width: channels of the network of distortions; that of bits has three quarters of them.
         depth: its blocks; that of bits has two fewer, at least one.
-        versions: of a patch, encoded at one quality: itself first, the others preprocessed.
-        patches: that are cut and encoded before the first step.
-        side: of a patch, pixels.
         difference: weight of the error of ln(bpp) *between* versions, beside that of ln(bpp) itself.
     """
 
@@ -70,14 +61,9 @@ class SimulatorRecipe(ProxyRecipe):
 
 @dataclass(frozen=True)
 class MinnenRecipe(ProxyRecipe):
-    """How a learned codec is trained to mimic a real one.
-
-    `Recipe` tells of the fields that all have.
+    """Recipe of a learned codec that mimics a real one.
 
     Attributes:
-        codec: whose encoder is mimicked.
-        lowest: quality on the codec's scale, as a number; ``RANGES`` has the usual ones.
-        highest: quality.
         width: channels of the transforms at a quarter of the sides, and of the hyper-latents.
         latent: channels of the latents.
         slope: weight of the distortion, MSE in squared grey levels, beside bits per pixel, times the square of HEVC's
@@ -86,9 +72,6 @@ class MinnenRecipe(ProxyRecipe):
             of NPP), instead of to the picture.
         rate_match: weight of |ln bpp - ln bpp of the real codec| from then on; 1 and more bind the rate to the codec's
             own, as the rest never weighs ln bpp by more than 1.
-        versions: of a patch, encoded at one quality: itself first, the others preprocessed.
-        patches: that are cut and encoded before the first step.
-        side: of a patch, pixels.
     """
 
     codec: str

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from kcompress.inference.weights import Weights
 from kcompress.proxies.simulator import NETWORK, Simulator
-from kcompress.training.checkpoint import warm_start
 from kcompress.training.tasks.proxies.accuracy import changes, decibels, logarithm
 from kcompress.training.tasks.proxies.coded_patches import Batch
 from kcompress.training.tasks.proxies.recipe import SimulatorRecipe
@@ -15,10 +14,10 @@ from kcompress.training.tasks.proxies.task import ProxyTask
 
 
 class SimulatorLoss(nn.Module):
-    """A batch -> what the simulator gets wrong of every patch, (M,).
+    """A batch -> error of the simulator on every patch, (M,).
 
-    The squared error of the decoded picture in dB / 10, so that every quality counts alike, the error of ln(bpp), and
-    that of its change between versions.
+    Sum of the squared error of the decoded picture in dB / 10, the error of ln(bpp), and that of its change between
+    versions. By logarithms every quality counts alike.
     """
 
     def __init__(self, simulator: Simulator, difference: float) -> None:
@@ -48,34 +47,19 @@ def _charbonnier(error: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SimulatorTask(ProxyTask[SimulatorRecipe]):
-    """Trains a simulator.
+    """Trains a simulator; it may start from one of another codec."""
 
-    Attributes:
-        start: weights to start from, of this codec or another.
-    """
-
+    network_type = Simulator
+    network_name = NETWORK
+    sizes = ("width", "depth")
+    heading = "simulator"
+    summary = "simulates {} for training: what its decoder shows, and bits per pixel"
+    loss_name = "ln(MSE) of pixels, Charbonnier of ln(bpp)"
     parts: ClassVar = ("distortion", "rate", "difference")
     start: Weights | None = None
 
-    def build(self) -> SimulatorLoss:
-        simulator = self.proxy()
-        warm_start(simulator, self.start, self.sizes())
-        return SimulatorLoss(simulator, self.recipe.difference)
+    def loss(self, network: Simulator) -> SimulatorLoss:
+        return SimulatorLoss(network, self.recipe.difference)
 
     def network(self, module: SimulatorLoss) -> Simulator:
         return module.simulator
-
-    def proxy(self) -> Simulator:
-        return Simulator(**self.sizes())
-
-    def sizes(self) -> dict[str, int]:
-        return {"width": self.recipe.width, "depth": self.recipe.depth}
-
-    def described(self) -> dict[str, str]:
-        codec = self.recipe.codec
-        return {
-            "summary": f"simulates {codec} for training: what its decoder shows, and bits per pixel",
-            "network": NETWORK,
-            "loss": "ln(MSE) of pixels, Charbonnier of ln(bpp)",
-            "heading": f"simulator of {codec}",
-        }

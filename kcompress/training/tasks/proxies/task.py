@@ -1,24 +1,23 @@
 """The training of a proxy, whatever its networks: patches that the real encoder has coded, and how near it comes."""
 
-from abc import abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from torch import nn
 
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec, encoder
 from kcompress.training.log import Entry
-from kcompress.training.task import PhotoTask, Split, TrainingData
+from kcompress.training.photos import PhotoTask
+from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.proxies.accuracy import METRICS, accuracy
 from kcompress.training.tasks.proxies.coded_patches import PLACE, Batch, CodedPatches, encoded
 from kcompress.training.tasks.proxies.recipe import ProxyRecipe
 
-OF_A_HELD_OUT_PICTURE = 4
-"""Patches."""
+_HELD_OUT_PATCHES = 4
+"""Patches of a held-out picture."""
 
 ProxyRecipeT = TypeVar("ProxyRecipeT", bound=ProxyRecipe)
 
@@ -33,32 +32,26 @@ class ProxyData(TrainingData):
 
 @dataclass(frozen=True)
 class ProxyTask(PhotoTask[ProxyRecipeT, ProxyData, Batch]):
-    """Learns what an encoder makes of photographs; patches are encoded once and kept beside the checkpoints."""
+    """Learns what an encoder makes of photographs; patches are encoded once and kept beside the checkpoints.
 
+    Card and plot take ``heading``, ``summary`` (with the codec put in) and ``loss_name``.
+    """
+
+    heading: ClassVar[str]
+    summary: ClassVar[str]
+    loss_name: ClassVar[str]
     prefetch: ClassVar = 2
-
-    @abstractmethod
-    def proxy(self) -> nn.Module:
-        """Build the proxy, with random weights."""
-
-    @abstractmethod
-    def sizes(self) -> dict[str, int]:
-        """Return the constructor arguments of the proxy."""
-
-    @abstractmethod
-    def described(self) -> Mapping[str, str]:
-        """Return summary, network, loss and heading, for card and plot."""
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, ProxyData]:
         recipe, place = self.recipe, folder / PLACE
         each = -(-recipe.patches // len(split.train))
         patches = yield from encoded(self.photos, split.train, each, recipe, place, self.jobs)
-        held_out = yield from encoded(self.photos, split.validation, OF_A_HELD_OUT_PICTURE, recipe, place, self.jobs)
+        held_out = yield from encoded(self.photos, split.validation, _HELD_OUT_PATCHES, recipe, place, self.jobs)
         return ProxyData(
             trained_on=len(split.train),
             held_out=len(split.validation),
             metrics=list(METRICS),
-            heading=self.described()["heading"],
+            heading=f"{self.heading} of {recipe.codec}",
             shown=("psnr_gain_db", "bpp_error_percent"),
             axis="of what it shows and counts",
             patches=patches,
@@ -81,12 +74,11 @@ class ProxyTask(PhotoTask[ProxyRecipeT, ProxyData, Batch]):
         return -decibels / 10 + error / 100 + 2 * change
 
     def export(self, best: Entry, data: ProxyData) -> ExportSpec:
-        about, codec = self.described(), self.recipe.codec
+        codec = self.recipe.codec
         return ExportSpec(
-            module=self.proxy(),
-            arguments=self.sizes(),
-            card={"summary": about["summary"], "network": about["network"], "codec": codec, "encoder": encoder(codec)},
-            recipe={"loss": about["loss"], "optimiser": "AdamW"},
+            summary=self.summary.format(codec),
+            card={"codec": codec, "encoder": encoder(codec)},
+            recipe={"loss": self.loss_name, "optimiser": "AdamW"},
             data=f"{data.trained_on} photographs",
             metrics={"on_held_out_patches": {name: round(value, 4) for name, value in best.metrics.items()}},
             graph=False,

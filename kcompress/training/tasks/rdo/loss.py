@@ -1,7 +1,7 @@
 """The network, the codec behind it and the objective, as one module.
 
 The loss is in the currency of the BD-rate: the change of ln(rate) less what the plain codec would pay for the change
-of the scores, by its own slope on the very picture. Decisions are drawn, so that the loss sees real levels and no
+of the scores, by its own slope on the very picture. Decisions are sampled, so that the loss sees real levels and no
 gradient flows through a rounding.
 """
 
@@ -19,18 +19,13 @@ from kcompress.proxies.straight_through import straight_through
 from kcompress.training.tasks.rdo.patches import RATE, Batch
 
 _SHARPNESS = 20.0
-"""Of a decision, per quantiser step: 0.05 above the threshold the odds are e : 1."""
+"""Steepness of a decision, per quantiser step: 0.05 above the threshold the odds are e : 1."""
 
 _DECISIVE = 3.0
 
 
 class RdoLoss(nn.Module):
-    """A batch -> the cost of each of its pictures, (N,): an estimate of the BD-rate as ln, negative is better.
-
-    Args:
-        network: in training.
-        objective: shares of scores, 1 in all.
-    """
+    """A batch -> the cost of each of its pictures, (N,): an estimate of the BD-rate as ln, negative is better."""
 
     def __init__(self, network: Rdo, objective: Mapping[str, float]) -> None:
         super().__init__()
@@ -39,8 +34,8 @@ class RdoLoss(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss``, and what of it is ``rate`` and ``distortion``."""
-        drawn = self.drawn(batch)
-        levels = drawn.levels.requires_grad_()
+        sampled = self.sampled(batch)
+        levels = sampled.levels.requires_grad_()
         decoded = self.decoded(batch, levels)
         cost = torch.zeros_like(batch.rates)
         for name, share in self._objective.items():
@@ -48,81 +43,80 @@ class RdoLoss(nn.Module):
             cost = cost - share * batch.slopes[name] * gained
         if self._objective:
             (slopes,) = torch.autograd.grad(cost.sum(), levels)
-            cost = straight_through(cost, drawn.change_of_cost(slopes).to(cost))  # some scores are float64
-        rate = (self.rate(batch, drawn) - batch.plain[RATE]) / batch.rates
+            cost = straight_through(cost, sampled.change_of_cost(slopes).to(cost))  # some scores are float64
+        rate = (self.rate(batch, sampled) - batch.plain[RATE]) / batch.rates
         return {"loss": cost + rate, "rate": rate.detach(), "distortion": cost.detach()}
 
-    def drawn(self, batch: Batch) -> "Drawn":
-        """Decide, by chance."""
+    def sampled(self, batch: Batch) -> "Sampled":
+        """Sample the decisions."""
         decisions = self.network.decide(batch.images, batch.conditions)
-        falls, falling = _drawn(decisions.decrement_scores)
-        rises, rising = _drawn(decisions.increment_scores)
-        rises, rising = rises * (1 - falls), rising * (1 - falling)
-        return Drawn(decisions.coefficients.detach(), decisions.sign, falls, falling, rises, rising)
+        decrements, decrement = _bernoulli(decisions.decrement_scores)
+        increments, increment = _bernoulli(decisions.increment_scores)
+        increments, increment = increments * (1 - decrements), increment * (1 - decrement)
+        return Sampled(decisions.coefficients.detach(), decisions.sign, decrements, decrement, increments, increment)
 
     def decoded(self, batch: Batch, levels: Tensor) -> Tensor:
-        """What the codec shows of packed levels: (N, 3, H, W), 0..1."""
+        """Decoded pictures (N, 3, H, W), 0..1, of packed levels."""
         codec = DifferentiableJpeg(batch.conditions[:, :128].view(-1, 2, 8, 8))
         return codec.reconstruct(unpack_levels(levels, batch.images.shape[-2:]))
 
-    def rate(self, batch: Batch, drawn: "Drawn") -> Tensor:
+    def rate(self, batch: Batch, sampled: "Sampled") -> Tensor:
         """Bits per pixel (N,)."""
         size = batch.images.shape[-2:]
-        return bits_per_pixel(unpack_levels(drawn.levels, size), unpack_levels(drawn.path, size), progressive=True)
+        levels, expected = unpack_levels(sampled.levels, size), unpack_levels(sampled.expected, size)
+        return bits_per_pixel(levels, expected, progressive=True)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Decisions that were drawn, and the chances; all (N, 384, H / 16, W / 16).
+class Sampled:
+    """Sampled decisions with their probabilities; all (N, 384, H / 16, W / 16).
 
     Attributes:
         coefficients: of the picture, in steps.
-        outwards: as `networks.rdo.Decisions` has them.
-        falls: 1 where the level falls.
-        falling: the chance of it.
-        rises: 1 where it rises.
-        rising: the chance of it.
+        sign: as `networks.rdo.Decisions` has it.
+        decrements, increments: 1 where the level is changed so, else 0.
+        decrement, increment: probabilities.
     """
 
     coefficients: Tensor
-    outwards: Tensor
-    falls: Tensor
-    falling: Tensor
-    rises: Tensor
-    rising: Tensor
+    sign: Tensor
+    decrements: Tensor
+    decrement: Tensor
+    increments: Tensor
+    increment: Tensor
 
     @property
     def levels(self) -> Tensor:
-        """That were decided on."""
-        return self._moved(self.rises - self.falls)
+        """Levels after the decisions."""
+        return self._moved(self.increments - self.decrements)
 
     @property
-    def path(self) -> Tensor:
-        """Their means."""
-        return self._moved(self.rising - self.falling)
+    def expected(self) -> Tensor:
+        """Expectation of the levels."""
+        return self._moved(self.increment - self.decrement)
 
     def _moved(self, steps: Tensor) -> Tensor:
-        return self.coefficients.round() + self.outwards * steps
+        return self.coefficients.round() + self.sign * steps
 
     def change_of_cost(self, slopes: Tensor) -> Tensor:
-        """The cost (N,) as a function of the chances, to the first order, given its derivatives by the levels.
+        """Cost (N,) as a function of the probabilities, to the first order, given its derivatives by the levels.
 
-        A decision changes the cost by the derivative in the middle of the step, not at the end that was drawn, which
-        lies half a step's curvature off: with the sign of the draw, and several times what there is to learn.
+        A decision changes the cost by the derivative in the middle of the step. At the sampled end it lies half a
+        step's curvature off, with the sample's sign: several times what there is to learn.
         """
         bend = diagonal_hessian(slopes, self.levels - self.coefficients)
         before, levels = self.coefficients.round(), self.levels
-        sign = self.outwards
-        falling = -sign * (slopes + bend * (before - sign / 2 - levels)) * self.falling
-        rising = sign * (slopes + bend * (before + sign / 2 - levels)) * self.rising
-        return (falling + rising).flatten(1).sum(1)
+        sign = self.sign
+        down = -sign * (slopes + bend * (before - sign / 2 - levels)) * self.decrement
+        up = sign * (slopes + bend * (before + sign / 2 - levels)) * self.increment
+        return (down + up).flatten(1).sum(1)
 
 
-def _drawn(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """What is decided by chance, 0 or 1, and the chance, whose gradient it is to have.
+def _bernoulli(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples, 0 or 1, and the probability whose gradient they are to have.
 
-    Drawn with less doubt than the gradient sees: what is as good as decided makes no noise, and even odds, where
-    encodes decide, stay where they are.
+    Sampled with a sigmoid three times as steep as the one that is differentiated. Confident decisions add no noise, and
+    even odds, where encodes decide, stay where they are.
     """
     scores = _SHARPNESS * scores
     return (torch.rand_like(scores) < torch.sigmoid(_DECISIVE * scores)).float(), torch.sigmoid(scores)

@@ -8,21 +8,17 @@ from kcompress.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class RdoRecipe(Recipe):
-    """How the network is trained.
-
-    `Recipe` tells of the fields that all have.
+    """Recipe of the RDO network.
 
     Attributes:
-        width: channels.
-        depth: blocks.
-        patches: that are cut and measured before the first step.
-        side: of a patch, pixels, a multiple of 16; SSIMULACRA2 has its six scales from 256 on, and with fewer its
-            weights fall on other features, so that what smaller patches teach is not what is measured.
-        lowest: quality.
-        highest: quality.
+        width, depth: channels and blocks of the network.
+        patches: number of patches that are cut and measured before the first step.
+        side: of a patch, pixels, a multiple of 16. SSIMULACRA2 has its six scales from 256 on; with fewer its
+            weights fall on other features, and smaller patches teach what is not measured.
+        lowest, highest: JPEG qualities.
         mozjpeg: share of the pictures that are learned from as mozjpeg would code them: by its tables, with the levels
             that are decided on, as the way that coefficients are placed keeps its trellis from others.
-        objective: what the scores count, by name; 1 in all.
+        objective: shares of the scores, by name; 1 in all.
     """
 
     width: int = 112

@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     Attributes:
         pictures: (contents * versions, 3, side, side), 0..1; versions of one region follow each other.
         targets: (contents, versions), 0..100.
-        clean: (contents, 3, side, side), 0..1, what the versions were made of.
+        clean: (contents, 3, side, side), 0..1, the regions themselves.
     """
 
     pictures: Tensor
@@ -32,10 +32,6 @@ class QualityLoss(nn.Module):
 
     Taught by one number for each picture alone it learns many times slower. After Kim, Nguyen and Lee,
     Deep CNN-Based Blind Image Quality Predictor, 2019, whose network learns maps of the error first.
-
-    Args:
-        network: in training.
-        recipe: of the training.
     """
 
     def __init__(self, network: VQscoreNetwork, recipe: QualityRecipe) -> None:
@@ -46,11 +42,11 @@ class QualityLoss(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         encoded = self.network.look(batch.pictures)
-        scores, told = self.network.score(encoded).float(), self.local(encoded).flatten(1).float()
+        scores, local_output = self.network.score(encoded).float(), self.local(encoded).flatten(1).float()
         with torch.autocast(scores.device.type, enabled=False):
             clean = batch.clean.repeat_interleave(self._recipe.versions, dim=0)
             score = objective(scores.view_as(batch.targets), batch.targets, self._recipe)
-            local = F.smooth_l1_loss(told, damage(batch.pictures, clean).flatten(1))
+            local = F.smooth_l1_loss(local_output, damage(batch.pictures, clean).flatten(1))
         return {"loss": score + self._recipe.local * local, "score": score.detach(), "damage": local.detach()}
 
 
@@ -68,15 +64,11 @@ def objective(scores: Tensor, targets: Tensor, recipe: QualityRecipe) -> Tensor:
 
 
 def damage(pictures: Tensor, clean: Tensor) -> Tensor:
-    """Damage done at each token: how much is wrong, how much of that is coarse, and how much got sharper.
-
-    Args:
-        pictures: (N, 3, H, W), 0..1, sides multiples of 32.
-        clean: of the same shape, what they were made of.
+    """Damage to pictures (N, 3, H, W), 0..1, at each token: how much is wrong, coarsely wrong, and got sharper.
 
     Returns:
-        (N, H/32 W/32, DAMAGES), of the mean of the channels in grey levels: log(1 + mean squared error), the same
-        of means of 4x4 pixels, and the logarithm of the ratio of the energies of fine detail, negative where blurred.
+        (N, H/32 W/32, DAMAGES), of the mean of the channels in grey levels: log(1 + mean squared error), and the same
+        of means of 4x4 pixels. Last, the log ratio of the energies of fine detail, negative where blurred.
     """
     grey, wanted = (255 * image.mean(dim=1, keepdim=True) for image in (pictures, clean))
 

@@ -3,16 +3,15 @@
 import math
 from dataclasses import dataclass
 
-from kcompress.training.recipe import Recipe
+from kcompress.training.recipe import JpegRecipe
 
 
 @dataclass(frozen=True)
-class QualityRecipe(Recipe):
+class QualityRecipe(JpegRecipe):
     """Recipe of VQscore.
 
     Attributes:
         regions: cut from each photograph.
-        steps: optimiser steps.
         contents: different regions in a batch.
         versions: of each region in a batch: the ranking pairs come from them.
         side: of the crops that the network sees, pixels, a multiple of 32; small ones first, for speed.
@@ -21,17 +20,9 @@ class QualityRecipe(Recipe):
         large_side: of the crops at the end, of fewer regions.
         large_contents: different regions in a batch of large crops.
         large_from: share of the steps after which crops are large.
-        learning_rate: highest of AdamW; after the warm-up half a cosine brings it down to nothing.
-        weight_decay: of AdamW.
-        warmup: steps in which it rises.
         ranking: weight of the ranking loss beside the error.
         local: weight of the error of what was done at each token.
         margin: of the ranking loss: the difference of the targets, at most this many points.
-        averaging: decay of the exponential moving average of the weights, which is what ships.
-        exact_from: share of the steps after which arithmetic is float32 instead of bfloat16.
-        validate_every: steps between validations.
-        held_out: share of the pictures to validate with, drawn by their sha256.
-        seed: of regions, distortions, weights and batches.
     """
 
     regions: int = 2

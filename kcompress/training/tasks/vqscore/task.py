@@ -8,19 +8,17 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from torch import nn
 
-from kcompress.dataset import digest, is_held_out
-from kcompress.errors import InputError
 from kcompress.inference.batches import tensor
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec
 from kcompress.training.log import Entry
+from kcompress.training.photos import JpegTask
 from kcompress.training.quality_data import KINDS, SIDE, QualityData, prepare, target
-from kcompress.training.task import Split, Task, TrainingData
+from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.vqscore.loss import Batch, QualityLoss
 from kcompress.training.tasks.vqscore.recipe import QualityRecipe
 
@@ -37,48 +35,23 @@ class TrainingRegions(TrainingData):
 
 
 @dataclass(frozen=True)
-class QualityTask(Task[QualityRecipe, TrainingRegions, Batch]):
-    """Learns from a folder of JPEG photographs, distorted in every way of `quality_data.KINDS`.
+class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
+    """Learns from JPEG photographs that are distorted in every way of `quality_data.KINDS`.
 
-    Attributes:
-        photos: the folder.
-        recipe: how.
-        prepared: folder for the distorted regions, 3.5 GB; other trainings find them there.
-        kinds: of distortions to make now; others are made another time.
-        start: checkpoint to start from.
+    The folder ``prepared`` holds the distorted regions, 3.5 GB, for other trainings too. ``kinds`` are made now, others
+    another time; ``start`` is a checkpoint.
     """
 
-    photos: Path
-    recipe: QualityRecipe
     prepared: Path
     kinds: Sequence[str] = tuple(KINDS)
     start: Path | None = None
     parts: ClassVar = ("score", "damage")
     channels_last: ClassVar = True
+    network_type = VQscoreNetwork
+    network_name = "vqscore"
 
-    @property
-    def weight_decay(self) -> float:
-        return self.recipe.weight_decay
-
-    def build(self) -> QualityLoss:
-        module = QualityLoss(VQscoreNetwork(), self.recipe)
-        if self.start is not None:
-            module.network.load_state_dict(load_file(self.start))
-        return module
-
-    def network(self, module: QualityLoss) -> VQscoreNetwork:
-        return module.network
-
-    def split(self) -> Split:
-        paths = sorted(self.photos.glob("*.jpg"))
-        digests = [digest(path.read_bytes()) for path in paths]
-        held_out = [is_held_out(each, self.recipe.held_out) for each in digests]
-        train = [path for path, held in zip(paths, held_out, strict=True) if not held]
-        validation = [path for path, held in zip(paths, held_out, strict=True) if held]
-        if not train or not validation:
-            raise InputError(f"{self.photos} holds {len(paths)} JPEG pictures, too few to train and to validate. "
-                             "Give more.")  # fmt: skip
-        return Split(train, validation, digest("".join(digests).encode()))
+    def loss(self, network: VQscoreNetwork) -> QualityLoss:
+        return QualityLoss(network, self.recipe)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
         recipe, paths = self.recipe, sorted([*split.train, *split.validation])
@@ -99,11 +72,8 @@ class QualityTask(Task[QualityRecipe, TrainingRegions, Batch]):
 
     def export(self, best: Entry, data: TrainingRegions) -> ExportSpec:
         return ExportSpec(
-            module=VQscoreNetwork(),
-            arguments={},
+            summary="quality of a picture without its original, 0..100, on the scale of SSIMULACRA2",
             card={
-                "summary": "quality of a picture without its original, 0..100, on the scale of SSIMULACRA2",
-                "network": "vqscore",
                 "paper": "Zhang, Deng and Li, A Unified Image Preprocessing Framework For Image Compression, "
                 "section 4.1",
             },
