@@ -47,10 +47,14 @@ def decode(
         allowed = " ".join(_FORMATS)
         raise UsageError(f"-o {output.name(wrong)}: the suffix says no format that is known. Take {allowed}.")
     planned = files.unfinished(planned, force=force, skip_existing=skip_existing)
-    notes = output.Notes()
-    failures = [
-        error for job in planned if (error := _done(job, metadata.value, frame, notes, force=force)) is not None
-    ]
+    notes, failures = output.Notes(), []
+    with output.progress(len(planned), always=True) as bar:
+        task = bar.add_task("decoding", total=len(planned))
+        for job in planned:
+            error = _done(job, metadata.value, frame, notes, force=force)
+            if error is not None:
+                failures.append(error)
+            bar.advance(task)
     notes.close()
     if len(planned) == 1 and failures:
         raise failures[0]

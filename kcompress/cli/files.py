@@ -43,7 +43,7 @@ def read(source: str) -> bytes:
 
 
 def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozenset[str], *, force: bool,
-         skip_existing: bool = False) -> list[Job]:  # fmt: skip
+         skip_existing: bool | None = None) -> list[Job]:  # fmt: skip
     """Pair every input with its output.
 
     Args:
@@ -52,7 +52,8 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
         suffix: of the output files.
         known: suffixes of the files taken from folders.
         force: whether existing files may be overwritten.
-        skip_existing: whether pictures are finished whose files exist, results among the inputs too.
+        skip_existing: whether pictures are finished whose files exist, results among the inputs too; None where there
+            is no such option.
 
     Raises:
         UsageError: several pictures and one output, or an empty name.
@@ -101,7 +102,8 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
             elif skip_existing and os.path.lexists(target):
                 finished = True
             elif os.path.lexists(target) and not force and not storage.is_device(target):
-                refusal = OutputError(f"{name(target)} exists. Give --force to overwrite it, or another -o.")
+                leave = "" if skip_existing is None else "--skip-existing to leave it, "
+                refusal = OutputError(f"{name(target)} exists. Give --force to overwrite it, {leave}or another -o.")
             taken.setdefault(real, source)
         jobs.append(Job(source, target, refusal, finished))
     return jobs

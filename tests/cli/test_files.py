@@ -12,7 +12,7 @@ import pytest
 def test_an_existing_file_needs_force(run, small, folder):
     (folder / "small.jpg").write_text("precious")
     ended = run("encode", "small.png", expect=5)
-    assert "small.jpg exists" in ended.stderr and "--force" in ended.stderr
+    assert "small.jpg exists" in ended.stderr and "--force" in ended.stderr and "--skip-existing" in ended.stderr
     assert (folder / "small.jpg").read_text() == "precious"
     run("encode", "small.png", "--force")
     assert (folder / "small.jpg").read_bytes().startswith(b"\xff\xd8\xff")

@@ -83,6 +83,7 @@ def test_a_bar_for_batches_on_terminals_only(run, start, album, environment):
     assert "encoding" not in run("encode", "album", "-o", "again").stderr
     assert "encoding" in screen(start, "encode", "album/a.png", "-o", "one.jpg"), "one picture may take long, too"
     assert "encoding" not in screen(start, "encode", "album/a.png", "-o", "two.jpg", "--quiet")
+    assert "decoding" in screen(start, "decode", "out", "-o", "back/")
 
 
 def test_a_bar_moves_before_the_first_picture_is_done():
