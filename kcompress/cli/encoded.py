@@ -35,7 +35,7 @@ def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool
 
 
 def _searches(done: "EncodeResult") -> Iterator[tuple[str, float]]:
-    """What a search gained, and its seconds: never the change of the file, which may be larger and better."""
+    """Gain of a search, and its seconds: never the change of the file, which may be larger and better."""
     selection, refinement = done.selection, done.refinement
     if selection is not None and selection.candidates:
         best = selection.candidates[0]
