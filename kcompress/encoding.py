@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from kcompress.codecs import Backend, Codec, decode
 from kcompress.codecs.jpeg import written_tables
+from kcompress.codecs.quantisation import OWN
 from kcompress.errors import ProgramError
 from kcompress.images import Image, Pixels, bits_per_pixel
 from kcompress.networks import NONE, Preprocessor
@@ -69,11 +70,8 @@ class Session:
         return image, cls(codec, chosen, effective(setting, chosen))
 
     def at(self, quality: int) -> "Session":
-        """The same at another quality."""
-        if quality == self.setting.quality:
-            return self
-        asked = self.codec.setting(quality, self.setting.chroma, self.setting.effort, raw=self.setting.raw)
-        return replace(self, setting=effective(asked, self.backend))
+        """The same at a quality, by the tables of its codec."""
+        return replace(self, setting=effective(self.codec.at(self.setting, quality), self.backend))
 
     def encode(self, image: Image, network: str = NONE, network_seconds: float = 0.0) -> Encoded:
         """Compress a picture of this size, which has been preprocessed or not.
@@ -140,4 +138,4 @@ def effective(setting: Setting, backend: Backend) -> Setting:
     """A setting as a backend carries it out: mozjpeg has tables of its own, and trellis quantisation."""
     if setting.tables is None or not backend.trellis:
         return setting
-    return replace(setting, tables=written_tables(backend, setting), trellis=True)
+    return replace(setting, tables=written_tables(backend, setting), tables_name=OWN, trellis=True)

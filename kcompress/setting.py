@@ -19,6 +19,7 @@ class Setting:
         effort: on the codec's own scale; more is slower and gives smaller files.
         raw: HEVC only: a bare stream instead of a HEIF file.
         tables: JPEG only: quantiser steps of luma and chroma, 64 each in row order.
+        tables_name: JPEG only: ``standard``, ``learned``, the name of a file, or ``own`` for the encoder's.
         trellis: JPEG only: the encoder does trellis quantisation instead of rounding to the nearest level.
     """
 
@@ -29,4 +30,5 @@ class Setting:
     effort: int
     raw: bool = False
     tables: tuple[Table, Table] | None = None
+    tables_name: str | None = None
     trellis: bool = False

@@ -10,7 +10,8 @@ from PIL import ImageCms, ImageFile
 
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
-from kcompress.codecs.jpeg import _vips, quantisation_tables, written_tables
+from kcompress.codecs.jpeg import _vips, written_tables
+from kcompress.codecs.quantisation import STANDARD
 from kcompress.encoding import effective
 from kcompress.images import Image, read
 
@@ -63,13 +64,13 @@ def test_the_tables_are_those_of_libjpeg_at_every_quality() -> None:
         with Pil.open(io.BytesIO(output.getvalue())) as file:
             # Pillow gives the file's zigzag order as row order.
             written = {number: tuple(table) for number, table in file.quantization.items()}
-        assert written == dict(enumerate(quantisation_tables(quality))), f"quality {quality}"
+        assert written == dict(enumerate(STANDARD.at(quality))), f"quality {quality}"
 
 
 def test_the_tables_travel_in_row_order() -> None:
-    luma, _ = quantisation_tables(50)
+    luma, _ = STANDARD.at(50)
     assert luma[:8] == (16, 11, 10, 16, 24, 40, 51, 61)
-    assert JPEG.setting(50).tables == quantisation_tables(50)
+    assert JPEG.setting(50).tables == STANDARD.at(50)
 
 
 @pytest.mark.parametrize("chroma", ["420", "444"])
@@ -99,12 +100,12 @@ def test_mozjpegs_tables_are_its_own(quality: int) -> None:
     setting = JPEG.setting(quality)
     luma, chroma = written_tables(MOZJPEG, setting)
     assert len(luma) == len(chroma) == 64
-    assert (luma, chroma) != quantisation_tables(quality)
+    assert (luma, chroma) != STANDARD.at(quality)
     assert luma[0] < luma[63]
     carried = effective(setting, MOZJPEG)
     assert carried.tables == (luma, chroma) and carried.trellis
     assert effective(setting, PILLOW) == setting
-    assert written_tables(PILLOW, setting) == quantisation_tables(quality)
+    assert written_tables(PILLOW, setting) == STANDARD.at(quality)
 
 
 @pytest.mark.skipif(MOZJPEG.version() is None, reason="pyvips is not installed")

@@ -1,5 +1,6 @@
 """``kcompress bench``: honest rate-quality curves over a folder of pictures."""
 
+import hashlib
 import json
 import shlex
 import sys
@@ -71,6 +72,7 @@ def bench(
         int | None, typer.Option("--pictures", min=1, help="At most so many pictures, drawn by their sha256.")
     ] = None,
     backend: options.Backend = "auto",
+    tables: options.Tables = "auto",
     device: options.Device = "auto",
     jobs: options.Jobs = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
@@ -80,11 +82,12 @@ def bench(
 
     Writes points.csv, summary.json, report.md, report.html and curves.png.
     """
+    from kcompress.codecs.quantisation import tables_named
     from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import points_before, preprocessor_names, run, write_report
     from kcompress.evaluation.ladder import ladder
     from kcompress.evaluation.sweep import DEFAULT, Plan, check
-    from kcompress.networks import NETWORKS
+    from kcompress.networks import NETWORKS, NONE
 
     pictures = DataSet(str(dataset))
     every = pictures.names()
@@ -95,9 +98,12 @@ def bench(
     networks = options.chosen(network, "--network", [*NETWORKS, DEFAULT])
     preprocessors = preprocessor_names(networks, options.listed(filters))
     qualities = _qualities(quality or [AUTO], codecs)
+    known_tables = tables_named(tables)
+    if known_tables is not None and "jpeg" not in codecs:
+        raise UsageError(f"--tables {tables}: of the codecs jpeg alone has tables to choose. Leave it out.")
     plan = Plan(
         pictures, qualities, preprocessors, metrics, device, options.cache_folder(), machines,
-        _task_weights(task_weights, networks), backend,
+        _task_weights(task_weights, networks), backend, known_tables,
     )  # fmt: skip
     check(plan)
     with storage.sole_user(target):
@@ -111,7 +117,7 @@ def bench(
             output.say(f"looking for a ladder of qualities for {name}")
             with output.progress(1, always=True) as bar:
                 bar.add_task("ladder", total=1)
-                ladders[name] = list(ladder(pictures, names, name, backend))
+                ladders[name] = list(ladder(pictures, names, plan.codec(name, NONE), backend))
             _remember(memory, ladders, weights)
         plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
         total = len(names) * sum(
@@ -168,19 +174,26 @@ def _recalled(path: Path, weights: dict[str, str], before: "list[Point]", *, res
         raise InputError(f"{path} is no plan of a bench. Remove it, or give another -o.") from None
     used = {f"{point.preprocessor.partition(':')[0]} {point.codec}" for point in before}
     used |= {name for name in weights if before and " " not in name}  # metrics
-    changed = [name for name, digest in weights.items() if name in used and kept["weights"].get(name) != digest]
+    changed = [name for name, digest in weights.items() if name in used and kept["weights"].get(name, "") != digest]
     if changed:
-        raise UsageError(f"--resume: weights or use of {', '.join(changed)} are others than before. Give another -o.")
+        raise UsageError(
+            f"--resume: weights, tables or use of {', '.join(changed)} are others than before. Give another -o."
+        )
     weights |= {name: digest for name, digest in kept["weights"].items() if name not in weights}
     return dict(kept["ladders"])
 
 
 def _remember(path: Path, ladders: dict[str, list[int]], weights: dict[str, str]) -> None:
-    storage.write(str(path), json.dumps({"ladders": ladders, "weights": weights}).encode())
+    kept = {name: digest for name, digest in weights.items() if digest}
+    storage.write(str(path), json.dumps({"ladders": ladders, "weights": kept}).encode())
 
 
 def _weights(plan: "Plan") -> dict[str, str]:
-    """SHA-256 of the weights behind a plan, by ``network codec``, ``filter codec`` and ``metric``."""
+    """SHA-256 of the weights behind a plan, by ``network codec``, ``filter codec`` and ``metric``.
+
+    That of tables other than libjpeg's stands behind it; where there is neither, the text is empty.
+    """
+    from kcompress.codecs.quantisation import STANDARD
     from kcompress.inference.weights import open_shipped, open_weights
     from kcompress.networks import NETWORKS
     from kcompress.networks.loading import shipped_weights
@@ -189,12 +202,16 @@ def _weights(plan: "Plan") -> dict[str, str]:
     found |= {machine.name: machine.about() for machine in plan.machines}
     for codec in plan.qualities:
         for name in plan.preprocessors_of(codec):
-            kind = name.partition(":")[0]
+            kind, digest = name.partition(":")[0], ""
             if name in NETWORKS and NETWORKS[name].learned:
                 path = plan.task_weights if NETWORKS[name].task and plan.task_weights else shipped_weights(name, codec)
-                found[f"{name} {codec}"] = open_weights(path).digest()
+                digest = open_weights(path).digest()
             elif kind == "ar":
-                found[f"{kind} {codec}"] = open_shipped(kind).digest()
+                digest = open_shipped(kind).digest()
+            tables = plan.codec(codec, name).tables
+            if tables is not None and tables != STANDARD:
+                digest += hashlib.sha256(repr([tables.at(quality) for quality in range(101)]).encode()).hexdigest()
+            found[f"{kind} {codec}"] = digest
     return found
 
 

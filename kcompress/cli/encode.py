@@ -42,6 +42,7 @@ def encode(
     refine: options.Refine = 0,
     chroma: options.Chroma = None,
     effort: options.Effort = None,
+    tables: options.Tables = "auto",
     metadata: options.Metadata = options.MetadataName.icc,
     background: options.Background = None,
     frame: options.Frame = None,
@@ -61,6 +62,7 @@ def encode(
     kcompress encode photos/ -o small/ --codec hevc
     cat photo.png | kcompress encode - --codec jpeg > photo.jpg
     """  # noqa: D301 (Click wants a real backspace)
+    from kcompress.codecs.quantisation import tables_named
     from kcompress.images import SUFFIXES
     from kcompress.networks import DEFAULTS
     from kcompress.search.pipeline import plan as planned_encode
@@ -70,6 +72,7 @@ def encode(
     setting = chosen.setting(quality, chroma, effort, raw=raw)
     # Everything that can be refused is refused before the first picture is read.
     chosen.backend(backend)
+    known_tables = tables_named(tables)
     network = network or DEFAULTS[chosen.name]
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
@@ -82,7 +85,7 @@ def encode(
     plan = planned_encode(
         chosen, setting, network, device=device, strength=strength, weights=weights, backend=backend,
         metadata=metadata.value, background=_colour(background), frame=frame, refine=refine,
-        threads=max(1, jobs // len(planned)),
+        threads=max(1, jobs // len(planned)), tables=known_tables,
     )  # fmt: skip
     if plan.refine or plan.auto:
         one_thread()  # pictures and tiles run in parallel, and scores are the same on every machine

@@ -23,7 +23,7 @@ def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool
     sizes = f"{output.size(length)} -> {output.size(len(encoded.data))} ({saving})"
     if verbose:
         output.say(
-            f"{output.name(job.source)} -> {target}  {sizes}, {encoded.bpp:.3f} bpp, q {encoded.setting.quality}, "
+            f"{output.name(job.source)} -> {target}  {sizes}, {encoded.bpp:.3f} bpp, {_setting(encoded)}, "
             f"{encoded.network} {encoded.network_seconds:.2f} s, "
             f"{encoded.backend} ({encoded.version}) {encoded.codec_seconds:.2f} s"
         )
@@ -32,6 +32,12 @@ def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool
     for line, seconds in _searches(done):
         output.say(f"  {line}{f', {seconds:.1f} s' if verbose else ''}")
     notes.add(_notes(encoded, length))
+
+
+def _setting(encoded: "Encoded") -> str:
+    """Quality of a file, and a JPEG's quantisation tables, for people."""
+    quality, tables = encoded.setting.quality, encoded.setting.tables_name
+    return f"q {quality}" if tables is None else f"q {quality}, tables {output.name(tables)}"
 
 
 def _searches(done: "EncodeResult") -> Iterator[tuple[str, float]]:
@@ -70,6 +76,7 @@ def success(job: Job, done: "EncodeResult") -> dict[str, object]:
         "quality": encoded.setting.quality,
         "chroma": encoded.setting.chroma,
         "effort": encoded.setting.effort,
+        "tables": encoded.setting.tables_name,
         "width": encoded.width,
         "height": encoded.height,
         "input_bytes": length,

@@ -98,6 +98,12 @@ Effort = Annotated[
     typer.Option(help="More is slower and smaller: JPEG 0 sequential, 1 progressive (1); WebP 0..6 (4); "
                  "HEVC 0..9 (6) and BPG 1..9 (8), x265's presets."),
 ]  # fmt: skip
+Tables = Annotated[
+    str,
+    typer.Option("--tables", metavar="auto|standard|learned|FILE", help="JPEG's quantisation tables: libjpeg's, "
+                 "learned ones, or a file as cjpeg -qtables reads it, scaled by -q as there. Auto takes learned ones "
+                 "with rdo and auto, else libjpeg's."),
+]  # fmt: skip
 Metadata = Annotated[
     MetadataName,
     typer.Option(

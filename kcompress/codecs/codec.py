@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
+from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.errors import MissingProgramError, UnsupportedError, UsageError
 from kcompress.images import Image, is_grey_profile
-from kcompress.setting import Chroma, Setting, Table
+from kcompress.setting import Chroma, Setting
 
 
 class Backend(Protocol):
@@ -80,7 +81,7 @@ class Codec:
         grey: whether its files can hold one plane alone; otherwise grey is coded as colour.
         backends: in the order they are tried.
         only_by_name: backends taken only when asked for.
-        tables: quantisation tables of a quality, where networks need them.
+        tables: of JPEG, its quantisation tables; the same codec with others is another one.
         is_complete: whether a backend's bytes are a whole file; None where the container checks them.
         add_metadata: puts profile, EXIF and XMP into a file of backends that write none.
         kin: name of a codec that compresses alike, whose weights serve this one.
@@ -97,7 +98,7 @@ class Codec:
     grey: bool = True
     only_by_name: tuple[Backend, ...] = ()
     raw_suffixes: tuple[str, ...] = ()
-    tables: Callable[[int], tuple[Table, Table]] | None = None
+    tables: QuantisationTables | None = None
     is_complete: Callable[[bytes], bool] | None = None
     add_metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
     kin: str | None = None
@@ -117,8 +118,16 @@ class Codec:
         chosen = next((known for known in self.chromas if chroma in (None, known)), None)
         if chosen is None:
             raise UsageError(f"--chroma {chroma}: {self.name} has only {', '.join(self.chromas)}. Leave it out.")
-        tables = self.tables(quality) if self.tables else None
-        return Setting(self.name, quality, self.quality.coarseness(quality), chosen, effort, raw, tables)
+        tables, name = (self.tables.at(quality), self.tables.name) if self.tables else (None, None)
+        return Setting(self.name, quality, self.quality.coarseness(quality), chosen, effort, raw, tables, name)
+
+    def at(self, setting: Setting, quality: int) -> Setting:
+        """A setting of this codec at another quality, by the codec's own tables.
+
+        Raises:
+            UsageError: a quality the codec does not have.
+        """
+        return self.setting(quality, setting.chroma, setting.effort, raw=setting.raw)
 
     def conformed(self, image: Image) -> Image:
         """The picture as the codec can hold it, checked before any work.

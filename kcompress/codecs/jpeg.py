@@ -12,45 +12,21 @@ from PIL import ImageFile, features
 
 from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers.jpeg import is_complete, with_metadata
+from kcompress.codecs.quantisation import STANDARD
 from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, pnm
-from kcompress.programs import CJPEG
+from kcompress.programs import CJPEG, scratch_folder
 from kcompress.setting import Setting, Table
-
-# ITU-T T.81, tables K.1 and K.2, row order.
-_LUMA = (
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
-    14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
-    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
-)  # fmt: skip
-_CHROMA = (
-    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99,
-    47, 66, 99, 99, 99, 99, 99, 99, *[99] * 32,
-)  # fmt: skip
-
-
-def scaling(quality: int) -> int:
-    """Per cent of the tables at quality 50 that libjpeg and mozjpeg take at another; 0 at 100, where steps are 1."""
-    return 5000 // max(1, quality) if quality < 50 else 200 - 2 * quality
-
-
-def quantisation_tables(quality: int) -> tuple[Table, Table]:
-    """Luma and chroma steps of libjpeg's quality scale, 64 each in row order (mozjpeg has others)."""
-    percent = scaling(quality)
-
-    def scaled(table: tuple[int, ...]) -> Table:
-        return tuple(min(255, max(1, (step * percent + 50) // 100)) for step in table)
-
-    return scaled(_LUMA), scaled(_CHROMA)
 
 
 def written_tables(backend: Backend, setting: Setting) -> tuple[Table, Table]:
-    """Those that a backend writes for a setting, as `quantisation_tables` returns them.
+    """Luma and chroma steps that a backend writes for a setting, row order.
 
     Raises:
         ProgramError: the encoder failed.
     """
-    key = backend.name, backend.version(), setting.quality, setting.effort  # without effort, mozjpeg is libjpeg
+    # Without effort, mozjpeg is libjpeg.
+    key = backend.name, backend.version(), setting.quality, setting.effort, setting.tables
     found = _written.get(key)
     if found is None:
         data = backend.encode(Image(np.zeros((16, 16, 3), np.uint8)), setting)
@@ -61,7 +37,7 @@ def written_tables(backend: Backend, setting: Setting) -> tuple[Table, Table]:
     return found
 
 
-_written: dict[tuple[str, str | None, int, int], tuple[Table, Table]] = {}
+_written: dict[tuple[object, ...], tuple[Table, Table]] = {}
 
 
 class Cjpeg(Backend):
@@ -80,12 +56,17 @@ class Cjpeg(Backend):
     def encode(self, image: Image, setting: Setting) -> bytes:
         # -sample always: mozjpeg's cjpeg changes the sampling by quality otherwise. One plane has no sampling.
         sampling = "2x2" if setting.chroma == "420" and not image.grey else "1x1"
-        arguments = ["-quality", str(setting.quality), "-sample", sampling, "-optimize"]
         # -baseline keeps the tables at 8 bits below quality 25, where some readers know nothing else.
-        arguments += ["-baseline", *(["-progressive"] if setting.effort else [])]
+        arguments = ["-sample", sampling, "-optimize", "-baseline", *(["-progressive"] if setting.effort else [])]
         if not setting.effort and self.trellis:
             arguments += ["-revert", "-optimize"]  # mozjpeg is progressive unless told to be its ancestor
-        return CJPEG.run(arguments, pnm(image))
+        if self.trellis or setting.tables is None or setting.tables_name == STANDARD.name:
+            return CJPEG.run(["-quality", str(setting.quality), *arguments], pnm(image))
+        with scratch_folder() as folder:
+            file = folder / "tables.txt"
+            file.write_text("\n".join(" ".join(map(str, table)) for table in setting.tables))
+            # Quality scales the tables of a file, at 50 by 1.
+            return CJPEG.run(["-quality", "50", "-qtables", str(file), *arguments], pnm(image))
 
 
 class PillowJpeg(Backend):
@@ -116,9 +97,9 @@ class PillowJpeg(Backend):
     @staticmethod
     def _saved(image: Image, setting: Setting) -> bytes:
         output = io.BytesIO()
-        quality = max(1, setting.quality)  # libjpeg takes 0 for 1, Pillow 0 for its default
+        tables, progressive = setting.tables, setting.effort > 0
         sampling = {} if image.grey else {"subsampling": "4:2:0" if setting.chroma == "420" else "4:4:4"}
-        pillow(image).save(output, "JPEG", quality=quality, optimize=True, progressive=setting.effort > 0, **sampling)
+        pillow(image).save(output, "JPEG", qtables=tables, optimize=True, progressive=progressive, **sampling)
         return output.getvalue()
 
 
@@ -171,7 +152,7 @@ JPEG = Codec(
     alpha=False,
     backends=(Cjpeg(), PillowJpeg()),
     only_by_name=(VipsMozjpeg(),),
-    tables=quantisation_tables,
+    tables=STANDARD,
     is_complete=is_complete,
     add_metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp),
 )

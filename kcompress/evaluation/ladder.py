@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from kcompress.codecs import CODECS, Codec
+from kcompress.codecs import Codec
 from kcompress.dataset import DataSet
 from kcompress.encoding import Session
 from kcompress.errors import InputError
@@ -24,10 +24,9 @@ SAMPLE = 4
 """Pictures looked at, evenly spread over the data set."""
 
 
-def ladder(dataset: DataSet, pictures: Sequence[str], codec_name: str, backend: str = "auto") -> tuple[int, ...]:
+def ladder(dataset: DataSet, pictures: Sequence[str], codec: Codec, backend: str = "auto") -> tuple[int, ...]:
     """Qualities of a codec by a backend, worst first, whose mean SSIMULACRA2 runs from about 30 to about 90."""
     one_thread()
-    codec = CODECS[codec_name]
     sample = _sample(dataset, pictures, codec, backend)
 
     @cache  # both ends begin their search in the middle

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.codecs import CODECS, decode
+from kcompress.codecs import decode
 from kcompress.encoding import encode
 from kcompress.evaluation.comparison import score_text
 from kcompress.evaluation.page import Shown, render, shown
@@ -15,6 +15,7 @@ from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import REFUSALS, bd_text, machine_text
 from kcompress.evaluation.sweep import Plan, original, preprocessor_of
 from kcompress.images import Pixels
+from kcompress.networks import NONE
 
 _CROP = (300, 460)
 """Rows and columns of the before/after pairs: whole pictures would make the file large."""
@@ -53,18 +54,19 @@ def _pairs(plan: Plan, summary: Mapping[str, Any]) -> Iterator[_Pair]:
 def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> _Pair:
     """Encode one picture again without and with a preprocessor, at the middle quality."""
     image = original(plan.dataset.read(picture), picture)
-    codec = CODECS[codec_name]
     qualities = plan.qualities[codec_name]
-    setting = codec.setting(qualities[len(qualities) // 2])
-    chosen = preprocessor_of(plan, name, codec_name)
-    encoded = [encode(image, codec, setting, preprocessor, plan.backend) for preprocessor in (None, chosen)]
+    quality = qualities[len(qualities) // 2]
+    encoded = []
+    for preprocessor in (NONE, name):
+        codec, chosen = plan.codec(codec_name, preprocessor), preprocessor_of(plan, preprocessor, codec_name)
+        encoded.append(encode(image, codec, codec.setting(quality), chosen, plan.backend))
     decoded = [decode(each.data, picture).pixels for each in encoded]
     window = _most_changed(*decoded)
     others = [
         shown(f"{codec_name} {label}", f"{len(each.data):,} bytes", pixels[window])
         for label, each, pixels in zip(("plain", name), encoded, decoded, strict=True)
     ]
-    title = f"{codec_name}, {name}: {picture}, BD-rate {rate:+.1f} %, quality {setting.quality}"
+    title = f"{codec_name}, {name}: {picture}, BD-rate {rate:+.1f} %, quality {quality}"
     return _Pair(title, shown(picture, "original", image.pixels[window]), others)
 
 

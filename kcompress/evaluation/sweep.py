@@ -1,11 +1,12 @@
 """The measuring itself: pictures x codecs x preprocessors x qualities -> points."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from kcompress.codecs import CODECS, decode
+from kcompress.codecs import CODECS, Codec, decode
+from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.dataset import DataSet, digest
 from kcompress.encoding import Session, preprocessed, round_trip
 from kcompress.errors import MissingProgramError, failure_of
@@ -16,6 +17,7 @@ from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import DEFAULTS, NETWORKS, NONE, Preprocessor
 from kcompress.networks.loading import load
+from kcompress.networks.tables import with_tables
 from kcompress.pool import FilterContext, GuetzliLimits, filter_named
 from kcompress.workers import ahead, completed, workers
 
@@ -35,6 +37,7 @@ class Plan:
         machines: models that score decoded pictures beside the metrics.
         task_weights: of npp.
         backend: of all codecs; ``auto`` takes the first that there is.
+        tables: of JPEG; None for those that go with each preprocessor.
     """
 
     dataset: DataSet
@@ -46,6 +49,16 @@ class Plan:
     machines: tuple[Machine, ...] = ()
     task_weights: Path | None = None
     backend: str = "auto"
+    tables: QuantisationTables | None = None
+
+    def codec(self, name: str, preprocessor: str) -> Codec:
+        """A codec with the tables that it has behind a preprocessor.
+
+        Raises:
+            KcompressError: it has none of these, or no encoder.
+        """
+        codec = CODECS[name]
+        return with_tables(codec, self.tables if codec.tables else None, [preprocessor], codec.backend(self.backend))
 
     def preprocessors_of(self, codec: str) -> tuple[str, ...]:
         """Names of the preprocessors before a codec, each once."""
@@ -110,7 +123,7 @@ def _points(plan: Plan, data: bytes, image: Image, session: Session, keys: Seque
     by_machines = [machine.scorer(image.pixels, keys[0].picture) for machine in plan.machines]
     before, prepared, seconds = NONE, image, 0.0
     for key in keys:
-        at = session.at(key.quality)
+        at = replace(session, codec=plan.codec(key.codec, key.preprocessor)).at(key.quality)
         preprocessor = preprocessor_of(plan, key.preprocessor, key.codec)
         # What does not depend on the setting is prepared once for all qualities.
         if before != key.preprocessor or (preprocessor and preprocessor.conditioned):
@@ -171,6 +184,7 @@ def check(plan: Plan) -> None:
     for name, qualities in plan.qualities.items():
         for preprocessor in plan.preprocessors_of(name):
             preprocessor_of(plan, preprocessor, name)
+            plan.codec(name, preprocessor)
         codec = CODECS[name]
         codec.backend(plan.backend)
         for quality in qualities:

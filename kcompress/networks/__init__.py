@@ -25,6 +25,7 @@ class Network:
         closed: whether it watches the encoder: a closed loop, which encodes and decodes before the encode that counts.
         task: whether it serves a machine's task instead of eyes; its weights are chosen by it.
         banded: whether bands of a picture go through it side by side, on a thread each.
+        tabled: whether learned quantisation tables go with it, which it knows from the setting.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Network:
     closed: bool = False
     task: bool = False
     banded: bool = False
+    tabled: bool = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -50,7 +52,7 @@ NETWORKS: dict[str, Network] = {
         # Each of its blocks reaches one MCU.
         Network(
             "rdo", "decides which of JPEG's coefficients are worth their bits",
-            learned=True, halo_per_block=16, multiple=16, conditioned=True, bound=True, banded=True,
+            learned=True, halo_per_block=16, multiple=16, conditioned=True, bound=True, banded=True, tabled=True,
         ),
         # Its pyramid reaches 26 pixels (a test measures it).
         Network(

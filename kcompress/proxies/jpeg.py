@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcompress.codecs.jpeg import quantisation_tables
+from kcompress.codecs.quantisation import STANDARD
 from kcompress.networks.jpeg_rate import LONGEST_RUN, PROGRESSIVE, SEQUENTIAL, ZIGZAG, RateModel
 from kcompress.proxies.straight_through import straight_through
 from kcompress.setting import Chroma, Table
@@ -92,7 +92,7 @@ def quantiser_steps(tables: Iterable[tuple[Table, Table]]) -> Tensor:
 
 def standard_quantiser_steps(qualities: Iterable[int] | Tensor) -> Tensor:
     """Quantiser steps (N, 2, 8, 8) of libjpeg's qualities 1..100, one a picture."""
-    return quantiser_steps(quantisation_tables(int(quality)) for quality in qualities)
+    return quantiser_steps(STANDARD.at(int(quality)) for quality in qualities)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from kcompress import workers
-from kcompress.codecs.jpeg import scaling
+from kcompress.codecs.quantisation import scaling
 from kcompress.errors import UsageError
 from kcompress.images import Pixels
 from kcompress.inference.tiling import Tile, batch, tiles
@@ -180,7 +180,7 @@ class _Descent:
 
 
 def _codec(setting: Setting, *finer: int) -> DifferentiableJpeg:
-    """With tables of so many units of quality more, coded as the setting says.
+    """With the setting's tables, scaled as libjpeg does for so many units of quality more, and coded as it says.
 
     Raises:
         UsageError: the setting has no tables.

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kcompress.codecs import Codec
+from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.encoding import Encoded, Session, encode, preprocessed, round_trip
 from kcompress.errors import UsageError
 from kcompress.images import Image, Metadata, read
 from kcompress.networks import NETWORKS, NONE, Preprocessor
 from kcompress.networks.loading import load, serving
+from kcompress.networks.tables import with_tables
 from kcompress.search.refinement import Progress, Refinement, decides_on_levels, refinable, refined
 from kcompress.search.selection import Selection, select
 from kcompress.setting import Setting
@@ -60,11 +62,15 @@ def plan(
     codec: Codec, setting: Setting, network: str, *, device: str = "auto", strength: float = 1.0,
     weights: Path | None = None, backend: str = "auto", metadata: Metadata = "icc",
     background: tuple[int, int, int] | None = None, frame: int | None = None, refine: int = 0, threads: int = 1,
+    tables: QuantisationTables | None = None,
 ) -> EncodePlan:  # fmt: skip
     """Load the networks of a plan; everything that can be refused is refused here.
 
+    Without ``tables``, those that go with the network are taken.
+
     Raises:
-        KcompressError: an unknown or unusable network, device, strength, backend or weights, or nothing to refine.
+        KcompressError: an unknown or unusable network, device, strength, backend, tables or weights, or nothing to
+            refine.
     """
     encoder = codec.backend(backend)
     if network not in (*NETWORKS, AUTO):
@@ -78,15 +84,17 @@ def plan(
             f"--refine {refine}: without a network there is nothing to refine before {encoder.name}, {setting.codec} "
             f"{setting.chroma}. Give a --network, or leave --refine out."
         )
+    names = serving(codec.name) if network == AUTO else (network,)
+    codec = with_tables(codec, tables, names, encoder)
     loop = round_trip(codec, backend)
     preprocessors = tuple(
         load(name, device=device, strength=strength, weights=weights, codec=codec.name, round_trip=loop,
              threads=threads)
-        for name in (serving(codec.name) if network == AUTO else (network,))
+        for name in names
     )  # fmt: skip
     return EncodePlan(
-        codec, setting, preprocessors, backend, metadata, background, frame, network == AUTO, refine,
-        weights if network == "rdo" else None, threads,
+        codec, codec.at(setting, setting.quality), preprocessors, backend, metadata, background, frame, network == AUTO,
+        refine, weights if network == "rdo" else None, threads,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from kcompress.encoding import Encoded, encode
 from kcompress.metrics import Scorer
 from kcompress.networks import DEFAULTS
 from kcompress.networks.loading import load
+from kcompress.networks.tables import with_tables
 
 PHOTO = Path(__file__).parent.parent / "images" / "balloons-333x217.png"
 LEFT, TOP, WIDTH, HEIGHT = 100, 0, 132, 116
@@ -25,7 +26,8 @@ LEFT, TOP, WIDTH, HEIGHT = 100, 0, 132, 116
 
 def no_larger(picture: images.Image, plain: Encoded) -> tuple[int, Encoded]:
     """Highest quality at which the default network's file is no larger than the plain one, and that file."""
-    codec, network = CODECS["jpeg"], load(DEFAULTS["jpeg"], device="cpu", codec="jpeg")
+    jpeg, network = CODECS["jpeg"], load(DEFAULTS["jpeg"], device="cpu", codec="jpeg")
+    codec = with_tables(jpeg, None, [DEFAULTS["jpeg"]], jpeg.backend())
     quality, best = 0, None
     for tried in range(plain.setting.quality, 101):  # the network's file of the same quality is smaller
         encoded = encode(picture, codec, codec.setting(tried), network)

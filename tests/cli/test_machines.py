@@ -101,7 +101,7 @@ def test_bench_lets_models_judge(run, ready) -> None:
     assert entry["machine"] == "tiny" and entry["labelled"] and entry["pictures"] == 12
     assert "judged by labels" in (ready / "report/report.md").read_text()
     ended = run("bench", "photos", "-o", "report", *BENCH, *models[:2], *models[3:], "--resume", expect=2)
-    assert "weights or use of tiny are others than before" in ended.stderr
+    assert "weights, tables or use of tiny are others than before" in ended.stderr
     assert "For machines" in (ready / "report/report.html").read_text()
     shutil.copy(ready / "three.safetensors", ready / "other.safetensors")
     run("bench", "photos", "-o", "own", *BENCH, "--task", "classification", "--model", "tiny.safetensors",

@@ -28,7 +28,7 @@ def canned(kind: str) -> bytes:
 ])  # fmt: skip
 def test_cjpeg(run, fake, small, folder, options, expected):
     cjpeg = fake("cjpeg", answer=canned("JPEG"))
-    (line,) = run("encode", "small.png", "--json", *options).lines
+    (line,) = run("encode", "small.png", "--json", "--tables", "standard", *options).lines
     assert (line["backend"], line["version"]) == ("cjpeg", "version 1.2.3")
     (call,) = cjpeg.calls
     assert " ".join(call["argv"]) == expected
@@ -36,12 +36,24 @@ def test_cjpeg(run, fake, small, folder, options, expected):
     assert (folder / "small.jpg").read_bytes() == canned("JPEG")
 
 
+def test_cjpeg_reads_other_tables_from_a_file(run, fake, small):
+    cjpeg = fake("cjpeg", answer=canned("JPEG"))
+    run("encode", "small.png", "-q", "60")
+    (call,) = cjpeg.calls
+    # At quality 50 it takes them as they are.
+    assert call["argv"][:3] == ["-quality", "50", "-qtables"]
+    assert call["argv"][4:] == ["-sample", "2x2", "-optimize", "-baseline", "-progressive"]
+
+
 def test_mozjpegs_cjpeg(run, fake, small):
     cjpeg = fake("cjpeg", answer=canned("JPEG"), version="mozjpeg version 4.1.1 (build 20230101)")
     (line,) = run("encode", "small.png", "--json", "--effort", "0").lines
     assert line["version"] == "mozjpeg version 4.1.1"
-    assert line["network"] == "rdo-jpeg"
+    assert (line["network"], line["tables"]) == ("rdo-jpeg", "own")
     assert cjpeg.calls[0]["argv"][-2:] == ["-revert", "-optimize"]
+    assert "-qtables" not in cjpeg.calls[0]["argv"]
+    ended = run("encode", "small.png", "-o", "no.jpg", "--tables", "standard", expect=2)
+    assert "cjpeg (mozjpeg version 4.1.1) has tables of its own" in ended.stderr
 
 
 def test_cwebp(run, fake, small, folder):

@@ -16,7 +16,8 @@ def test_auto_says_what_it_tried(run, small, folder):
     assert line["auto_seconds"] > 0
     gain = f"{100 * math.expm1(line['candidates'][0]['cost']):+.1f} % bytes at equal SSIMULACRA2 against none"
     assert f"  auto: {line['network']}, {gain}" in ended.stderr.splitlines()
-    run("encode", "small.png", "-o", "alone.jpg", "--network", line["network"].partition("-")[0])
+    alone = ("--network", line["network"].partition("-")[0], "--tables", line["tables"])
+    run("encode", "small.png", "-o", "alone.jpg", *alone)
     assert (folder / "auto.jpg").read_bytes() == (folder / "alone.jpg").read_bytes()
 
 

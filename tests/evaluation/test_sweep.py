@@ -110,7 +110,7 @@ def test_a_plan_that_cannot_run_is_refused_at_once(folder: Path, change: dict) -
 
 @pytest.mark.slow
 def test_the_ladder_spans_the_scale(folder: Path) -> None:
-    qualities = ladder(DataSet(str(folder)), NAMES[1:], "jpeg")
+    qualities = ladder(DataSet(str(folder)), NAMES[1:], CODECS["jpeg"])
     assert list(qualities) == sorted(set(qualities)) and 5 <= len(qualities) <= 7
     image: Image = read((folder / "1.png").read_bytes())
     scorer = Scorer(image.pixels, ["ssimulacra2"])
@@ -131,7 +131,7 @@ def test_the_ladder_is_that_of_the_backend_that_is_named(folder: Path, monkeypat
 
     for backend in CODECS["jpeg"].backends:
         monkeypatch.setattr(type(backend), "encode", watching(type(backend).encode))
-    ladder(DataSet(str(folder)), NAMES[1:], "jpeg", "pillow")
+    ladder(DataSet(str(folder)), NAMES[1:], CODECS["jpeg"], "pillow")
     assert asked == {"pillow"}
     with pytest.raises(InputError, match="no picture in"):
-        ladder(DataSet(str(folder)), NAMES[1:], "jpeg", "nonsense")
+        ladder(DataSet(str(folder)), NAMES[1:], CODECS["jpeg"], "nonsense")

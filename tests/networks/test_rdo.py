@@ -79,7 +79,7 @@ def test_a_quality_beyond_is_noted_and_changes_little(photo: Image) -> None:
     assert network is not None
     assert network(photo, JPEG.setting(75)).notes == ()
     (note,) = network(photo, JPEG.setting(99)).notes
-    assert note == "rdo-jpeg was trained for qualities 30..92; 99 is beyond them"
+    assert note == "rdo-jpeg was trained for qualities 12..97; 99 is beyond them"
     encoded = encode(photo, JPEG, JPEG.setting(99), network, "pillow")
     assert note in encoded.notes
     assert 0.9 < len(encoded.data) / len(encode(photo, JPEG, JPEG.setting(99), None, "pillow").data) < 1.02

@@ -89,4 +89,4 @@ def test_the_network_is_told_no_more_than_it_was_trained_for(lake, monkeypatch):
     monkeypatch.setattr(network, "decide", lambda shown, condition: told.append(condition) or decide(shown, condition))
     for trained in (TrainingDomain.from_weights(weights).qualities, (0, 100)):
         list(Levels(pixels, pixels, setting, network, trained, WEIGHTS).descend((1,)))
-    assert [float(condition[0, -2]) for condition in told] == pytest.approx([0.7, 0.92])
+    assert [float(condition[0, -2]) for condition in told] == pytest.approx([0.88, 0.92])
