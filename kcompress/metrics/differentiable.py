@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import torch
+from pytorch_msssim import ms_ssim
 from torch import Tensor
 
 from kcompress.metrics.butteraugli import butteraugli
+from kcompress.metrics.iw_ssim import iw_ssim
 from kcompress.metrics.psnr_hvs_m import masked_error
 from kcompress.metrics.ssimulacra2 import ssimulacra2
 from kcompress.metrics.vif import vif
@@ -33,7 +35,18 @@ def _butteraugli(original: Tensor, distorted: Tensor) -> Tensor:
     return -butteraugli(original, distorted)
 
 
+def _ms_ssim(original: Tensor, distorted: Tensor) -> Tensor:
+    """-ln(1 - MS-SSIM): the score itself hardly moves where quality is high."""
+    return -torch.log(1 - ms_ssim(distorted, original, data_range=1, size_average=False) + 1e-5)
+
+
+def _iw_ssim(original: Tensor, distorted: Tensor) -> Tensor:
+    """-ln(1 - IW-SSIM)."""
+    return -torch.log(1 - iw_ssim(original, distorted) + 1e-5)
+
+
 SCORES: dict[str, Score] = {
     "ssimulacra2": ssimulacra2, "butteraugli": _butteraugli, "psnr-hvs-m": _psnr_hvs_m, "psnr": _psnr, "vif": _vif,
+    "ms-ssim": _ms_ssim, "iw-ssim": _iw_ssim,
 }  # fmt: skip
-"""Score functions by name; VIF is in per cent."""
+"""Score functions by name. VIF is in per cent; MS-SSIM and IW-SSIM are logarithms and need 161 pixels a side."""
