@@ -1,5 +1,7 @@
 """``--tables``: which quantisation tables are written, what is said of them, and what is refused."""
 
+import csv
+
 import pytest
 from PIL import Image
 
@@ -121,8 +123,8 @@ def test_bench_gives_each_network_its_tables_and_resumes_with_the_same_alone(run
         return run("bench", "photos", "-o", report, *options, *more, expect=expect)
 
     def sizes(report):
-        header, *rows = (line.split(",") for line in (folder / report / "points.csv").read_text().splitlines())
-        return {row[header.index("preprocessor")]: int(row[header.index("bytes")]) for row in rows}
+        with (folder / report / "points.csv").open(newline="") as file:
+            return {row["preprocessor"]: int(row["bytes"]) for row in csv.DictReader(file)}
 
     def size(*more):
         done = run("encode", "photos/small.png", "-o", "one.jpg", "-f", "-q", "60", "--json", *more)
