@@ -9,10 +9,11 @@ from PIL import Image as Pil
 from PIL import ImageCms, ImageFile
 
 from kcompress.codecs import CODECS, Backend
-from kcompress.codecs.containers.jpeg import is_complete, with_metadata
+from kcompress.codecs.containers.jpeg import is_complete, with_best_scans, with_metadata
 from kcompress.codecs.jpeg import _vips, written_tables
 from kcompress.codecs.quantisation import STANDARD
 from kcompress.encoding import effective
+from kcompress.errors import ProgramError
 from kcompress.images import Image, read
 
 pytestmark = pytest.mark.encoders
@@ -34,7 +35,7 @@ def encoded(image: Image, quality: int, chroma: str = "420", effort: int = 1, ba
 
 
 @TURBO
-@pytest.mark.parametrize("effort", [0, 1])
+@pytest.mark.parametrize("effort", [0, 1, 2])
 @pytest.mark.parametrize("chroma", ["420", "444"])
 @pytest.mark.parametrize("kind", ["balloons", "grey", "one_pixel", "thin", "lake"])
 def test_cjpeg_and_pillow_write_the_same_bytes(
@@ -51,7 +52,7 @@ def test_cjpeg_and_pillow_write_the_same_bytes(
 def test_noise_that_outgrows_pillows_buffer(size: tuple[int, int], quality: int) -> None:
     noise = Image(np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8))
     usual = ImageFile.MAXBLOCK
-    for effort in (0, 1):
+    for effort in (0, 1, 2):
         assert is_complete(encoded(noise, quality, "444", effort))
     assert usual == ImageFile.MAXBLOCK
 
@@ -82,7 +83,7 @@ def test_the_sampling_is_what_was_asked_for(chroma: str, balloons: Image) -> Non
 
 @pytest.mark.parametrize("backend", [PILLOW, CJPEG, MOZJPEG], ids=lambda backend: backend.name)
 @pytest.mark.parametrize("chroma", ["420", "444"])
-@pytest.mark.parametrize("effort", [0, 1])
+@pytest.mark.parametrize("effort", [0, 1, 2])
 def test_grey_stays_one_plane_and_effort_is_the_kind_of_file(
     backend: Backend, chroma: str, effort: int, grey: Image, balloons: Image
 ) -> None:
@@ -92,6 +93,25 @@ def test_grey_stays_one_plane_and_effort_is_the_kind_of_file(
         with Pil.open(io.BytesIO(encoded(image, 60, chroma, effort, backend))) as file:
             assert file.mode == ("L" if image.grey else "RGB")
             assert ("progressive" in file.info) == bool(effort)
+
+
+@pytest.mark.parametrize("quality", [40, 75, 90])
+@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize("kind", ["lake", "balloons", "grey"])
+def test_chosen_scans_hold_the_same_picture_in_fewer_bytes(
+    kind: str, chroma: str, quality: int, request: pytest.FixtureRequest
+) -> None:
+    image = request.getfixturevalue(kind)
+    sequential, by_script, chosen = (encoded(image, quality, chroma, effort) for effort in range(3))
+    assert len(chosen) < len(by_script)
+    files = [Pil.open(io.BytesIO(data)) for data in (sequential, by_script, chosen)]
+    assert all(np.array_equal(np.asarray(file), np.asarray(files[0])) for file in files)
+    assert all((file.quantization, file.layer) == (files[0].quantization, files[0].layer) for file in files)
+
+
+def test_what_an_encoder_did_not_finish_is_an_error() -> None:
+    with pytest.raises(ProgramError, match="no whole jpeg file"):
+        with_best_scans(encoded(Image(np.zeros((8, 8, 3), np.uint8)), 50)[:30])
 
 
 @pytest.mark.skipif(MOZJPEG.version() is None, reason="pyvips is not installed")

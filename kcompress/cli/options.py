@@ -95,8 +95,8 @@ Chroma = Annotated[
 ]
 Effort = Annotated[
     int | None,
-    typer.Option(help="More is slower and smaller: JPEG 0 sequential, 1 progressive (1); WebP 0..6 (4); "
-                 "HEVC 0..9 (6) and BPG 1..9 (8), x265's presets."),
+    typer.Option(help="More is slower and smaller: JPEG 0 sequential, 1 progressive, 2 in the best scans (2); "
+                 "WebP 0..6 (4); HEVC 0..9 (6) and BPG 1..9 (8), x265's presets."),
 ]  # fmt: skip
 Tables = Annotated[
     str,

@@ -75,6 +75,7 @@ class Codec:
         raw_suffixes: of its bare streams without a container.
         quality: its native scale.
         effort: its own scale; more is slower and smaller.
+        plain_effort: of the encoder as it comes, with which bench compares; None for the default.
         chromas: samplings it can write; the first is the default.
         max_side: pixels.
         alpha: whether its files can hold an alpha channel.
@@ -97,6 +98,7 @@ class Codec:
     backends: tuple[Backend, ...]
     grey: bool = True
     only_by_name: tuple[Backend, ...] = ()
+    plain_effort: int | None = None
     raw_suffixes: tuple[str, ...] = ()
     tables: QuantisationTables | None = None
     is_complete: Callable[[bytes], bool] | None = None

@@ -11,12 +11,20 @@ import PIL.Image
 from PIL import ImageFile, features
 
 from kcompress.codecs.codec import Backend, Codec, Scale
-from kcompress.codecs.containers.jpeg import is_complete, with_metadata
+from kcompress.codecs.containers.jpeg import is_complete, with_best_scans, with_metadata
 from kcompress.codecs.quantisation import STANDARD
 from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CJPEG, scratch_folder
 from kcompress.setting import Setting, Table
+
+SEQUENTIAL, LIBJPEG_SCANS, BEST_SCANS = range(3)
+"""Efforts: one scan; progressive by libjpeg's script; progressive by scans that are chosen for the picture."""
+
+
+def _finished(jpeg: bytes, setting: Setting) -> bytes:
+    """A file of libjpeg-turbo in the scans of the setting. A broken one stays broken, so that it is found out."""
+    return with_best_scans(jpeg) if setting.effort == BEST_SCANS and is_complete(jpeg) else jpeg
 
 
 def written_tables(backend: Backend, setting: Setting) -> tuple[Table, Table]:
@@ -57,16 +65,18 @@ class Cjpeg(Backend):
         # -sample always: mozjpeg's cjpeg changes the sampling by quality otherwise. One plane has no sampling.
         sampling = "2x2" if setting.chroma == "420" and not image.grey else "1x1"
         # -baseline keeps the tables at 8 bits below quality 25, where some readers know nothing else.
-        arguments = ["-sample", sampling, "-optimize", "-baseline", *(["-progressive"] if setting.effort else [])]
+        progressive = setting.effort == LIBJPEG_SCANS or (setting.effort and self.trellis)
+        arguments = ["-sample", sampling, "-optimize", "-baseline", *(["-progressive"] if progressive else [])]
         if not setting.effort and self.trellis:
             arguments += ["-revert", "-optimize"]  # mozjpeg is progressive unless told to be its ancestor
         if self.trellis or setting.tables is None or setting.tables_name == STANDARD.name:
-            return CJPEG.run(["-quality", str(setting.quality), *arguments], pnm(image))
+            jpeg = CJPEG.run(["-quality", str(setting.quality), *arguments], pnm(image))
+            return jpeg if self.trellis else _finished(jpeg, setting)
         with scratch_folder() as folder:
             file = folder / "tables.txt"
             file.write_text("\n".join(" ".join(map(str, table)) for table in setting.tables))
             # Quality scales the tables of a file, at 50 by 1.
-            return CJPEG.run(["-quality", "50", "-qtables", str(file), *arguments], pnm(image))
+            return _finished(CJPEG.run(["-quality", "50", "-qtables", str(file), *arguments], pnm(image)), setting)
 
 
 class PillowJpeg(Backend):
@@ -81,14 +91,14 @@ class PillowJpeg(Backend):
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         try:
-            return self._saved(image, setting)
+            return _finished(self._saved(image, setting), setting)
         except OSError:
             # Noise at high quality outgrows the one buffer that Pillow writes into; its size is a global of Pillow's.
             with self._enlarging:
                 usual = ImageFile.MAXBLOCK
                 ImageFile.MAXBLOCK = 8 * (image.width + 16) * (image.height + 16)  # more bytes than any needs
                 try:
-                    return self._saved(image, setting)
+                    return _finished(self._saved(image, setting), setting)
                 except OSError as error:
                     raise ProgramError(f"Pillow cannot write this JPEG ({error}). Try another --backend.") from error
                 finally:
@@ -97,7 +107,7 @@ class PillowJpeg(Backend):
     @staticmethod
     def _saved(image: Image, setting: Setting) -> bytes:
         output = io.BytesIO()
-        tables, progressive = setting.tables, setting.effort > 0
+        tables, progressive = setting.tables, setting.effort == LIBJPEG_SCANS
         sampling = {} if image.grey else {"subsampling": "4:2:0" if setting.chroma == "420" else "4:4:4"}
         pillow(image).save(output, "JPEG", qtables=tables, optimize=True, progressive=progressive, **sampling)
         return output.getvalue()
@@ -146,7 +156,8 @@ JPEG = Codec(
     name="jpeg",
     suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
     quality=Scale(finest=100, coarsest=0, default=75),
-    effort=Scale(finest=0, coarsest=1, default=1),  # 0 sequential, 1 progressive: a few per cent smaller
+    effort=Scale(finest=SEQUENTIAL, coarsest=BEST_SCANS, default=BEST_SCANS),
+    plain_effort=LIBJPEG_SCANS,
     chromas=("420", "444"),
     max_side=65500,
     alpha=False,

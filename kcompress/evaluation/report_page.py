@@ -59,7 +59,7 @@ def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> 
     encoded = []
     for preprocessor in (NONE, name):
         codec, chosen = plan.codec(codec_name, preprocessor), preprocessor_of(plan, preprocessor, codec_name)
-        encoded.append(encode(image, codec, codec.setting(quality), chosen, plan.backend))
+        encoded.append(encode(image, codec, plan.setting(codec, preprocessor, quality), chosen, plan.backend))
     decoded = [decode(each.data, picture).pixels for each in encoded]
     window = _most_changed(*decoded)
     others = [

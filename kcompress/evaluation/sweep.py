@@ -1,7 +1,7 @@
 """The measuring itself: pictures x codecs x preprocessors x qualities -> points."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from kcompress.networks import DEFAULTS, NETWORKS, NONE, Preprocessor
 from kcompress.networks.loading import load
 from kcompress.networks.tables import with_tables
 from kcompress.pool import FilterContext, GuetzliLimits, filter_named
+from kcompress.setting import Setting
 from kcompress.workers import ahead, completed, workers
 
 DEFAULT = "default"
@@ -59,6 +60,10 @@ class Plan:
         """
         codec = CODECS[name]
         return with_tables(codec, self.tables if codec.tables else None, [preprocessor], codec.backend(self.backend))
+
+    def setting(self, codec: Codec, preprocessor: str, quality: int) -> Setting:
+        """Setting behind a preprocessor; without any it is the plain encoder's."""
+        return codec.setting(quality, effort=codec.plain_effort if preprocessor == NONE else None)
 
     def preprocessors_of(self, codec: str) -> tuple[str, ...]:
         """Names of the preprocessors before a codec, each once."""
@@ -109,13 +114,13 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
             for quality in plan.qualities[codec]
         ]
         missing = [key for key in keys if key not in done]
-        points = tuple(_points(plan, data, image, session, missing))
+        points = tuple(_points(plan, data, image, missing))
         return Measured(picture, codec, tuple(keys), points, notes=image.notes)
     except Exception as error:  # one picture ends no bench, whatever happens to it
         return Measured(picture, codec, (), (), str(failure_of(error, picture)))
 
 
-def _points(plan: Plan, data: bytes, image: Image, session: Session, keys: Sequence[Key]) -> Iterator[Point]:
+def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Iterator[Point]:
     side = min(image.width, image.height)
     metrics = tuple(metric for metric in plan.metrics if side >= METRICS[metric].smallest_side)
     if not keys:
@@ -123,13 +128,14 @@ def _points(plan: Plan, data: bytes, image: Image, session: Session, keys: Seque
     by_machines = [machine.scorer(image.pixels, keys[0].picture) for machine in plan.machines]
     before, prepared, seconds = NONE, image, 0.0
     for key in keys:
-        at = replace(session, codec=plan.codec(key.codec, key.preprocessor)).at(key.quality)
+        codec = plan.codec(key.codec, key.preprocessor)
+        _, session = Session.of(image, codec, plan.setting(codec, key.preprocessor, key.quality), plan.backend)
         preprocessor = preprocessor_of(plan, key.preprocessor, key.codec)
         # What does not depend on the setting is prepared once for all qualities.
         if before != key.preprocessor or (preprocessor and preprocessor.conditioned):
-            prepared, _, seconds = preprocessed(image, preprocessor, at.setting)
+            prepared, _, seconds = preprocessed(image, preprocessor, session.setting)
             before = key.preprocessor
-        encoded = at.encode(prepared)
+        encoded = session.encode(prepared)
         decoded = decode(encoded.data, key.picture)
         scores = _scorer(data, key.picture, metrics)(decoded.pixels)
         for scorer in by_machines:

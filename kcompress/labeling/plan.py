@@ -56,7 +56,7 @@ class Plan:
     @property
     def setting(self) -> Setting:
         """Setting of every encode."""
-        return self.chosen_codec.setting(self.quality)
+        return self.chosen_codec.setting(self.quality, effort=self.chosen_codec.plain_effort)
 
     @property
     def metric(self) -> str:

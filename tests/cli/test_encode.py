@@ -131,7 +131,7 @@ def test_an_animation_needs_a_frame(run, folder):
 
 @pytest.mark.parametrize("arguments, advice", [
     (["-q", "101"], "0..100"), (["-q", "-1"], "0..100"), (["--codec", "bpg", "-q", "52"], "0..51"),
-    (["--effort", "2"], "0..1"), (["--strength", "2"], "0..1"), (["--strength", "nan"], "0..1"),
+    (["--effort", "3"], "0..2"), (["--strength", "2"], "0..1"), (["--strength", "nan"], "0..1"),
     (["--network", "magic"], "shrink"), (["--backend", "magic"], "cjpeg"),
     (["--codec", "webp", "--chroma", "444"], "420"), (["--chroma", "999"], "420"), (["--codec", "gif"], "jpeg"),
     (["--jobs", "0"], "1"), (["--metadata", "some"], "icc"),

@@ -67,6 +67,13 @@ def test_a_point_is_what_encode_and_the_metrics_say(folder: Path) -> None:
     assert point.scores == pytest.approx(scores)
 
 
+def test_without_a_preprocessor_the_encoder_is_as_it_comes(folder: Path) -> None:
+    image, codec = read((folder / "0.png").read_bytes()), CODECS["jpeg"]
+    points = {p.preprocessor: p.bytes for p in measured(plan(folder), 1) if (p.picture, p.quality) == ("0.png", 60)}
+    assert points["none"] == len(encode(image, codec, codec.setting(60, effort=1)).data)
+    assert points["none"] > len(encode(image, codec, codec.setting(60)).data)
+
+
 def test_networks_are_told_of_the_backend(folder: Path) -> None:
     """mozjpeg has tables of its own, which decide what the network does."""
     pytest.importorskip("pyvips")

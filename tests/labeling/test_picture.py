@@ -47,7 +47,7 @@ def chosen(found: Labelled) -> Row:
 
 
 def compressed(image: Image, plan: Plan) -> bytes:
-    return encode(image, CODECS[plan.codec], CODECS[plan.codec].setting(plan.quality), None, plan.backend).data
+    return encode(image, plan.chosen_codec, plan.setting, None, plan.backend).data
 
 
 @pytest.mark.parametrize(

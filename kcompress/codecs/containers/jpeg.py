@@ -2,6 +2,8 @@
 
 import struct
 
+from kcompress.errors import ProgramError
+
 _ICC = b"ICC_PROFILE\0"
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -29,6 +31,20 @@ def with_metadata(
     # Behind the JFIF segment, which must come first.
     place = 4 + struct.unpack_from(">H", jpeg, 4)[0] if jpeg[2:4] == b"\xff\xe0" else 2
     return jpeg[:place] + b"".join(segments) + jpeg[place:], notes
+
+
+def with_best_scans(jpeg: bytes) -> bytes:
+    """The same coefficients, progressive, in the scans that take the fewest bytes; without metadata.
+
+    Raises:
+        ProgramError: it is no JPEG file.
+    """
+    from mozjpeg_lossless_optimization import optimize  # slow to load
+
+    try:
+        return bytes(optimize(jpeg))
+    except ValueError as error:
+        raise ProgramError("the encoder ended well but wrote no whole jpeg file. Try another --backend.") from error
 
 
 def is_complete(jpeg: bytes) -> bool:
