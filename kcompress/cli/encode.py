@@ -10,14 +10,14 @@ from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
 from kcompress import storage
-from kcompress.cli import encoded, files, options, output
+from kcompress.cli import encode_options, encoded, files, options, output
 from kcompress.cli.files import STREAM, Job
 from kcompress.cli.reporting import fail, failure, reported
 from kcompress.errors import KcompressError, UsageError, failure_of
 
 if TYPE_CHECKING:
     from kcompress.codecs import Codec
-    from kcompress.search.pipeline import EncodePlan, EncodeResult
+    from kcompress.search.plan import EncodePlan, EncodeResult
     from kcompress.search.refinement import Progress
 
 _AHEAD = 4
@@ -27,7 +27,7 @@ _AHEAD = 4
 @reported
 def encode(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders of pictures, - for stdin.")],
-    target: Annotated[
+    out: Annotated[
         str | None,
         typer.Option(
             "--output", "-o", metavar="OUT", help="File, folder, or - for stdout. [default: beside the input]"
@@ -35,6 +35,9 @@ def encode(
     ] = None,
     codec: options.Codec = None,
     quality: options.Quality = None,
+    target: encode_options.Target = None,
+    target_size: encode_options.TargetSize = None,
+    target_bpp: encode_options.TargetBpp = None,
     network: options.Network = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
@@ -59,17 +62,18 @@ def encode(
 
     \b
     kcompress encode photo.png --codec webp -q 60
-    kcompress encode photos/ -o small/ --codec hevc
+    kcompress encode photos/ -o small/ --codec hevc --target 80
     cat photo.png | kcompress encode - --codec jpeg > photo.jpg
     """  # noqa: D301 (Click wants a real backspace)
     from kcompress.codecs.quantisation import tables_named
     from kcompress.images import SUFFIXES
     from kcompress.networks import DEFAULTS
-    from kcompress.search.pipeline import plan as planned_encode
+    from kcompress.search.plan import plan as planned_encode
     from kcompress.workers import one_thread
 
-    chosen, raw = _codec(codec, target)
+    chosen, raw = _codec(codec, out)
     setting = chosen.setting(quality, chroma, effort, raw=raw)
+    goal = encode_options.target(target, target_size, target_bpp, quality)
     # Everything that can be refused is refused before the first picture is read.
     chosen.backend(backend)
     known_tables = tables_named(tables)
@@ -77,7 +81,7 @@ def encode(
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
     suffix = chosen.raw_suffixes[0] if raw else chosen.suffixes[0]
-    every = files.plan(inputs, target, suffix, SUFFIXES, force=force, skip_existing=skip_existing)
+    every = files.plan(inputs, out, suffix, SUFFIXES, force=force, skip_existing=skip_existing)
     planned = files.unfinished(every, force=force, skip_existing=skip_existing)
     if not planned:
         return
@@ -85,9 +89,9 @@ def encode(
     plan = planned_encode(
         chosen, setting, network, device=device, strength=strength, weights=weights, backend=backend,
         metadata=metadata.value, background=_colour(background), frame=frame, refine=refine,
-        threads=max(1, jobs // len(planned)), tables=known_tables,
+        threads=max(1, jobs // len(planned)), tables=known_tables, target=goal,
     )  # fmt: skip
-    if plan.refine or plan.auto:
+    if plan.refine or plan.auto or (goal and goal.metric):
         one_thread()  # pictures and tiles run in parallel, and scores are the same on every machine
     if planned[0].target == STREAM:
         if as_json:

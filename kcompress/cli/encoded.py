@@ -12,7 +12,7 @@ from kcompress.errors import KcompressError
 
 if TYPE_CHECKING:
     from kcompress.encoding import Encoded
-    from kcompress.search.pipeline import EncodeResult
+    from kcompress.search.plan import EncodeResult
 
 
 def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool) -> None:
@@ -29,6 +29,9 @@ def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool
         )
     else:
         output.say(f"{target}  {sizes}, q {encoded.setting.quality}, {encoded.network}")
+    if done.target is not None and done.reached is not None:
+        reached = done.target.shown(done.reached)
+        output.say(f"  {done.target.of} {reached}, in {done.tries} {'try' if done.tries == 1 else 'tries'}")
     for line, seconds in _searches(done):
         output.say(f"  {line}{f', {seconds:.1f} s' if verbose else ''}")
     notes.add(_notes(encoded, length))
@@ -91,8 +94,10 @@ def success(job: Job, done: "EncodeResult") -> dict[str, object]:
 
 
 def _searched(done: "EncodeResult") -> dict[str, object]:
-    """Fields that ``--network auto`` and ``--refine`` add to it."""
+    """Fields that a target, ``--network auto`` and ``--refine`` add to it."""
     fields: dict[str, object] = {}
+    if done.target is not None and done.reached is not None:
+        fields |= {"target": str(done.target), "reached": round(done.reached, 4), "tries": done.tries}
     if done.selection is not None:
         fields["candidates"] = [
             {

@@ -79,7 +79,7 @@ class Image:
         return replace(self, pixels=result, alpha=None, grey=grey)
 
 
-def bits_per_pixel(size: int, width: int, height: int) -> float:
+def bits_per_pixel(size: float, width: int, height: int) -> float:
     """Bits per pixel of a file of ``size`` bytes with a picture of ``width`` x ``height`` pixels."""
     return 8 * size / (width * height)
 

@@ -41,6 +41,11 @@ class Metric:
     available: Callable[[], bool] = _always
     install: str = ""
 
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1: a score times it grows with quality."""
+        return 1 if self.direction == "higher" else -1
+
     def scorer(self, original: Pixels) -> ScoreFunction:
         """Score function of one original.
 

@@ -17,7 +17,7 @@ from kcompress.networks.closed_loop import RoundTrip
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.loading import wrapped
 from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
-from kcompress.rate_distortion.cost import LARGEST
+from kcompress.rate_distortion.scoring import LARGEST
 from kcompress.rate_distortion.slope import least_squares_slope, qualities
 from kcompress.training.crops import middle
 from kcompress.training.events import Metrics

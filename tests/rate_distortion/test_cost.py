@@ -12,8 +12,9 @@ from kcompress.encoding import Session, encode
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.metrics import METRICS
-from kcompress.rate_distortion import cost
-from kcompress.rate_distortion.cost import RateDistortionCost, crops
+from kcompress.rate_distortion import scoring
+from kcompress.rate_distortion.cost import RateDistortionCost
+from kcompress.rate_distortion.scoring import crops
 from kcompress.rate_distortion.slope import least_squares_slope, qualities
 
 PSNR = {"psnr": 1.0}
@@ -78,7 +79,7 @@ def test_of_a_metric_that_falls_less_is_better(monkeypatch, lake):
 def test_equal_pictures_have_a_finite_score():
     image, codec = Image(np.full((32, 32, 3), 128, np.uint8)), CODECS["jpeg"]
     judge = RateDistortionCost(*Session.of(image, codec, codec.setting(60), "pillow"), PSNR)
-    assert judge.scores == {"psnr": cost.LARGEST}
+    assert judge.scores == {"psnr": scoring.LARGEST}
     assert judge(judge.plain.data).cost == 0
 
 
@@ -95,20 +96,20 @@ def test_a_picture_is_scored_whole(size):
 @pytest.mark.parametrize("size", [(2049, 2049), (6000, 8333), (100, 65500), (60000, 90), (3000, 1500)])
 def test_of_large_pictures_crops_spread_evenly(size):
     found = crops(*size)
-    assert 4 <= len(found) <= cost.CROPS
+    assert 4 <= len(found) <= scoring.CROPS
     assert len({(rows.start, columns.start) for rows, columns in found}) == len(found)
     for axis, length in enumerate(size):
         starts = sorted({crop[axis].start for crop in found})
         ends = sorted({crop[axis].stop for crop in found})
         assert starts[0] >= 0 and ends[-1] <= length
-        assert all(crop[axis].stop - crop[axis].start <= cost.CROP_SIDE for crop in found)
+        assert all(crop[axis].stop - crop[axis].start <= scoring.CROP_SIDE for crop in found)
         if len(starts) > 1:  # as much is left out on one side as on the other, give or take two pieces
-            assert abs(starts[0] - (length - ends[-1])) <= 2 * cost.CROP_SIDE
+            assert abs(starts[0] - (length - ends[-1])) <= 2 * scoring.CROP_SIDE
 
 
 def test_crops_are_what_counts(monkeypatch, lake):
-    monkeypatch.setattr(cost, "WHOLE_PIXELS", 1000)
-    monkeypatch.setattr(cost, "CROP_SIDE", 64)
+    monkeypatch.setattr(scoring, "WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(scoring, "CROP_SIDE", 64)
     image, codec = Image(lake.pixels[:256, :256]), CODECS["jpeg"]
     judge = RateDistortionCost(*Session.of(image, codec, codec.setting(60), "pillow"), PSNR)
     decoded = decode(judge.plain.data).pixels

@@ -1,0 +1,84 @@
+"""Options of ``encode`` alone. Nothing heavy is imported here."""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kcompress.errors import MissingProgramError, UsageError
+
+if TYPE_CHECKING:
+    from kcompress.search.target import Target as Goal
+
+TargetSize = Annotated[
+    str | None,
+    typer.Option("--target-size", metavar="BYTES", help="Largest size of each file, such as 200k: the quality that "
+                 "fits is searched for, in place of -q."),
+]  # fmt: skip
+TargetBpp = Annotated[
+    float | None, typer.Option("--target-bpp", metavar="BPP", help="The same in bits per pixel, such as 0.5.")
+]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", metavar="[METRIC=]SCORE", help="Score that each file is to have, such as 80, which means "
+                 "ssimulacra2=80: the quality is searched for. The same number means the same with every codec."),
+]  # fmt: skip
+
+_UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def target(score: str | None, size: str | None, bpp: float | None, quality: int | None) -> "Goal | None":
+    """Target that is asked for, if any.
+
+    Raises:
+        UsageError: two of them, a quality beside one, or one that nothing can have.
+        MissingProgramError: its metric is not installed.
+    """
+    given = {
+        f"--target {score}": score, f"--target-size {size}": size, f"--target-bpp {bpp}": bpp,
+        f"--quality {quality}": quality,
+    }  # fmt: skip
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1 and named != [f"--quality {quality}"]:
+        raise UsageError(f"{' and '.join(named)} exclude each other. Leave {_others(named)} out.")
+    from kcompress.search.target import BPP, SIZE
+    from kcompress.search.target import Target as Goal
+
+    if size is not None:
+        return Goal(SIZE, _bytes(size))
+    if bpp is not None:
+        if not 0 < bpp <= 64:
+            raise UsageError(f"--target-bpp {bpp} is no number of bits per pixel. Give one above 0, such as 0.5.")
+        return Goal(BPP, bpp)
+    return None if score is None else _score(score)
+
+
+def _others(named: list[str]) -> str:
+    return named[-1] if len(named) == 2 else "all but one"
+
+
+def _bytes(text: str) -> float:
+    found = re.fullmatch(r"(\d*\.?\d+)\s*(|[kmg]i?)b?", text.strip().lower())
+    count = float(found[1]) * _UNITS[found[2]] if found else 0
+    if count < 1:
+        raise UsageError(f"--target-size {text} is no size. Give bytes, or such as 200k, 1.5M or 300KiB.")
+    return float(int(count))
+
+
+def _score(text: str) -> "Goal":
+    from kcompress.metrics import METRICS
+    from kcompress.search.target import Target as Goal
+
+    name, separator, number = text.rpartition("=")
+    name = name.strip().lower() if separator else "ssimulacra2"
+    if name not in METRICS:
+        raise UsageError(f"--target {text}: {name or 'nothing'} is no metric. Allowed: {', '.join(METRICS)}.")
+    metric = METRICS[name]
+    if not metric.available():
+        raise MissingProgramError(f"--target {text}: {name} is not installed. {metric.install}")
+    if re.fullmatch(r"\s*\d*\.?\d+\s*", number) is None:
+        raise UsageError(f"--target {text}: {number.strip() or 'nothing'} is no score. Give such as {name}=80.")
+    value, (low, high) = float(number), metric.range
+    if not max(low, 0) <= value <= high:
+        raise UsageError(f"--target {text}: scores of {name} go up to {high:g}, {metric.direction} is better.")
+    return Goal(name, value)

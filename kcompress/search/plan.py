@@ -1,0 +1,120 @@
+"""Plan of the encodes of all pictures, and the result of one."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kcompress.codecs import Codec
+from kcompress.codecs.quantisation import QuantisationTables
+from kcompress.encoding import Encoded, round_trip
+from kcompress.errors import UsageError
+from kcompress.images import Metadata
+from kcompress.networks import NETWORKS, NONE, Preprocessor
+from kcompress.networks.loading import load, serving
+from kcompress.networks.tables import with_tables
+from kcompress.search.refinement import Refinement, decides_on_levels
+from kcompress.search.selection import Selection
+from kcompress.search.target import Target
+from kcompress.setting import Setting
+
+AUTO = "auto"
+"""The network that measures best on each picture."""
+
+
+@dataclass(frozen=True)
+class EncodePlan:
+    """Plan of the encodes of all pictures, with the setting as it was asked for.
+
+    Attributes:
+        preprocessors: the one to use, or with ``auto`` those to try.
+        background: colour to lay transparency over.
+        frame: of an animation or of several pages.
+        auto: whether the preprocessor that measures best is taken.
+        refine: steps of refinement; 0 for none.
+        weights: of ``rdo``, where refined levels start, in place of those that came along.
+        threads: for one picture.
+        target: size or score that decides on the quality, in place of the setting's.
+    """
+
+    codec: Codec
+    setting: Setting
+    preprocessors: tuple[Preprocessor | None, ...] = (None,)
+    backend: str = "auto"
+    metadata: Metadata = "icc"
+    background: tuple[int, int, int] | None = None
+    frame: int | None = None
+    auto: bool = False
+    refine: int = 0
+    weights: Path | None = None
+    threads: int = 1
+    target: Target | None = None
+
+    def at(self, quality: int) -> "EncodePlan":
+        """The same at a quality, by the tables of its codec."""
+        return replace(self, setting=self.codec.at(self.setting, quality))
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """A picture that was compressed.
+
+    Attributes:
+        encoded: the file.
+        length: of the input, bytes.
+        selection: how ``auto`` chose.
+        refinement: how it was refined.
+        target: that was searched for.
+        reached: size or score of the file, where there is a target.
+        tries: encodes of the search for it.
+    """
+
+    encoded: Encoded
+    length: int
+    selection: Selection | None = None
+    refinement: Refinement | None = None
+    target: Target | None = None
+    reached: float | None = None
+    tries: int = 0
+
+    def noted(self, note: str) -> "EncodeResult":
+        """The same with one more note."""
+        return replace(self, encoded=replace(self.encoded, notes=(*self.encoded.notes, note)))
+
+
+def plan(
+    codec: Codec, setting: Setting, network: str, *, device: str = "auto", strength: float = 1.0,
+    weights: Path | None = None, backend: str = "auto", metadata: Metadata = "icc",
+    background: tuple[int, int, int] | None = None, frame: int | None = None, refine: int = 0, threads: int = 1,
+    tables: QuantisationTables | None = None, target: Target | None = None,
+) -> EncodePlan:  # fmt: skip
+    """Load the networks of a plan; everything that can be refused is refused here.
+
+    Without ``tables``, those that go with the network are taken.
+
+    Raises:
+        KcompressError: an unknown or unusable network, device, strength, backend, tables or weights, or nothing to
+            refine.
+    """
+    encoder = codec.backend(backend)
+    if network not in (*NETWORKS, AUTO):
+        raise UsageError(f"--network {network} is not known. Allowed: {', '.join(NETWORKS)}, {AUTO}.")
+    if network == AUTO and weights is not None:
+        raise UsageError(
+            f"--weights {weights}: --network auto tries the weights that came along. Leave one of the two out."
+        )
+    if refine and network == NONE and not decides_on_levels(setting):
+        raise UsageError(
+            f"--refine {refine}: without a network there is nothing to refine before {encoder.name}, {setting.codec} "
+            f"{setting.chroma}. Give a --network, or leave --refine out."
+        )
+    names = serving(codec.name) if network == AUTO else (network,)
+    codec = with_tables(codec, tables, names, encoder)
+    loop = round_trip(codec, backend)
+    preprocessors = tuple(
+        load(name, device=device, strength=strength, weights=weights, codec=codec.name, round_trip=loop,
+             threads=threads)
+        for name in names
+    )  # fmt: skip
+    return EncodePlan(
+        codec, codec.at(setting, setting.quality), preprocessors, backend, metadata, background, frame, network == AUTO,
+        refine, weights if network == "rdo" else None, threads, target,
+    )  # fmt: skip
