@@ -67,7 +67,12 @@ class Session:
         """
         image = codec.conformed(image)
         chosen = codec.backend(backend, image)
-        return image, cls(codec, chosen, effective(setting, chosen))
+        carried_out = effective(setting, chosen)
+        if carried_out.sharp_yuv != setting.sharp_yuv:
+            better = next(each for each in codec.backends if each.sharp_yuv)
+            note = f"{chosen.name} knows no sharp chroma, so colours are coarser. Better: {better.install}"
+            image = replace(image, notes=(*image.notes, note))
+        return image, cls(codec, chosen, carried_out)
 
     def at(self, quality: int) -> "Session":
         """The same at a quality, by the tables of its codec."""
@@ -135,7 +140,11 @@ def round_trip(codec: Codec, backend: str = "auto") -> RoundTrip:
 
 
 def effective(setting: Setting, backend: Backend) -> Setting:
-    """A setting as a backend carries it out: mozjpeg has tables of its own, and trellis quantisation."""
+    """A setting as a backend carries it out.
+
+    Mozjpeg has tables of its own, and trellis quantisation; Pillow knows no sharp chroma.
+    """
+    setting = replace(setting, sharp_yuv=setting.sharp_yuv and backend.sharp_yuv)
     if setting.tables is None or not backend.trellis:
         return setting
     return replace(setting, tables=written_tables(backend, setting), tables_name=OWN, trellis=True)

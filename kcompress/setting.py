@@ -17,6 +17,7 @@ class Setting:
         coarseness: position on that scale, 0 finest .. 1 coarsest; networks are conditioned on it.
         chroma: sampling of the colour planes.
         effort: on the codec's own scale; more is slower and gives smaller files.
+        sharp_yuv: chroma is computed for how decoders enlarge it, instead of as a mean.
         raw: HEVC only: a bare stream instead of a HEIF file.
         tables: JPEG only: quantiser steps of luma and chroma, 64 each in row order.
         tables_name: JPEG only: ``standard``, ``learned``, the name of a file, or ``own`` for the encoder's.
@@ -28,6 +29,7 @@ class Setting:
     coarseness: float
     chroma: Chroma
     effort: int
+    sharp_yuv: bool = False
     raw: bool = False
     tables: tuple[Table, Table] | None = None
     tables_name: str | None = None

@@ -9,6 +9,7 @@ from PIL import ImageCms, features
 
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.webp import is_complete, with_metadata
+from kcompress.encoding import encode
 from kcompress.images import Image, read
 
 pytestmark = pytest.mark.encoders
@@ -22,8 +23,10 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ICC = (len(SRGB) + 1).to_bytes(4, "big") + SRGB[4:] + b"\0"  # of an odd length, which RIFF fills up
 
 
-def encoded(image: Image, quality: int = 75, effort: int = 4, backend: Backend = PILLOW) -> bytes:
-    return backend.encode(image, WEBP.setting(quality, None, effort))
+def encoded(
+    image: Image, quality: int = 75, effort: int = 4, backend: Backend = PILLOW, *, sharp: bool = False
+) -> bytes:
+    return backend.encode(image, WEBP.setting(quality, None, effort, sharp_yuv=sharp))
 
 
 def chunks(data: bytes) -> list[bytes]:
@@ -47,6 +50,24 @@ def test_cwebp_and_pillow_write_the_same_bytes(kind: str, effort: int, request: 
     for quality in QUALITIES if effort == 4 else QUALITIES[::3]:
         ours, theirs = (encoded(image, quality, effort, way) for way in (PILLOW, CWEBP))
         assert ours == theirs, f"quality {quality}"
+
+
+@pytest.mark.skipif(CWEBP.version() is None, reason="cwebp is not installed")
+def test_sharp_chroma_keeps_colours() -> None:
+    """Red beside blue: between them means lose light and colour."""
+    pixels = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+    pixels[5:30, 5:31] = pixels[41] = pixels[:, 51:53] = 255, 0, 0
+    lost = [
+        np.abs(read(encoded(Image(pixels), 95, 6, CWEBP, sharp=sharp)).pixels.astype(int) - pixels).mean()
+        for sharp in (False, True)
+    ]
+    assert lost[1] < 0.95 * lost[0]
+
+
+def test_where_chroma_cannot_be_sharp_a_note_says_so(balloons: Image) -> None:
+    means, sharp = (encode(balloons, WEBP, WEBP.setting(sharp_yuv=sharp), None, "pillow") for sharp in (False, True))
+    assert means.data == sharp.data and not sharp.setting.sharp_yuv
+    assert not WEBP.setting().sharp_yuv and means.notes == () and "pillow knows no sharp chroma" in sharp.notes[0]
 
 
 @pytest.mark.parametrize("backend", WEBP.backends, ids=lambda backend: backend.name)

@@ -45,6 +45,7 @@ def encode(
     refine: options.Refine = 0,
     chroma: options.Chroma = None,
     effort: options.Effort = None,
+    sharp_yuv: options.SharpYuv = None,
     tables: options.Tables = "auto",
     metadata: options.Metadata = options.MetadataName.icc,
     background: options.Background = None,
@@ -72,7 +73,7 @@ def encode(
     from kcompress.workers import one_thread
 
     chosen, raw = _codec(codec, out)
-    setting = chosen.setting(quality, chroma, effort, raw=raw)
+    setting = chosen.setting(quality, chroma, effort, sharp_yuv=sharp_yuv, raw=raw)
     goal = encode_options.target(target, target_size, target_bpp, quality)
     # Everything that can be refused is refused before the first picture is read.
     chosen.backend(backend)

@@ -79,6 +79,7 @@ def success(job: Job, done: "EncodeResult") -> dict[str, object]:
         "quality": encoded.setting.quality,
         "chroma": encoded.setting.chroma,
         "effort": encoded.setting.effort,
+        "sharp_yuv": encoded.setting.sharp_yuv,
         "tables": encoded.setting.tables_name,
         "width": encoded.width,
         "height": encoded.height,

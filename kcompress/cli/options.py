@@ -96,7 +96,12 @@ Chroma = Annotated[
 Effort = Annotated[
     int | None,
     typer.Option(help="More is slower and smaller: JPEG 0 sequential, 1 progressive, 2 in the best scans (2); "
-                 "WebP 0..6 (4); HEVC 0..9 (6) and BPG 1..9 (8), x265's presets."),
+                 "WebP 0..6 (6); HEVC 0..9 (6) and BPG 1..9 (8), x265's presets."),
+]  # fmt: skip
+SharpYuv = Annotated[
+    bool | None,
+    typer.Option("--sharp-yuv/--no-sharp-yuv", help="WebP: chroma computed for how decoders enlarge it, "
+                 "by cwebp alone, or means. [default: means]"),
 ]  # fmt: skip
 Tables = Annotated[
     str,

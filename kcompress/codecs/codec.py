@@ -22,6 +22,11 @@ class Backend(Protocol):
         """Whether it decides on levels itself (trellis quantisation), by tables of its own, instead of rounding."""
         return False
 
+    @property
+    def sharp_yuv(self) -> bool:
+        """Whether it can compute sharp chroma."""
+        return False
+
     def version(self) -> str | None:
         """Version of the encoder; None where it is not available."""
         ...
@@ -77,6 +82,7 @@ class Codec:
         effort: its own scale; more is slower and smaller.
         plain_effort: of the encoder as it comes, with which bench compares; None for the default.
         chromas: samplings it can write; the first is the default.
+        sharp_yuv: whether chroma is sharp by default; None where there is no choice.
         max_side: pixels.
         alpha: whether its files can hold an alpha channel.
         grey: whether its files can hold one plane alone; otherwise grey is coded as colour.
@@ -100,14 +106,16 @@ class Codec:
     only_by_name: tuple[Backend, ...] = ()
     plain_effort: int | None = None
     raw_suffixes: tuple[str, ...] = ()
+    sharp_yuv: bool | None = None
     tables: QuantisationTables | None = None
     is_complete: Callable[[bytes], bool] | None = None
     add_metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
     kin: str | None = None
 
     def setting(
-        self, quality: int | None = None, chroma: str | None = None, effort: int | None = None, *, raw: bool = False
-    ) -> Setting:
+        self, quality: int | None = None, chroma: str | None = None, effort: int | None = None, *,
+        sharp_yuv: bool | None = None, raw: bool = False,
+    ) -> Setting:  # fmt: skip
         """Check what is asked for, fill in the defaults.
 
         Raises:
@@ -120,8 +128,11 @@ class Codec:
         chosen = next((known for known in self.chromas if chroma in (None, known)), None)
         if chosen is None:
             raise UsageError(f"--chroma {chroma}: {self.name} has only {', '.join(self.chromas)}. Leave it out.")
+        if sharp_yuv is not None and self.sharp_yuv is None:
+            raise UsageError(f"--{'' if sharp_yuv else 'no-'}sharp-yuv: {self.name} has no such choice. Leave it out.")
+        sharp = bool(self.sharp_yuv if sharp_yuv is None else sharp_yuv)
         tables, name = (self.tables.at(quality), self.tables.name) if self.tables else (None, None)
-        return Setting(self.name, quality, self.quality.coarseness(quality), chosen, effort, raw, tables, name)
+        return Setting(self.name, quality, self.quality.coarseness(quality), chosen, effort, sharp, raw, tables, name)
 
     def at(self, setting: Setting, quality: int) -> Setting:
         """A setting of this codec at another quality, by the codec's own tables.
@@ -129,7 +140,8 @@ class Codec:
         Raises:
             UsageError: a quality the codec does not have.
         """
-        return self.setting(quality, setting.chroma, setting.effort, raw=setting.raw)
+        sharp = None if self.sharp_yuv is None else setting.sharp_yuv
+        return self.setting(quality, setting.chroma, setting.effort, sharp_yuv=sharp, raw=setting.raw)
 
     def conformed(self, image: Image) -> Image:
         """The picture as the codec can hold it, checked before any work.

@@ -1,4 +1,4 @@
-"""WebP, lossy: the program ``cwebp``, or libwebp inside Pillow."""
+"""WebP, lossy: the program ``cwebp``, or libwebp inside Pillow, which knows no sharp chroma."""
 
 import io
 
@@ -16,18 +16,20 @@ class Cwebp(Backend):
     """The program ``cwebp``."""
 
     name = "cwebp"
+    sharp_yuv = True
     install = CWEBP.install
 
     def version(self) -> str | None:
         return CWEBP.version()
 
     def encode(self, image: Image, setting: Setting) -> bytes:
+        sharp = ["-sharp_yuv"] if setting.sharp_yuv else []
         quality, method = str(setting.quality), str(setting.effort)
-        return CWEBP.run(["-quiet", "-q", quality, "-m", method, "-o", "-", "--", "-"], pnm(image))
+        return CWEBP.run(["-quiet", "-q", quality, "-m", method, *sharp, "-o", "-", "--", "-"], pnm(image))
 
 
 class PillowWebp(Backend):
-    """libwebp inside Pillow: the same bytes as cwebp of the same release."""
+    """libwebp inside Pillow: the same bytes as cwebp of the same release without sharp chroma."""
 
     name = "pillow"
     install = "Reinstall the Python package pillow."
@@ -49,8 +51,9 @@ WEBP = Codec(
     name="webp",
     suffixes=(".webp",),
     quality=Scale(finest=100, coarsest=0, default=75),
-    effort=Scale(finest=0, coarsest=6, default=4),
+    effort=Scale(finest=0, coarsest=6, default=6),  # against 4, 4 % fewer bytes at equal scores in twice the time
     chromas=("420",),
+    sharp_yuv=False,  # 3 % fewer bytes at equal SSIMULACRA2, 4 % more at equal IW-SSIM, and Pillow has none
     max_side=16383,
     alpha=True,
     grey=False,

@@ -60,9 +60,9 @@ def test_mozjpegs_cjpeg(run, fake, small):
 
 def test_cwebp(run, fake, small, folder):
     cwebp = fake("cwebp", answer=canned("WEBP"))
-    run("encode", "small.png", "--codec", "webp", "-q", "33", "--effort", "6", "--network", "none")
+    run("encode", "small.png", "--codec", "webp", "-q", "33", "--effort", "5", "--sharp-yuv", "--network", "none")
     (call,) = cwebp.calls
-    assert " ".join(call["argv"]) == "-quiet -q 33 -m 6 -o - -- -"
+    assert " ".join(call["argv"]) == "-quiet -q 33 -m 5 -sharp_yuv -o - -- -"
     assert (folder / "small.webp").read_bytes() == canned("WEBP")
 
 
