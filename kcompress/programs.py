@@ -255,6 +255,12 @@ X265 = Program(
     "Debian: apt install x265; macOS: brew install x265.",
 )
 BPGENC = Program("bpgenc", ("-h",), r"(?<=version )\d\S*", "Build libbpg from its source at bellard.org/bpg.")
+AVIFENC = Program(
+    "avifenc",
+    ("--version",),
+    r"(?<=Version: )\d\S*",
+    "Debian: apt install libavif-bin; macOS: brew install libavif.",
+)
 GUETZLI = Program(
     "guetzli",
     ("--version",),
@@ -262,7 +268,7 @@ GUETZLI = Program(
     "Debian: apt install guetzli; macOS: brew install guetzli.",
     remedy="Give --guetzli-memory more, leave it out of --pool",
 )
-PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, GUETZLI)}
+PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, AVIFENC, GUETZLI)}
 """Those that are looked for on PATH, by name."""
 
 

@@ -22,6 +22,7 @@ class Setting:
         tables: JPEG only: quantiser steps of luma and chroma, 64 each in row order.
         tables_name: JPEG only: ``standard``, ``learned``, the name of a file, or ``own`` for the encoder's.
         trellis: JPEG only: the encoder does trellis quantisation instead of rounding to the nearest level.
+        bits: of a sample in the file; what is decoded has 8.
     """
 
     codec: str
@@ -34,3 +35,4 @@ class Setting:
     tables: tuple[Table, Table] | None = None
     tables_name: str | None = None
     trellis: bool = False
+    bits: int = 8

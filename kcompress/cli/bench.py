@@ -29,7 +29,7 @@ AUTO = "auto"
 def bench(
     dataset: Annotated[Path, typer.Argument(help="Folder of pictures, searched through.")],
     target: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("report"),
-    codec: Annotated[str, typer.Option(help="Codecs, with commas between them.")] = "jpeg,webp,hevc,bpg",
+    codec: Annotated[str, typer.Option(help="Codecs, with commas between them.")] = "jpeg,webp,hevc,bpg,avif",
     network: Annotated[
         str,
         typer.Option(

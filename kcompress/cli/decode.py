@@ -18,7 +18,7 @@ _FORMATS = {".png": "PNG", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF", ".bmp
 def decode(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="JPEG, WebP, HEIC, HEVC streams or BPG, folders of them; - for stdin."),
+        typer.Argument(metavar="FILE", help="JPEG, WebP, HEIC, HEVC streams, BPG, AVIF, folders; - for stdin."),
     ],
     target: Annotated[
         str | None,

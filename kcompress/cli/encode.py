@@ -44,6 +44,7 @@ def encode(
     strength: options.Strength = 1.0,
     refine: options.Refine = 0,
     chroma: options.Chroma = None,
+    bits: options.Bits = None,
     effort: options.Effort = None,
     sharp_yuv: options.SharpYuv = None,
     tables: options.Tables = "auto",
@@ -73,10 +74,10 @@ def encode(
     from kcompress.workers import one_thread
 
     chosen, raw = _codec(codec, out)
-    setting = chosen.setting(quality, chroma, effort, sharp_yuv=sharp_yuv, raw=raw)
+    setting = chosen.setting(quality, chroma, effort, sharp_yuv=sharp_yuv, raw=raw, bits=bits)
     goal = encode_options.target(target, target_size, target_bpp, quality)
     # Everything that can be refused is refused before the first picture is read.
-    chosen.backend(backend)
+    chosen.backend(backend, bits=setting.bits)
     known_tables = tables_named(tables)
     network = network or DEFAULTS[chosen.name]
     if task_weights is not None:

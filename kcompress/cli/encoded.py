@@ -78,6 +78,7 @@ def success(job: Job, done: "EncodeResult") -> dict[str, object]:
         "network": encoded.network,
         "quality": encoded.setting.quality,
         "chroma": encoded.setting.chroma,
+        "bits": encoded.setting.bits,
         "effort": encoded.setting.effort,
         "sharp_yuv": encoded.setting.sharp_yuv,
         "tables": encoded.setting.tables_name,

@@ -22,6 +22,7 @@ class CodecName(StrEnum):
     webp = "webp"
     hevc = "hevc"
     bpg = "bpg"
+    avif = "avif"
 
 
 class ChromaName(StrEnum):
@@ -72,7 +73,7 @@ Quality = Annotated[
     int | None,
     typer.Option(
         "--quality", "-q",
-        help="On the codec's own scale: JPEG and WebP 0..100, higher is better (75); "
+        help="On the codec's own scale: JPEG, WebP and AVIF 0..100, higher is better (75, AVIF 60); "
         "HEVC and BPG QP 0..51, lower is better (28 and 29).",
     ),
 ]  # fmt: skip
@@ -93,10 +94,13 @@ Refine = Annotated[
 Chroma = Annotated[
     ChromaName | None, typer.Option(**by_name(ChromaName), help="Chroma sampling. WebP has 420 only. [default: 420]")
 ]
+Bits = Annotated[
+    int | None, typer.Option(metavar="8|10", help="Bits a sample in the file: 10 for AVIF alone. [default: 8]")
+]
 Effort = Annotated[
     int | None,
     typer.Option(help="More is slower and smaller: JPEG 0 sequential, 1 progressive, 2 in the best scans (2); "
-                 "WebP 0..6 (6); HEVC 0..9 (6) and BPG 1..9 (8), x265's presets."),
+                 "WebP 0..6 (6); HEVC 0..9 (6) and BPG 1..9 (8), x265's presets; AVIF 0..10 (4)."),
 ]  # fmt: skip
 SharpYuv = Annotated[
     bool | None,

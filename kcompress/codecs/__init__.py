@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kcompress.codecs import bpg, hevc
+from kcompress.codecs.avif import AVIF
 from kcompress.codecs.bpg import BPG
 from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers.bpg import MAGIC as _BPG_MAGIC
@@ -15,7 +16,7 @@ from kcompress.images import Image, Metadata, apply_metadata_policy, read
 
 __all__ = ["CODECS", "Backend", "Codec", "Scale", "check_settings", "decode"]
 
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (JPEG, WEBP, HEVC, BPG)}
+CODECS: dict[str, Codec] = {codec.name: codec for codec in (JPEG, WEBP, HEVC, BPG, AVIF)}
 
 
 def check_settings(path: Path, settings: Iterable[tuple[str, int]]) -> None:
@@ -39,8 +40,9 @@ def decode(
 ) -> Image:  # fmt: skip
     """Decode what any codec writes, and BPG and HEIC files of other tools, by the path that did not encode it.
 
-    JPEG is read by libjpeg-turbo, WebP by Pillow, HEIC by libheif, HEVC streams by ffmpeg's decoder. ``strict`` is for
-    files from outside: it finds HEVC that ends too early, which decoders do not tell, by decoding it twice.
+    JPEG is read by libjpeg-turbo, WebP by Pillow, AVIF by dav1d inside Pillow, HEIC by libheif, HEVC streams by
+    ffmpeg's decoder. ``strict`` is for files from outside: it finds HEVC that ends too early, which decoders do not
+    tell, by decoding it twice.
 
     Raises:
         InputError: corrupt, truncated, or no known format.

@@ -16,6 +16,8 @@ class Backend(Protocol):
     name: str
     install: str
     """Instruction to install it, for people."""
+    bits: tuple[int, ...] = (8,)
+    """Bits a sample that it can write."""
 
     @property
     def trellis(self) -> bool:
@@ -52,6 +54,11 @@ class Scale:
     coarsest: int
     default: int
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Finest and coarsest value."""
+        return self.finest, self.coarsest
+
     def checked(self, value: int | None, option: str, codec: str) -> int:
         """The value, or the default for None.
 
@@ -83,6 +90,7 @@ class Codec:
         plain_effort: of the encoder as it comes, with which bench compares; None for the default.
         chromas: samplings it can write; the first is the default.
         sharp_yuv: whether chroma is sharp by default; None where there is no choice.
+        bits: of a sample that it can write; the first is the default.
         max_side: pixels.
         alpha: whether its files can hold an alpha channel.
         grey: whether its files can hold one plane alone; otherwise grey is coded as colour.
@@ -102,6 +110,7 @@ class Codec:
     max_side: int
     alpha: bool
     backends: tuple[Backend, ...]
+    bits: tuple[int, ...] = (8,)
     grey: bool = True
     only_by_name: tuple[Backend, ...] = ()
     plain_effort: int | None = None
@@ -114,7 +123,7 @@ class Codec:
 
     def setting(
         self, quality: int | None = None, chroma: str | None = None, effort: int | None = None, *,
-        sharp_yuv: bool | None = None, raw: bool = False,
+        sharp_yuv: bool | None = None, raw: bool = False, bits: int | None = None,
     ) -> Setting:  # fmt: skip
         """Check what is asked for, fill in the defaults.
 
@@ -131,8 +140,13 @@ class Codec:
         if sharp_yuv is not None and self.sharp_yuv is None:
             raise UsageError(f"--{'' if sharp_yuv else 'no-'}sharp-yuv: {self.name} has no such choice. Leave it out.")
         sharp = bool(self.sharp_yuv if sharp_yuv is None else sharp_yuv)
+        bits = self.bits[0] if bits is None else bits
+        if bits not in self.bits:
+            raise UsageError(f"--bits {bits}: {self.name} has only {', '.join(map(str, self.bits))}. Leave it out.")
         tables, name = (self.tables.at(quality), self.tables.name) if self.tables else (None, None)
-        return Setting(self.name, quality, self.quality.coarseness(quality), chosen, effort, sharp, raw, tables, name)
+        return Setting(
+            self.name, quality, self.quality.coarseness(quality), chosen, effort, sharp, raw, tables, name, bits=bits
+        )
 
     def at(self, setting: Setting, quality: int) -> Setting:
         """A setting of this codec at another quality, by the codec's own tables.
@@ -141,7 +155,9 @@ class Codec:
             UsageError: a quality the codec does not have.
         """
         sharp = None if self.sharp_yuv is None else setting.sharp_yuv
-        return self.setting(quality, setting.chroma, setting.effort, sharp_yuv=sharp, raw=setting.raw)
+        return self.setting(
+            quality, setting.chroma, setting.effort, sharp_yuv=sharp, raw=setting.raw, bits=setting.bits
+        )
 
     def conformed(self, image: Image) -> Image:
         """The picture as the codec can hold it, checked before any work.
@@ -177,25 +193,31 @@ class Codec:
             return data, _raw_notes(image, setting)
         return self.add_metadata(data, image) if self.add_metadata else (data, [])
 
-    def backend(self, name: str = "auto", image: Image | None = None) -> Backend:
-        """The backend of this name, or for ``auto`` the first that is available and takes the picture.
+    def backend(self, name: str = "auto", image: Image | None = None, bits: int = 8) -> Backend:
+        """The backend of this name, or for ``auto`` the first that is available, takes the picture and writes the bits.
 
         Raises:
-            UsageError: no backend has this name.
+            UsageError: no backend has this name, or the one that has it cannot write samples of these bits.
             MissingProgramError: it, or for ``auto`` every one, is not available.
             UnsupportedError: the backend asked for cannot take this picture.
         """
         known = (*self.backends, *self.only_by_name)
         if name == "auto":
-            for backend in self.backends:
+            able = [backend for backend in self.backends if bits in backend.bits]
+            for backend in able:
                 if backend.version() is not None and (image is None or backend.refuses(image) is None):
                     return backend
-            ways = " Or: ".join(backend.install for backend in self.backends)
-            raise MissingProgramError(f"no encoder for {self.name} is installed. {ways}")
+            ways = " Or: ".join(backend.install for backend in able)
+            which = f"{self.name} of {bits} bits" if bits != self.bits[0] else self.name
+            raise MissingProgramError(f"no encoder for {which} is installed. {ways}")
         chosen = next((backend for backend in known if backend.name == name), None)
         if chosen is None:
             names = ", ".join(backend.name for backend in known)
             raise UsageError(f"--backend {name}: {self.name} has none of this name. Allowed: auto, {names}.")
+        if bits not in chosen.bits:
+            raise UsageError(
+                f"--bits {bits}: the backend {name} has only {', '.join(map(str, chosen.bits))}. Leave one out."
+            )
         if chosen.version() is None:
             raise MissingProgramError(f"--backend {name} is not installed. {chosen.install}")
         reason = None if image is None else chosen.refuses(image)

@@ -104,6 +104,10 @@ class Still:
         """Bits a sample, 8 where nothing is said."""
         return max((max(content[5:], default=8) for content in self.primary_properties(b"pixi")), default=8)
 
+    def is_grey(self) -> bool:
+        """Whether the picture is told to have one channel alone."""
+        return any(content[4:5] == b"\1" for content in self.primary_properties(b"pixi"))
+
     def left_out(self) -> list[str]:
         """Further pictures and films in the file, in words."""
         found = []

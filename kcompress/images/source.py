@@ -91,6 +91,8 @@ def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: boo
                 coded.check_whole(still, name)
             source.colour = still.colour(name) if not source.icc else None
             source.bits = max(source.bits, still.bits())
+            if still.is_grey() and file.mode in ("RGB", "RGBA"):  # one plane, of which the reader makes three
+                source.picture = file.convert("L" if file.mode == "RGB" else "LA")
             source.notes += metadata.left_out_notes(still.left_out())
         elif parts is not None:
             source.notes += metadata.left_out_notes(jpeg.left_out(data, parts, source.xmp))

@@ -14,6 +14,7 @@ from kcompress.networks.closed_loop import ClosedLoop, RoundTrip
 from kcompress.networks.condition import TrainingDomain, coarseness, condition
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.shrink import Shrink
+from kcompress.setting import Setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,13 +82,19 @@ def wrapped(
         return ClosedLoop(
             trained.name, engine, round_trip, Shrink(), network=network, passes=trained.passes, strength=strength,
             halo=kind.halo, multiple=kind.multiple, condition=partial(coarseness, trained=trained),
-            warning=trained.chroma_warning,
+            warning=partial(_loop_warning, trained),
         )  # fmt: skip
     if not kind.conditioned:
         return make()
     if kind.bound:
         return make(condition=partial(condition, trained=trained.qualities), warning=trained.range_warning)
     return make(condition=partial(coarseness, trained=trained), warning=trained.codec_warning)
+
+
+def _loop_warning(trained: TrainingDomain, setting: Setting) -> str | None:
+    """Warning of a closed loop; a codec with another scale than the one it was trained for has no qualities of it."""
+    same = trained.codec not in CODECS or CODECS[trained.codec].quality.ends == CODECS[setting.codec].quality.ends
+    return trained.chroma_warning(setting) if same else trained.codec_warning(setting)
 
 
 def task_weights(task: str) -> Path:

@@ -15,12 +15,15 @@ _OF_COARSENESS = {"jpeg": 9.0, "webp": 7.0}
 """Height of the thresholds at coarseness 1, grey levels; proportional to coarseness."""
 
 _OF_STEP = 0.075
-"""Height before HEVC and BPG, in quantiser steps above the finest; steps double every 6 QP (ITU-T H.265, 8.6.3)."""
+"""Height before the others, in quantiser steps above the finest; steps double every 6 QP (ITU-T H.265, 8.6.3)."""
 
-BLOCK = {"jpeg": 8, "webp": 4, "hevc": 4, "bpg": 4}
+_QP = {"hevc": (0.0, 51.0), "bpg": (0.0, 51.0), "avif": (13.0, 46.5)}
+"""QP at coarseness 0 and 1. AVIF's is the one at which HEVC has the same SSIMULACRA2, within 0.3 from 20 to 90."""
+
+BLOCK = {"jpeg": 8, "webp": 4, "hevc": 4, "bpg": 4, "avif": 4}
 """Side of the DCT's blocks, pixels: the codec's, or the smallest of them."""
 
-MASKING = {"jpeg": 0.3, "webp": 0.3, "hevc": 0.0, "bpg": 0.0}
+MASKING = {"jpeg": 0.3, "webp": 0.3, "hevc": 0.0, "bpg": 0.0, "avif": 0.0}
 """Exponent by which texture lowers the thresholds and flat ground raises them, see `blockdct.shrunk`."""
 
 
@@ -33,7 +36,8 @@ def _thresholds_of(setting: Setting, side: int) -> NDArray[np.float32]:
     if setting.codec in _OF_COARSENESS:
         height = _OF_COARSENESS[setting.codec] * setting.coarseness
     else:
-        step, finest = (2 ** ((quality - 4) / 6) for quality in (setting.quality, 0))
+        low, high = _QP[setting.codec]
+        step, finest = (2 ** ((low + place * (high - low) - 4) / 6) for place in (setting.coarseness, 0))
         height = _OF_STEP * (step - finest)
     return thresholds(height, side)
 

@@ -58,9 +58,10 @@ def load_proxy(text: str, codec: str, device: str = "cpu") -> FrozenProxy:
 
 
 def _serving(codec: str) -> tuple[str, ...]:
-    """Codecs whose proxies serve this one: itself, and those that compress alike."""
-    alike = (other.name for other in CODECS.values() if other.kin == codec or CODECS[codec].kin == other.name)
-    return (codec, *alike)
+    """Codecs whose proxies serve this one: itself, and those that compress alike on the same scale of qualities."""
+    own = CODECS[codec]
+    alike = (other for other in CODECS.values() if other.kin == codec or own.kin == other.name)
+    return (codec, *(other.name for other in alike if other.quality.ends == own.quality.ends))
 
 
 def _shipped(kind: str, codec: str) -> Path:

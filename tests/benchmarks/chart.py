@@ -28,7 +28,7 @@ from kcompress.rate_distortion.bootstrap import mean_interval
 
 METRIC_NAMES = {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli", "psnr": "PSNR"}
 COLOURS = {"ssimulacra2": "#1b6ca8", "butteraugli": "#e08e2b", "psnr": "#8a8a8a"}
-CODECS = {"jpeg": "JPEG", "webp": "WebP", "hevc": "HEVC", "bpg": "BPG"}
+CODECS = {"jpeg": "JPEG", "webp": "WebP", "hevc": "HEVC", "bpg": "BPG", "avif": "AVIF"}
 
 
 def points_of(folder: Path) -> list[Point]:

@@ -26,6 +26,7 @@ TESTS = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "kcompress"]
 PROBES = {
     "cjpeg": ["-version"], "cwebp": ["-version"], "x265": ["--version"], "bpgenc": ["-h"], "guetzli": ["--version"],
+    "avifenc": ["--version"],
 }  # fmt: skip
 
 
@@ -198,7 +199,7 @@ def fake(tmp_path: Path, environment: dict[str, str]) -> Callable[..., Fake]:
         plan, log = tmp_path / f"{name}.json", tmp_path / f"{name}.log"
         plan.write_text(json.dumps({
             "probe": PROBES[name], "version": version, "log": str(log), "answer": canned and str(canned),
-            "to_file": name == "bpgenc", "slow": slow, "deaf": deaf, "complaint": complaint, "code": code,
+            "to_file": name in ("bpgenc", "avifenc"), "slow": slow, "deaf": deaf, "complaint": complaint, "code": code,
         }))  # fmt: skip
         argv = [sys.executable, "-S", str(TESTS / "fakes" / "program.py"), str(plan)]
         script = programs / name

@@ -178,7 +178,7 @@ def test_interrupted_while_running(
     [
         (["nowhere"], 3, "no folder"),
         (["empty"], 3, "no picture was found"),
-        (["photos", "--codec", "png"], 2, "Allowed: jpeg, webp, hevc, bpg"),
+        (["photos", "--codec", "png"], 2, "Allowed: jpeg, webp, hevc, bpg, avif"),
         (["photos", "--metric", "beauty"], 2, "ssimulacra2"),
         (["photos", "--network", "big"], 2, "shrink"),
         (["photos", "--filter", "sepia"], 2, "nlm"),

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-MAGIC = {"jpeg": b"\xff\xd8\xff", "webp": b"RIFF", "hevc": b"ftyp", "bpg": b"BPG\xfb"}
+MAGIC = {"jpeg": b"\xff\xd8\xff", "webp": b"RIFF", "hevc": b"ftyp", "bpg": b"BPG\xfb", "avif": b"ftyp"}
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("jpeg", ".jpg"), ("webp", ".webp"), ("hevc", ".heic"), ("bpg", ".bpg")])
+@pytest.mark.parametrize(
+    ("codec", "suffix"),
+    [("jpeg", ".jpg"), ("webp", ".webp"), ("hevc", ".heic"), ("bpg", ".bpg"), ("avif", ".avif")],
+)
 def test_the_result_lies_beside_the_input(run, photo, codec, suffix):
     before = set(photo.parent.iterdir())
     ended = run("encode", photo.name, "--codec", codec)
@@ -28,6 +31,7 @@ def test_jpeg_is_the_codec_without_any_hint(run, small):
 @pytest.mark.parametrize("suffix, magic", [
     (".jpg", b"\xff\xd8\xff"), (".JPEG", b"\xff\xd8\xff"), (".jfif", b"\xff\xd8\xff"), (".webp", b"RIFF"),
     (".heic", b"ftyp"), (".heif", b"ftyp"), (".hevc", b"\0\0\0\1"), (".265", b"\0\0\0\1"), (".bpg", b"BPG\xfb"),
+    (".avif", b"ftyp"),
 ])  # fmt: skip
 def test_the_suffix_of_the_output_decides(run, small, folder, suffix, magic):
     run("encode", "small.png", "-o", f"new/result{suffix}")
@@ -62,6 +66,8 @@ def decoded(path: Path) -> np.ndarray:
     ("jpeg", ["--network", "none"]), ("hevc", ["--network", "none"]), ("jpeg", ["--strength", "0.5"]),
     ("jpeg", ["--chroma", "444"]), ("hevc", ["--chroma", "444"]), ("bpg", ["--chroma", "444"]),
     ("jpeg", ["--effort", "0"]), ("webp", ["--effort", "0"]), ("hevc", ["--effort", "0"]), ("bpg", ["--effort", "1"]),
+    ("avif", ["-q", "40"]), ("avif", ["--chroma", "444"]), ("avif", ["--effort", "0"]), ("avif", ["--bits", "10"]),
+    ("avif", ["--network", "shrink"]),
 ])  # fmt: skip
 def test_an_option_changes_the_bytes(run, photo, folder, codec, option):
     run("encode", "photo.png", "--codec", codec, "-o", "plain/")
@@ -197,7 +203,8 @@ def test_codecs_by_the_names_of_their_files(run, small, folder, name, suffix):
 
 
 @pytest.mark.parametrize("option, value, allowed", [
-    ("--codec", "png", "jpeg, webp, hevc, bpg"), ("--chroma", "411", "420, 444"), ("--metadata", "x", "icc, all, none"),
+    ("--codec", "png", "jpeg, webp, hevc, bpg, avif"), ("--chroma", "411", "420, 444"),
+    ("--metadata", "x", "icc, all, none"),
 ])  # fmt: skip
 def test_names_that_are_not_known(run, small, option, value, allowed):
     assert f"{value} is not known. Allowed: {allowed}." in run("encode", "small.png", option, value, expect=2).stderr

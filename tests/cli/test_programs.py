@@ -66,6 +66,26 @@ def test_cwebp(run, fake, small, folder):
     assert (folder / "small.webp").read_bytes() == canned("WEBP")
 
 
+@pytest.mark.parametrize("version, options, expected", [
+    ("Version: 1.2.1 (aom)", [], "--yuv 420 --cicp 1/13/6 --range full --speed 6 --jobs 8 --qcolor 60 --qalpha 60 -o"),
+    ("Version: 0.11.1 (aom)", ["-q", "75", "--chroma", "444", "--effort", "10"],
+     "--yuv 444 --cicp 1/13/6 --range full --speed 0 --jobs 8 --min 0 --max 63 --minalpha 0 --maxalpha 63 "
+     "-a end-usage=q -a cq-level=16 -a color:tune=ssim -o"),
+])  # fmt: skip
+@pytest.mark.parametrize("bits", ["8", "10"])
+def test_avifenc(run, fake, small, folder, bits, version, options, expected):
+    avifenc = fake("avifenc", answer=canned("AVIF"), version=version)
+    options = ["--bits", bits, *(["--backend", "avifenc"] if bits == "8" else []), *options]
+    (line,) = run("encode", "small.png", "--codec", "avif", "--json", *options).lines
+    assert (line["backend"], line["version"], line["bits"]) == ("avifenc", version.split()[1], int(bits))
+    (call,) = avifenc.calls
+    *told, target, source = call["argv"]
+    assert " ".join(told) == f"--codec aom --depth {bits} {expected}"
+    assert (Path(target).name, Path(source).name) == ("picture.avif", "picture.png")
+    assert not Path(source).parent.exists()
+    assert (folder / "small.avif").read_bytes() == canned("AVIF")
+
+
 def test_x265(run, fake, photo, folder):
     run("encode", "photo.png", "-o", "real.hevc", "--backend", "ffmpeg")
     x265 = fake("x265", answer=(folder / "real.hevc").read_bytes(), version="x265 [info]: HEVC encoder version 9.9")
@@ -107,12 +127,14 @@ def test_bpgenc_and_what_becomes_of_its_file(run, fake, folder):
     run("decode", "cut.bpg", expect=3)  # its length is in it
 
 
-CODECS = {"cjpeg": "jpeg", "cwebp": "webp", "x265": "hevc", "bpgenc": "bpg"}
+CODECS = {"cjpeg": "jpeg", "cwebp": "webp", "x265": "hevc", "bpgenc": "bpg", "avifenc": "avif"}
+LATER = {"avifenc": ["--backend", "avifenc"]}  # others go before it
 CUT = {
     "cjpeg": canned("JPEG")[:-5],
     "cwebp": canned("WEBP")[:-5],
     "x265": b"\0\0\0\1\x42\1\0\0\0\1\x44\1\0\0\0\1\x28\1",  # units of the right kinds with nothing in them
     "bpgenc": (GOLDEN / "ycbcr420-q29.bpg").read_bytes()[:20],
+    "avifenc": canned("AVIF")[:-1],
 }
 # What x265 writes of small.png, 96x64.
 HALF_WRITTEN = x265.FfmpegX265().run(grey_planes(smooth(96, 64)[:, :, 0]), 1, {"qp": "20", "keyint": "1", "info": "0"})
@@ -128,7 +150,7 @@ def test_a_program_that_ends_well_without_a_picture(run, fake, small, folder, na
         answer = {"x265": HALF_WRITTEN, "bpgenc": (GOLDEN / "ycbcr420-q29.bpg").read_bytes()}.get(name, CUT[name])
         answer = answer[: len(answer) // 2]
     fake(name, answer=answer)
-    ended = run("encode", "small.png", "--codec", CODECS[name], expect=6)
+    ended = run("encode", "small.png", "--codec", CODECS[name], *LATER.get(name, []), expect=6)
     assert f"kcompress: {name} ended well but wrote no " in ended.stderr
     assert [path.name for path in folder.iterdir()] == ["small.png"]
 
@@ -136,7 +158,7 @@ def test_a_program_that_ends_well_without_a_picture(run, fake, small, folder, na
 @program
 def test_a_program_that_fails(run, fake, small, folder, name):
     fake(name, code=3, complaint="one\ntwo\nthe disk \x1b[31mis on fire")
-    ended = run("encode", "small.png", "--codec", CODECS[name], expect=6)
+    ended = run("encode", "small.png", "--codec", CODECS[name], *LATER.get(name, []), expect=6)
     assert f"kcompress: {name} failed with code 3: " in ended.stderr
     assert "the disk \\x1b[31mis on fire" in ended.stderr and "--backend" in ended.stderr
     assert [path.name for path in folder.iterdir()] == ["small.png"]
@@ -145,7 +167,7 @@ def test_a_program_that_fails(run, fake, small, folder, name):
 @program
 def test_a_program_that_hangs(run, fake, small, folder, name):
     hanging = fake(name, slow=0, deaf=True)
-    ended = run("encode", "small.png", "--codec", CODECS[name], expect=8, KCOMPRESS_TIMEOUT="1")
+    ended = run("encode", "small.png", "--codec", CODECS[name], *LATER.get(name, []), expect=8, KCOMPRESS_TIMEOUT="1")
     assert f"kcompress: {name} was stopped after 1 seconds" in ended.stderr and "KCOMPRESS_TIMEOUT" in ended.stderr
     assert not Path(f"/proc/{hanging.calls[0]['pid']}").exists()
     assert [path.name for path in folder.iterdir()] == ["small.png"]

@@ -329,7 +329,7 @@ def test_options_change_the_weights_of_feedback(feedback, folder, usual, options
     [
         ([], 2, "--network feedback needs --codec"),
         (["--codec", "webp", "--patch", "96x80"], 2, "feedback takes squares of at least 64 pixels"),
-        (["--codec", "jpeg"], 2, "feedback is trained for webp, hevc, bpg alone"),
+        (["--codec", "jpeg"], 2, "feedback is trained for webp, hevc, bpg, avif alone"),
         (["--codec", "webp", "--quality-metric", "ms-ssim"], 2, "too small for ms-ssim, which needs 161 pixels"),
         (["--codec", "webp", "--width", "8"], 2, "--width has no meaning for --network feedback"),
         (["--codec", "webp", "--start", "w.safetensors"], 2, "--start has no meaning for --network feedback"),
@@ -396,7 +396,7 @@ def test_a_simulator_learns_from_photographs(simulator, folder, run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "--network simulator needs --codec. Give one of jpeg, webp, hevc, bpg"),
+        ([], "--network simulator needs --codec. Give one of jpeg, webp, hevc, bpg, avif"),
         (["--codec", "webp", "--patch", "96x80"], "a simulator takes squares of at least 16 pixels"),
         (["--codec", "webp", "--patch", "8x8"], "a simulator takes squares"),
         (["--codec", "webp", "--stride", "9"], "--stride has no meaning for --network simulator"),

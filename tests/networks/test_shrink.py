@@ -20,7 +20,12 @@ def noise(height: int, width: int, seed: int = 0) -> Image:
 
 @pytest.mark.parametrize(
     ("codec", "quality", "height", "side"),
-    [("jpeg", 75, 0.9 * 2.5, 8), ("webp", 75, 0.7 * 2.5, 4), ("hevc", 28, 0.075 * (16 - 2 ** (-2 / 3)), 4)],
+    [
+        ("jpeg", 75, 0.9 * 2.5, 8),
+        ("webp", 75, 0.7 * 2.5, 4),
+        ("hevc", 28, 0.075 * (16 - 2 ** (-2 / 3)), 4),
+        ("avif", 60, 0.075 * (2 ** (22.4 / 6) - 2**1.5), 4),
+    ],
 )
 def test_it_is_the_formula(codec: str, quality: int, height: float, side: int) -> None:
     image = noise(16, 24)

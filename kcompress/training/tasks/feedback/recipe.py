@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from kcompress.training.recipe import Recipe
 
-RANGES = {"webp": (25, 92), "hevc": (18, 42), "bpg": (18, 42)}
+RANGES = {"webp": (25, 92), "hevc": (18, 42), "bpg": (18, 42), "avif": (25, 90)}
 """Lowest and highest quality that is learned, on the scale of each codec. JPEG shows of a block what it was
 handed of that block, so there is nothing to learn."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kcompress.training.recipe import Recipe
 
-RANGES = {"bpg": (28, 41), "hevc": (25, 38), "jpeg": (45, 20), "webp": (45, 20)}
+RANGES = {"bpg": (28, 41), "hevc": (25, 38), "jpeg": (45, 20), "webp": (45, 20), "avif": (45, 20)}
 """Finest and coarsest quality by codec: the paper's for BPG; HEVC's QP codes three steps coarser than BPG's, and the
 qualities of the others are as far along their scales."""
 

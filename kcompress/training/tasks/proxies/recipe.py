@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kcompress.training.recipe import Recipe
 
-RANGES = {"jpeg": (20, 97), "webp": (20, 97), "hevc": (14, 46), "bpg": (28, 51)}
+RANGES = {"jpeg": (20, 97), "webp": (20, 97), "hevc": (14, 46), "bpg": (28, 51), "avif": (15, 95)}
 """Qualities that pictures are encoded at in practice, on the scale of each codec; a simulator learns these."""
 
 
