@@ -8,6 +8,7 @@ from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.encoding import Encoded, round_trip
 from kcompress.errors import UsageError
 from kcompress.images import Metadata
+from kcompress.inference.engine import resolve_device
 from kcompress.networks import NETWORKS, NONE, Preprocessor
 from kcompress.networks.loading import load, serving
 from kcompress.networks.tables import with_tables
@@ -32,6 +33,7 @@ class EncodePlan:
         refine: steps of refinement; 0 for none.
         weights: of ``rdo``, where refined levels start, in place of those that came along.
         threads: for one picture.
+        device: where it is refined.
         target: size or score that decides on the quality, in place of the setting's.
     """
 
@@ -46,6 +48,7 @@ class EncodePlan:
     refine: int = 0
     weights: Path | None = None
     threads: int = 1
+    device: str = "cpu"
     target: Target | None = None
 
     def at(self, quality: int) -> "EncodePlan":
@@ -116,5 +119,5 @@ def plan(
     )  # fmt: skip
     return EncodePlan(
         codec, codec.at(setting, setting.quality), preprocessors, backend, metadata, background, frame, network == AUTO,
-        refine, weights if network == "rdo" else None, threads, target,
+        refine, weights if network == "rdo" else None, threads, resolve_device(device) if refine else "cpu", target,
     )  # fmt: skip

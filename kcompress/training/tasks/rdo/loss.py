@@ -39,7 +39,7 @@ class RdoLoss(nn.Module):
         decoded = self.decoded(batch, levels)
         cost = torch.zeros_like(batch.rates)
         for name, share in self._objective.items():
-            gained = SCORES[name](batch.images, decoded) - batch.plain[name]
+            gained = SCORES[name](batch.images)(decoded) - batch.plain[name]
             cost = cost - share * batch.slopes[name] * gained
         if self._objective:
             (slopes,) = torch.autograd.grad(cost.sum(), levels)

@@ -17,7 +17,7 @@ from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
 from kcompress.encoding import effective
 from kcompress.inference.batches import tensor
-from kcompress.metrics.differentiable import SCORES
+from kcompress.metrics.differentiable import SCORES, Score
 from kcompress.networks.condition import condition
 from kcompress.proxies.jpeg import DifferentiableJpeg, quantiser_steps
 from kcompress.rate_distortion.slope import two_point_slope
@@ -166,7 +166,8 @@ def of_one_picture(patches: NDArray[np.uint8], around: Sequence[Setting], scores
     ``around`` has a coarser setting, the one to be measured, and a finer one.
     """
     original = tensor(list(patches))
-    below, at, above = (_plain(original, each, scores) for each in around)
+    functions = {name: SCORES[name](original) for name in scores}
+    below, at, above = (_plain(original, each, functions) for each in around)
     mean = {name: [float(measures[name].mean()) for measures in (below, above)] for name in at}
     paid = float(np.log(mean[RATE][1] / mean[RATE][0]))
     slopes = {name: two_point_slope(paid, mean[name][1] - mean[name][0], _SLOPES[name]) for name in scores}
@@ -185,8 +186,8 @@ def _setting(quality: int, searched: bool) -> Setting:
     return effective(setting, codec.backend("mozjpeg")) if searched else setting
 
 
-def _plain(original: Tensor, setting: Setting, scores: Sequence[str]) -> dict[str, Tensor]:
+def _plain(original: Tensor, setting: Setting, scores: Mapping[str, Score]) -> dict[str, Tensor]:
     """Scores and rate, (N,) each, of what a codec that rounds makes of pictures with a setting's tables."""
     assert setting.tables is not None
     decoded, rates = DifferentiableJpeg(quantiser_steps([setting.tables]), progressive=True)(original)
-    return {RATE: rates} | {name: SCORES[name](original, decoded) for name in scores}
+    return {RATE: rates} | {name: score(decoded) for name, score in scores.items()}
