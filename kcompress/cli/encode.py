@@ -69,7 +69,7 @@ def encode(
     """  # noqa: D301 (Click wants a real backspace)
     from kcompress.codecs.quantisation import tables_named
     from kcompress.images import SUFFIXES
-    from kcompress.networks import DEFAULTS
+    from kcompress.networks import default_network
     from kcompress.search.plan import plan as planned_encode
     from kcompress.workers import one_thread
 
@@ -77,9 +77,9 @@ def encode(
     setting = chosen.setting(quality, chroma, effort, sharp_yuv=sharp_yuv, raw=raw, bits=bits)
     goal = encode_options.target(target, target_size, target_bpp, quality)
     # Everything that can be refused is refused before the first picture is read.
-    chosen.backend(backend, bits=setting.bits)
+    chosen.backend(backend, setting=setting)
     known_tables = tables_named(tables)
-    network = network or DEFAULTS[chosen.name]
+    network = network or default_network(chosen.name, backend)
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
     suffix = chosen.raw_suffixes[0] if raw else chosen.suffixes[0]

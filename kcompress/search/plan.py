@@ -97,7 +97,7 @@ def plan(
         KcompressError: an unknown or unusable network, device, strength, backend, tables or weights, or nothing to
             refine.
     """
-    encoder = codec.backend(backend, bits=setting.bits)
+    encoder = codec.backend(backend, setting=setting)
     if network not in (*NETWORKS, AUTO):
         raise UsageError(f"--network {network} is not known. Allowed: {', '.join(NETWORKS)}, {AUTO}.")
     if network == AUTO and weights is not None:

@@ -82,13 +82,15 @@ def test_strength_0_is_no_network(run, small, folder):
     assert (folder / "none.jpg").read_bytes() == (folder / "zero.jpg").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["pillow", "mozjpeg"])
-def test_the_backend_can_be_chosen(run, small, folder, name):
-    if name == "mozjpeg":
-        pytest.importorskip("pyvips")
+@pytest.mark.parametrize(
+    ("name", "network", "package"),
+    [("pillow", "rdo-jpeg", "PIL"), ("mozjpeg", "rdo-jpeg", "pyvips"), ("jpegli", "none", "pyjpegli")],
+)
+def test_the_backend_can_be_chosen(run, small, folder, name, network, package):
+    pytest.importorskip(package)
     (line,) = run("encode", "small.png", "--backend", name, "--json").lines
     assert line["backend"] == name
-    assert line["network"] == "rdo-jpeg"
+    assert line["network"] == network
 
 
 @pytest.mark.parametrize(
