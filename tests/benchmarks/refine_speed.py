@@ -71,12 +71,16 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device != "cpu" else "one core"
     print(f"{device} ({name}), torch {torch.__version__}, {asked.steps} steps, mix {WEIGHTS}", flush=True)
     photos = [Pillow.open(path).convert("RGB") for path in asked.pictures]
+    if device != "cpu":  # libraries load their kernels
+        for graph in (False, True):
+            levels = _levels(np.asarray(photos[0].crop((0, 0, 320, 320))), _plan(70, 12, asked.device))
+            list(levels.descend((12,), graph=graph))
     for megapixels in map(float, asked.megapixels.split(",")):
         scale = math.sqrt(megapixels * 1e6 / (photos[0].width * photos[0].height))
         size = round(photos[0].width * scale), round(photos[0].height * scale)
         pixels = np.asarray(photos[0].resize(size, Pillow.Resampling.LANCZOS))
         area = size[0] * size[1] / 1e6
-        for graph in (True, False) if device != "cpu" else (False,):
+        for graph in (False, True) if device != "cpu" else (False,):
             levels = _levels(pixels, _plan(70, asked.steps, asked.device))
             taken = _seconds(lambda: list(levels.descend((asked.steps,), graph=graph)))  # noqa: B023 (called at once)
             memory = f", {torch.cuda.max_memory_reserved() / 1e9:.1f} GB" if device != "cpu" else ""
