@@ -1,6 +1,6 @@
 """Codec: a quality scale, limits, and the backends that encode."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
@@ -108,6 +108,7 @@ class Codec:
         tables: of JPEG, its quantisation tables; the same codec with others is another one.
         is_complete: whether a backend's bytes are a whole file; None where the container checks them.
         add_metadata: puts profile, EXIF and XMP into a file of backends that write none.
+        lossless: files of a picture without loss or nearly so, as (kind, bytes), by effort; None where it has none.
         kin: name of a codec that compresses alike, whose weights serve this one.
     """
 
@@ -128,6 +129,7 @@ class Codec:
     tables: QuantisationTables | None = None
     is_complete: Callable[[bytes], bool] | None = None
     add_metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
+    lossless: Callable[[Image, int], Iterator[tuple[str, bytes]]] | None = None
     kin: str | None = None
 
     def setting(

@@ -7,7 +7,7 @@ from kcompress.codecs import Codec
 from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.encoding import Encoded, round_trip
 from kcompress.errors import UsageError
-from kcompress.images import Metadata
+from kcompress.images import Metadata, Resize
 from kcompress.inference.engine import resolve_device
 from kcompress.networks import NETWORKS, NONE, Preprocessor
 from kcompress.networks.loading import load, serving
@@ -16,6 +16,9 @@ from kcompress.search.refinement import Refinement, decides_on_levels
 from kcompress.search.selection import Selection
 from kcompress.search.target import Target
 from kcompress.setting import Setting
+
+MIN_SAVING = 0.02
+"""Default of the bytes that must be saved, as a share."""
 
 AUTO = "auto"
 """The network that measures best on each picture."""
@@ -35,6 +38,8 @@ class EncodePlan:
         threads: for one picture.
         device: where it is refined.
         target: size or score that decides on the quality, in place of the setting's.
+        resize: of pictures before anything else.
+        min_saving: share of its bytes that an input of the same codec must lose; otherwise it is kept. None keeps none.
     """
 
     codec: Codec
@@ -50,6 +55,8 @@ class EncodePlan:
     threads: int = 1
     device: str = "cpu"
     target: Target | None = None
+    resize: Resize | None = None
+    min_saving: float | None = MIN_SAVING
 
     def at(self, quality: int) -> "EncodePlan":
         """The same at a quality, by the tables of its codec."""
@@ -68,6 +75,7 @@ class EncodeResult:
         target: that was searched for.
         reached: size or score of the file, where there is a target.
         tries: encodes of the search for it.
+        kept: ``original``, ``lossless`` or ``near-lossless`` where such a file stands for the one that was planned.
     """
 
     encoded: Encoded
@@ -77,6 +85,12 @@ class EncodeResult:
     target: Target | None = None
     reached: float | None = None
     tries: int = 0
+    kept: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is no target, or it is held."""
+        return self.target is None or self.reached is None or self.target.holds(self.reached)
 
     def noted(self, note: str) -> "EncodeResult":
         """The same with one more note."""
@@ -88,6 +102,7 @@ def plan(
     weights: Path | None = None, backend: str = "auto", metadata: Metadata = "icc",
     background: tuple[int, int, int] | None = None, frame: int | None = None, refine: int = 0, threads: int = 1,
     tables: QuantisationTables | None = None, target: Target | None = None,
+    resize: Resize | None = None, min_saving: float | None = MIN_SAVING,
 ) -> EncodePlan:  # fmt: skip
     """Load the networks of a plan; everything that can be refused is refused here.
 
@@ -120,4 +135,5 @@ def plan(
     return EncodePlan(
         codec, codec.at(setting, setting.quality), preprocessors, backend, metadata, background, frame, network == AUTO,
         refine, weights if network == "rdo" else None, threads, resolve_device(device) if refine else "cpu", target,
+        resize, min_saving,
     )  # fmt: skip

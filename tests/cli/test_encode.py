@@ -191,8 +191,8 @@ def test_metadata_that_was_left_out_is_said_once_with_the_option_that_keeps_it(r
 
 
 def test_a_result_that_is_larger_is_said_so(run, small):
-    run("encode", "small.png", "-q", "1", "-o", "tiny.jpg")
-    ended = run("encode", "tiny.jpg", "-q", "100", "-o", "huge.jpg")
+    run("encode", "small.png", "-q", "1", "-o", "tiny.webp")
+    ended = run("encode", "tiny.webp", "-q", "100", "-o", "huge.jpg")
     assert any("larger than the input" in line for line in ended.stderr.splitlines()[1:])
 
 
