@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -15,7 +16,6 @@ from kcompress.errors import KcompressError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from kcompress.training.events import Event, Finished, Validation
-    from kcompress.training.trainer import Trainer
 
 
 class TrainCommand(Command):
@@ -43,7 +43,7 @@ def train(
         typer.Option(
             "--network", "-n",
             help="kuchen, from labels; from photos: rdo, for JPEG; feedback, for the others; npp, for a model. And "
-            "what npp needs: minnen or simulator, proxies of a codec; classifier, a small model.",
+            "what npp needs: minnen or simulator, proxies of a codec; classifier, a small model. tables: JPEG's.",
         ),
     ] = "kuchen",
     target: Annotated[
@@ -63,10 +63,13 @@ def train(
     dataset: Annotated[
         str | None, typer.Option(help="Folder or URL of the originals, if they have moved since they were labelled.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. [default: ...]")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps; tables: generations. [default: ...]")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that every patch is seen, for --steps.")] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Patches a step, of all processes. [default: ...]")
+        int | None,
+        typer.Option(min=1, help="Patches a step, of all processes; tables: candidates. [default: ...]"),
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate. [default: ...]")] = None,
     schedule: Annotated[
@@ -77,7 +80,11 @@ def train(
         ),
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(help="Weights of the same width to start from, instead of random ones.")
+        Path | None,
+        typer.Option(
+            help="Weights of the same width to start from, instead of random ones; tables: learned, mean (of "
+            "libjpeg's, mozjpeg's and jpegli's) or a .json file. [default: for tables learned]"
+        ),
     ] = None,
     patch: Annotated[
         str | None,
@@ -144,7 +151,8 @@ def train(
         str | None,
         typer.Option(
             metavar="FINEST:FIXED:COARSEST",
-            help="npp: qualities on the codec's scale; one number trains for it alone. [default: 28:34:41 for bpg]",
+            help="npp: qualities on the codec's scale; one number trains for it alone. tables: any number of them, to "
+            "search at. [default: 28:34:41 for bpg; tables 25:45:65:80:92]",
         ),
     ] = None,
     trade: Annotated[
@@ -168,6 +176,22 @@ def train(
     ] = None,
     architecture: Annotated[
         str | None, typer.Option(help="classifier: residual or inverted. [default: ...]")
+    ] = None,
+    tables: Annotated[
+        str | None,
+        typer.Option(
+            help="rdo: JPEG's tables to learn from, standard, learned, or a spread of these and others. "
+            "[default: ...]"
+        ),
+    ] = None,
+    behind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|FILE", help="tables: weights of rdo that prepare the pictures, or none. [default: as shipped]"
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="tables: time after which no generation begins. [default: no limit]")
     ] = None,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
@@ -195,6 +219,10 @@ def train(
 
     Every network is trained on the CPU or on a GPU, as --device says; on several GPUs or machines by accelerate launch
     -m kcompress train ... Encoders always run on the CPU.
+
+    tables searches, without gradients, for JPEG's quantisation tables as a function of quality: CMA-ES, judged by the
+    real encoder behind rdo. It takes the pictures that rdo's training by the same --split leaves. encode takes the
+    file by --tables.
     """
     if steps is not None and epochs is not None:
         raise UsageError(f"--steps {steps} and --epochs {epochs} exclude each other. Leave one out.")
@@ -204,6 +232,7 @@ def train(
     refuse_others(network, given)
     from kcompress.cli.train_tasks import Asked, build
     from kcompress.networks import NETWORKS
+    from kcompress.training.tasks.tables.search import TableSearch
     from kcompress.training.trainer import Trainer, accelerator
 
     processes = accelerator(device)
@@ -214,9 +243,12 @@ def train(
     stem = target or _beside(source, network) / name
     if not force:
         _unused(stem)
-    trainer = Trainer(training, checkpoints or stem.with_name(f"{stem.name}-checkpoints"), processes)
+    folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
+    trainer = (
+        replace(training, folder=folder) if isinstance(training, TableSearch) else Trainer(training, folder, processes)
+    )
     try:
-        finished = _follow(trainer, trainer.run(resume=resume))
+        finished = _follow(trainer.run(resume=resume), training.recipe.steps, speaks=main)
     except FloatingPointError as error:
         raise KcompressError(
             f"{error}. The last good checkpoint is in {trainer.folder}; "
@@ -226,13 +258,19 @@ def train(
         return
     stem.parent.mkdir(parents=True, exist_ok=True)
     card = trainer.export(finished, stem, about)
-    weights = stem.with_suffix(".safetensors")
-    output.say(f"best at step {card['best_step']}; log and plot in {trainer.folder}")
+    if isinstance(trainer, TableSearch):
+        weights = stem.with_suffix(".json")
+        output.say(f"log in {folder}")
+    else:
+        weights = stem.with_suffix(".safetensors")
+        output.say(f"best at step {card['best_step']}; log and plot in {folder}")
     if as_json:
         output.line({"type": "trained", "weights": str(weights), "card": card})
     else:
         print(weights)
-        if network in NETWORKS:
+        if isinstance(trainer, TableSearch):
+            print(shlex.join(["kcompress", "encode", "photo.png", "--codec", "jpeg", "--tables", str(weights)]))
+        elif network in NETWORKS:
             use = ["--codec", card["codec"], "--network", network, "--weights", str(weights)]
             print(shlex.join(["kcompress", "encode", "photo.png", *use]))
 
@@ -264,11 +302,10 @@ def _given(context: typer.Context) -> dict[str, Any]:
     return found
 
 
-def _follow(trainer: "Trainer", events: "Iterator[Event]") -> "Finished":
+def _follow(events: "Iterator[Event]", steps: int, *, speaks: bool) -> "Finished":
     """Show a training: a bar with the loss, or a line now and then where no bar can be, and a line a validation."""
     from kcompress.training.events import Finished, Prepared, Step
 
-    steps, speaks = trainer.task.recipe.steps, trainer.accelerator.is_main_process
     now_and_then = output.NowAndThen()
     with output.progress(steps if speaks else 0, "step") as bar:
         before = bar.add_task("measuring patches", total=None, visible=False)

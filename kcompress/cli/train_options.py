@@ -12,6 +12,7 @@ from kcompress.training.tasks.kuchen.recipe import SCHEDULES, KuchenRecipe
 from kcompress.training.tasks.npp.recipe import VALUES, NppRecipe
 from kcompress.training.tasks.proxies.recipe import MinnenRecipe, SimulatorRecipe
 from kcompress.training.tasks.rdo.recipe import RdoRecipe
+from kcompress.training.tasks.tables.recipe import TablesRecipe
 
 
 def _text(*values: Any) -> str:
@@ -162,6 +163,16 @@ def _weights(value: str) -> dict[str, float]:
     return dict(zip(("finest_weight", "coarsest_weight"), options.one_or_two("--lambda", value), strict=True))
 
 
+def _several(value: str) -> dict[str, tuple[int, ...]]:
+    try:
+        found = tuple(sorted({int(part) for part in value.split(":")}))
+    except ValueError:
+        found = ()
+    if not found or not 1 <= found[0] <= found[-1] <= 99:
+        raise UsageError(f"--qualities {value} is not possible. Allowed: whole numbers 1..99, as 25:45:65:80:92.")
+    return {"qualities": found}
+
+
 # Heavy modules, which help does without.
 def _differentiable() -> Iterable[str]:
     from kcompress.metrics.differentiable import SCORES
@@ -199,7 +210,8 @@ TASKS = {
     ),
     "rdo": TaskOptions(
         RdoRecipe,
-        {**_COMMON, **_PATCHES, **_square("rdo", 16, 16), **_objective(_differentiable), "--mozjpeg": _as("mozjpeg")},
+        {**_COMMON, **_PATCHES, **_square("rdo", 16, 16), **_objective(_differentiable), "--mozjpeg": _as("mozjpeg"),
+         **_one_of("--tables", "tables", lambda: ("spread", "learned", "standard"))},
         _PHOTOS | {"--start"},
     ),
     "feedback": TaskOptions(
@@ -222,6 +234,13 @@ TASKS = {
          "--lambda": Field(("finest_weight", "coarsest_weight"), _weights), "--beta": _as("closeness"),
          "--effort": _as("effort")},
         _PHOTOS | {"--task", "--model", "--labels", "--proxy"},
+    ),
+    "tables": TaskOptions(
+        TablesRecipe,
+        {**{option: _LESS[option] for option in ("--steps", "--batch", "--split", "--validate", "--seed")},
+         "--pictures": _as("pictures"), **_square("tables", 176, 16), **_objective(_differentiable),
+         "--qualities": Field(("qualities",), _several, lambda values: _text(*values))},
+        _PHOTOS | {"--start", "--behind", "--minutes"},
     ),
 }  # fmt: skip
 """By the name that ``--network`` takes."""

@@ -1,6 +1,6 @@
 """Recipes -> the tasks that ``kcompress train`` hands to the trainer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from kcompress.training.tasks.npp.recipe import NppRecipe
     from kcompress.training.tasks.proxies.recipe import MinnenRecipe, SimulatorRecipe
     from kcompress.training.tasks.rdo.recipe import RdoRecipe
+    from kcompress.training.tasks.tables.recipe import TablesRecipe
+    from kcompress.training.tasks.tables.search import TableSearch
 
-Ready = tuple["Task[Any, Any, Any]", str]
-"""A task, and the name of its weights."""
+Ready = tuple["Task[Any, Any, Any] | TableSearch", str]
+"""A task, or the search for tables, and the name of what it writes."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def build(asked: Asked) -> Ready:
     """
     builders = {
         "kuchen": _kuchen, "rdo": _rdo, "feedback": _feedback, "simulator": _simulator, "minnen": _minnen,
-        "classifier": _classifier, "npp": _npp,
+        "classifier": _classifier, "npp": _npp, "tables": _tables,
     }  # fmt: skip
     return builders[asked.network](asked)
 
@@ -104,23 +106,34 @@ def _rdo(asked: Asked) -> Ready:
         raise UsageError(f"--codec {asked.given['--codec']}: rdo is trained for jpeg alone. Leave --codec out.")
     weights, start = asked.start()
     recipe: RdoRecipe = asked.recipe(**start)
-    return RdoTask(asked.photos, recipe, asked.jobs, weights), "rdo-jpeg"
+    _check_side(recipe.side, recipe.objective)
+    return RdoTask(asked.photos, recipe, asked.jobs, weights, asked.device), "rdo-jpeg"
 
 
 def _feedback(asked: Asked) -> Ready:
-    from kcompress.metrics import METRICS
     from kcompress.training.tasks.feedback.recipe import RANGES
     from kcompress.training.tasks.feedback.task import FeedbackTask
 
     recipe: FeedbackRecipe = asked.recipe(**_codec(asked, RANGES))
-    for name in recipe.objective:
+    _check_side(recipe.side, recipe.objective)
+    return FeedbackTask(asked.photos, recipe, asked.jobs), f"feedback-{recipe.codec}"
+
+
+def _check_side(side: int, objective: Iterable[str]) -> None:
+    """Refuse patches that are smaller than a metric of the objective needs.
+
+    Raises:
+        UsageError: they are.
+    """
+    from kcompress.metrics import METRICS
+
+    for name in objective:
         least = METRICS[name].smallest_side
-        if recipe.side < least:
+        if side < least:
             raise UsageError(
-                f"--patch {recipe.side}x{recipe.side} is too small for {name}, which needs {least} pixels a side. "
+                f"--patch {side}x{side} is too small for {name}, which needs {least} pixels a side. "
                 "Give a larger one, or another --quality-metric."
             )
-    return FeedbackTask(asked.photos, recipe, asked.jobs), f"feedback-{recipe.codec}"
 
 
 def _simulator(asked: Asked) -> Ready:
@@ -181,6 +194,36 @@ def _npp(asked: Asked) -> Ready:
     for quality in (recipe.finest, recipe.fixed, recipe.coarsest):
         CODECS[codec].setting(quality, None, recipe.effort)
     return NppTask(asked.photos, recipe, asked.jobs, task=judge, proxy=proxy), f"npp-{judge.name}"
+
+
+def _tables(asked: Asked) -> Ready:
+    from kcompress.codecs.quantisation import of_card
+    from kcompress.dataset import digest
+    from kcompress.inference import weights as weight_files
+    from kcompress.networks.loading import shipped_weights
+    from kcompress.training.log_tables import mean_of_known
+    from kcompress.training.tasks.tables.search import TableSearch
+
+    given = asked.given
+    if given.get("--codec", "jpeg") != "jpeg":
+        raise UsageError(f"--codec {given['--codec']}: only jpeg has such tables. Leave --codec out.")
+    start = str(given.get("--start", "learned"))
+    file = weight_files.folder() / "tables-jpeg.json" if start == "learned" else Path(start)
+    tables = mean_of_known() if start == "mean" else of_card(file)
+    behind = given.get("--behind")
+    rdo = None
+    if behind != "none":
+        rdo = weight_files.open_weights(Path(behind) if behind else shipped_weights("rdo", "jpeg"), "rdo")
+    recipe: TablesRecipe = asked.recipe(
+        start=start if start == "mean" else f"{file.stem} {digest(file.read_bytes())}",
+        behind="none" if rdo is None else f"{rdo.name} {rdo.digest()}",
+    )
+    _check_side(recipe.side, recipe.objective)
+    search = TableSearch(
+        asked.photos, recipe, Path(), tables, rdo.path if rdo else None, asked.device, asked.jobs,
+        given.get("--minutes"),
+    )  # fmt: skip
+    return search, "tables-jpeg"
 
 
 def _codec(asked: Asked, ranges: Mapping[str, tuple[int, int]]) -> dict[str, Any]:

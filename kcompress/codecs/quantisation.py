@@ -2,7 +2,7 @@
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -97,13 +97,15 @@ def tables_named(text: str) -> QuantisationTables | None:
     Raises:
         UsageError: neither a name nor a file with tables.
         InputError: the file cannot be read.
-        WeightsError: the learned tables are missing.
+        WeightsError: learned tables are missing or damaged.
     """
     if text == "auto":
         return None
     if text == STANDARD.name:
         return STANDARD
-    return learned() if text == LEARNED else _of_file(text)
+    if text == LEARNED:
+        return learned()
+    return replace(of_card(Path(text)), name=text) if Path(text).suffix == ".json" else _of_file(text)
 
 
 def learned() -> LearnedTables:
@@ -112,11 +114,16 @@ def learned() -> LearnedTables:
     Raises:
         WeightsError: they did not, or are damaged.
     """
-    return _learned(weight_files.folder() / "tables-jpeg.json")
+    return of_card(weight_files.folder() / "tables-jpeg.json")
 
 
 @functools.cache
-def _learned(path: Path) -> LearnedTables:
+def of_card(path: Path) -> LearnedTables:
+    """Tables that a training has written, from their card.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
     try:
         card = json.loads(path.read_bytes())
         qualities = np.array(card["qualities"], float)
@@ -127,7 +134,7 @@ def _learned(path: Path) -> LearnedTables:
             raise ValueError("a step grows with quality")
     except OSError as error:
         raise WeightsError(
-            f"the learned tables {path} cannot be read ({error.strerror}). Reinstall kcompress, or give --tables "
+            f"the learned tables {path} cannot be read ({error.strerror}). Get the file again, or give --tables "
             f"{STANDARD.name}."
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:

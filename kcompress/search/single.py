@@ -41,8 +41,7 @@ def encode_once(
     if not plan.refine:
         return EncodeResult(encoded, length, selection)
     steps = refined(
-        image, session, preprocessor, encoded, steps=plan.refine, weights=plan.weights, threads=plan.threads,
-        device=plan.device,
-    )  # fmt: skip
+        image, session, preprocessor, encoded, steps=plan.refine, weights=plan.weights, threads=plan.threads
+    )
     encoded, refinement = drained(steps, tell)
     return EncodeResult(encoded, length, selection, refinement)

@@ -1,7 +1,7 @@
 """Files of a training: its state, from which ``--resume`` goes on, and weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kcompress import storage
 from kcompress.errors import InputError, UsageError
 from kcompress.inference.weights import Weights
+from kcompress.training.recipe import BEFORE
 
 STATE = "state.pt"
 """State of the last validation, in the folder of the training."""
@@ -73,10 +74,11 @@ class Checkpoint:
             raise UsageError(
                 "--resume: labels or pictures are others than before. Give the same again, or another --checkpoints."
             )
+        before = {field.name: field.metadata.get(BEFORE) for field in fields(recipe)} | dict(self.recipe)
         for name, value in asdict(recipe).items():
-            if name not in free and self.recipe.get(name) != value:
+            if name not in free and before[name] != value:
                 raise UsageError(
-                    f"--resume: {name} was {self.recipe.get(name)} before and is {value} now. "
+                    f"--resume: {name} was {before[name]} before and is {value} now. "
                     "Give the same again, or another --checkpoints."
                 )
 

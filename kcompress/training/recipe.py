@@ -2,6 +2,9 @@
 
 import math
 
+BEFORE = "before"
+"""Metadata of a field that came later: its value in the states of trainings that did not have it yet."""
+
 
 class Recipe:
     """Knobs that every training has.

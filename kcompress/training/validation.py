@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import nn
 
-from kcompress.codecs import CODECS, decode
+from kcompress.codecs import CODECS, Codec, decode
+from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.encoding import encode
 from kcompress.images import Image, Pixels
 from kcompress.inference.engine import TorchEngine
@@ -21,6 +22,7 @@ from kcompress.rate_distortion.scoring import LARGEST
 from kcompress.rate_distortion.slope import least_squares_slope, qualities
 from kcompress.training.crops import middle
 from kcompress.training.events import Metrics
+from kcompress.workers import ahead, ordered, threads
 
 SIDE = 768
 """Side of the middle of a picture that is encoded, pixels: whole ones would take longer than the training."""
@@ -50,19 +52,23 @@ class _Case:
 class CodecValidator:
     """Compares a preprocessor with the plain codec on some pictures.
 
-    Sizes are compared at ``quality``, on the middles of the pictures; the first of the metrics matters most.
+    Sizes are compared at ``quality``, on the middles of the pictures; the first of the metrics matters most. The
+    preprocessor stands before the codec with ``tables``, if there are any. ``jobs`` threads encode and judge.
     """
 
-    def __init__(self, codec: str, quality: int, metrics: Sequence[str], pictures: Sequence[Pixels]) -> None:
-        self.codec, self.quality = CODECS[codec], quality
+    def __init__(
+        self, codec: str, quality: int, metrics: Sequence[str], pictures: Sequence[Pixels],
+        tables: QuantisationTables | None = None, jobs: int = 1,
+    ) -> None:  # fmt: skip
+        self.codec, self.quality, self._jobs = CODECS[codec], quality, jobs
+        self._tested = self.codec if tables is None else replace(self.codec, tables=tables)
         self.metrics = tuple(dict.fromkeys(metrics))
         self.encoder = self.codec.backend("auto")
         self.qualities = qualities(self.codec.quality, quality, (-3, -1.5, 0, 1.2))
-        self._cases = []
-        for pixels in pictures:
-            image, scorer = Image(middle(pixels, SIDE)), Scorer(middle(pixels, SIDE), self.metrics)
-            plain = [self._point(image, scorer, quality, None) for quality in self.qualities]
-            self._cases.append(_Case(image, scorer, plain))
+        shown = [middle(pixels, SIDE) for pixels in pictures]
+        both = [(Image(pixels), Scorer(pixels, self.metrics)) for pixels in shown]
+        curves = self._curves(both, self.codec, None)
+        self._cases = [_Case(*pair, plain) for pair, plain in zip(both, curves, strict=True)]
 
     @property
     def heading(self) -> str:
@@ -83,10 +89,7 @@ class CodecValidator:
         score by its own slope. ``bd_rate_..._percent`` is None where fewer than half of the pictures allow one.
         """
         at = self.qualities.index(self.quality)
-        curves = [
-            [self._point(case.image, case.scorer, quality, preprocessor) for quality in self.qualities]
-            for case in self._cases
-        ]
+        curves = self._curves([(case.image, case.scorer) for case in self._cases], self._tested, preprocessor)
         sizes = [sum(curve[at].size for curve in each) for each in (curves, [case.plain for case in self._cases])]
         found: dict[str, float | None] = {"size_change_percent": 100 * (sizes[0] / sizes[1] - 1)}
         for metric in self.metrics:
@@ -103,17 +106,32 @@ class CodecValidator:
             found[f"bd_rate_{metric}_percent"] = _mean_bd_rate(pairs, metric, higher=sign > 0)
         return {name: None if value is None else round(value, 3) for name, value in found.items()}
 
-    def _point(self, image: Image, scorer: Scorer, quality: int, preprocessor: Preprocessor | None) -> _Point:
-        encoded = encode(image, self.codec, self.codec.setting(quality), preprocessor, self.encoder.name)
+    def _curves(
+        self, pictures: Sequence[tuple[Image, Scorer]], codec: Codec, preprocessor: Preprocessor | None
+    ) -> list[list[_Point]]:
+        """A point a quality of each picture."""
+        tasks = [(*pair, codec, quality, preprocessor) for pair in pictures for quality in self.qualities]
+        with threads(self._jobs) as executor:
+            points = list(ordered(executor, self._point, tasks, ahead(self._jobs)))
+        count = len(self.qualities)
+        return [points[first : first + count] for first in range(0, len(points), count)]
+
+    def _point(
+        self, image: Image, scorer: Scorer, codec: Codec, quality: int, preprocessor: Preprocessor | None
+    ) -> _Point:
+        encoded = encode(image, codec, codec.setting(quality), preprocessor, self.encoder.name)
         scores = scorer(decode(encoded.data).pixels)
         # Equal pictures have an infinite PSNR, whose changes are no numbers.
         return _Point(len(encoded.data), encoded.bpp, {name: min(value, LARGEST) for name, value in scores.items()})
 
 
-def of_objective(codec: str, quality: int, objective: Iterable[str], pictures: Sequence[Pixels]) -> CodecValidator:
+def of_objective(
+    codec: str, quality: int, objective: Iterable[str], pictures: Sequence[Pixels],
+    tables: QuantisationTables | None = None, jobs: int = 1,
+) -> CodecValidator:  # fmt: skip
     """Validator by the metrics of an objective, and some beside them that are installed."""
     known = [name for name in (*objective, *_BESIDE) if METRICS[name].available()]
-    return CodecValidator(codec, quality, known, pictures)
+    return CodecValidator(codec, quality, known, pictures, tables, jobs)
 
 
 def under_training(network: nn.Module, trained: TrainingDomain, round_trip: RoundTrip | None = None) -> Preprocessor:

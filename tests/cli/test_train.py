@@ -263,6 +263,7 @@ def rdo(run, folder, lake, monkeypatch):
             folder / f"photos/{number}.bmp",
         )
     fixed = ["--network", "rdo", "--width", "16", "--patch", "96x96", "--steps", "4", "--validate", "2", "--batch", "2",
+             "--quality-metric", "ssimulacra2:2,vif",
              "--split", "0.5", "--pictures", "1", "--jobs", "1", "--patches", "6",
              "-o", "out/small"]  # fmt: skip
     return lambda *options, **more: run("train", "photos", *fixed, *options, **more)

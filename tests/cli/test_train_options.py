@@ -13,7 +13,7 @@ from kcompress.errors import UsageError
 
 PROXY = {"codec": "webp", "lowest": 20, "highest": 97}
 KNOWN = {
-    "kuchen": {}, "rdo": {}, "classifier": {}, "feedback": PROXY, "simulator": PROXY, "minnen": PROXY,
+    "kuchen": {}, "rdo": {}, "tables": {}, "classifier": {}, "feedback": PROXY, "simulator": PROXY, "minnen": PROXY,
     "npp": {"task": "classification", "model": "m 0", "labelled": False, "codec": "bpg", "finest": 28, "coarsest": 41,
             "fixed": 34},
 }  # fmt: skip
@@ -32,7 +32,11 @@ SPECIAL = {
     "rdo": [
         ("--quality-metric", "ssimulacra2", {"objective": {"ssimulacra2": 1}}),
         ("--quality-metric", "ssimulacra2, vif:3", {"objective": {"ssimulacra2": 0.25, "vif": 0.75}}),
-        ("--mozjpeg", 1.0, {"mozjpeg": 1.0}),
+        ("--mozjpeg", 1.0, {"mozjpeg": 1.0}), ("--tables", "learned", {"tables": "learned"}),
+    ],
+    "tables": [
+        ("--pictures", 5, {"pictures": 5}), ("--patch", "192x192", {"side": 192}),
+        ("--quality-metric", "psnr", {"objective": {"psnr": 1}}), ("--qualities", "60:30", {"qualities": (30, 60)}),
     ],
     "feedback": [("--quality-metric", "psnr-hvs-m,psnr:3", {"objective": {"psnr-hvs-m": 0.25, "psnr": 0.75}})],
     "classifier": [("--architecture", "inverted", {"architecture": "inverted"})],
@@ -66,6 +70,10 @@ IMPOSSIBLE = [
     ("rdo", "--quality-metric", "psnr:x,vif", "psnr:x: x is no weight. Give a number above 0"),
     ("rdo", "--quality-metric", "psnr,psnr:2", "names psnr twice"),
     ("feedback", "--quality-metric", "vqscore", "Allowed: ssimulacra2, psnr, psnr-hvs-m"),
+    ("rdo", "--tables", "own", "--tables own is not known. Allowed: spread, learned, standard"),
+    ("tables", "--patch", "96x96", "tables takes squares of a multiple of 16 pixels"),
+    ("tables", "--qualities", "0:50", "--qualities 0:50 is not possible. Allowed: whole numbers 1..99"),
+    ("tables", "--qualities", "best", "--qualities best is not possible"),
     ("kuchen", "--schedule", "linear", "--schedule linear is not known. Allowed: constant, cosine"),
     ("classifier", "--architecture", "wide", "--architecture wide is not known"),
     ("npp", "--forward", "both", "--forward both is not known"), ("npp", "--qualities", "1:2", "is not understood"),
@@ -158,6 +166,7 @@ def test_defaults_in_help_that_no_recipe_has(helped):
     from kcompress.training.tasks.npp.recipe import RANGES
 
     finest, coarsest = RANGES["bpg"]
-    assert helped["--qualities"] == f"{finest}:{(finest + coarsest) // 2}:{coarsest} for bpg"
+    assert helped["--qualities"] == f"{finest}:{(finest + coarsest) // 2}:{coarsest} for bpg; tables 25:45:65:80:92"
+    assert TASKS["tables"].default("--qualities") == "25:45:65:80:92"
     assert TASKS["npp"].recipe.effort is None and helped["--effort"] == "the codec's"
     assert {task.recipe.seed for task in TASKS.values()} == {0}

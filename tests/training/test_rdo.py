@@ -24,8 +24,9 @@ from kcompress.networks.rdo import Rdo
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps, unpack_levels
 from kcompress.training.events import Prepared, Validation
+from kcompress.training.tasks.rdo.cuts import Cut
 from kcompress.training.tasks.rdo.loss import RdoLoss, Sampled
-from kcompress.training.tasks.rdo.patches import RATE, Batch, PatchDataset, measured, of_one_picture
+from kcompress.training.tasks.rdo.patches import RATE, Batch, PatchDataset, measured, of_cuts
 from kcompress.training.tasks.rdo.recipe import RdoRecipe
 from kcompress.training.tasks.rdo.task import RdoTask, preprocessor
 from kcompress.workers import drained
@@ -33,7 +34,8 @@ from kcompress.workers import drained
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = RdoRecipe(
     width=16, depth=1, steps=16, batch=4, patches=12, side=96, warmup=3, learning_rate=3e-3, validate_every=8,
-    averaging=0.8, split=0.6, validation_pictures=1, objective={"ssimulacra2": 0.75, "vif": 0.25},
+    averaging=0.8, split=0.6, validation_pictures=1, lowest=30, highest=92, tables="standard",
+    objective={"ssimulacra2": 0.75, "vif": 0.25},
 )  # fmt: skip
 
 
@@ -49,7 +51,8 @@ def bank(photos: DataSet) -> PatchDataset:
 def test_a_patch_knows_what_the_plain_codec_pays(lake: Image) -> None:
     patches = np.stack([lake.pixels[160:320, 160:320], lake.pixels[:160, :160]])
     codec = CODECS["jpeg"]
-    found = of_one_picture(patches, [codec.setting(quality) for quality in (52, 60, 66)], ("psnr",))
+    around = (codec.setting(52), codec.setting(60), codec.setting(66))
+    found = of_cuts([Cut(patches, around)], ("psnr",))
     files, score = {}, {}
     for quality in (52, 60, 66):
         files[quality] = [encode(Image(each), codec, codec.setting(quality), None, "pillow").data for each in patches]

@@ -17,8 +17,8 @@ from kcompress.training.tasks.rdo.recipe import RdoRecipe
 FIELDS = {
     KuchenRecipe: "width steps batch learning_rate schedule patch_width patch_height stride split validation_pictures "
     "validate_every seed start",
-    RdoRecipe: "width depth steps batch patches side lowest highest mozjpeg objective learning_rate warmup averaging "
-    "exact_from validate_every validation_pictures split seed start",
+    RdoRecipe: "width depth steps batch patches together side lowest highest tables mozjpeg objective "
+    "learning_rate warmup averaging exact_from validate_every validation_pictures split seed start",
     FeedbackRecipe: "codec lowest highest passes steps batch patches side perturbation limit objective learning_rate "
     "warmup averaging exact_from validate_every validation_pictures split seed",
     SimulatorRecipe: "codec lowest highest width depth steps batch versions patches side difference learning_rate "

@@ -36,13 +36,16 @@ class RdoLoss(nn.Module):
         """Return ``loss``, and what of it is ``rate`` and ``distortion``."""
         sampled = self.sampled(batch)
         levels = sampled.levels.requires_grad_()
-        decoded = self.decoded(batch, levels)
-        cost = torch.zeros_like(batch.rates)
+        decoded, images = self.decoded(batch, levels), batch.images
+        # Each score by itself, which holds one graph at a time; then the codec, once.
+        seen = decoded.detach().requires_grad_()
+        cost, pixel_slopes = torch.zeros_like(batch.rates), torch.zeros_like(seen)
         for name, share in self._objective.items():
-            gained = SCORES[name](batch.images)(decoded) - batch.plain[name]
-            cost = cost - share * batch.slopes[name] * gained
+            change = -share * batch.slopes[name] * (SCORES[name](images, seen) - batch.plain[name])
+            pixel_slopes += torch.autograd.grad(change.sum(), seen)[0]
+            cost = cost + change.detach()
         if self._objective:
-            (slopes,) = torch.autograd.grad(cost.sum(), levels)
+            (slopes,) = torch.autograd.grad(decoded, levels, pixel_slopes)
             cost = straight_through(cost, sampled.change_of_cost(slopes).to(cost))  # some scores are float64
         rate = (self.rate(batch, sampled) - batch.plain[RATE]) / batch.rates
         return {"loss": cost + rate, "rate": rate.detach(), "distortion": cost.detach()}

@@ -15,21 +15,23 @@ from torch import Tensor
 from kcompress import storage
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
-from kcompress.encoding import effective
 from kcompress.inference.batches import tensor
-from kcompress.metrics.differentiable import SCORES, Score
+from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.condition import condition
 from kcompress.proxies.jpeg import DifferentiableJpeg, quantiser_steps
 from kcompress.rate_distortion.slope import two_point_slope
 from kcompress.setting import Setting
-from kcompress.training.crops import holds, random_crop
 from kcompress.training.events import Prepared
-from kcompress.training.photos import picture, prepared, too_small
+from kcompress.training.photos import prepared, too_small
+from kcompress.training.tasks.rdo.cuts import Cut, cut_from
 from kcompress.training.tasks.rdo.recipe import RdoRecipe
-from kcompress.workers import one_thread, workers
+from kcompress.workers import workers
 
 RATE = "rate"
 """Bits per pixel, beside the scores."""
+
+_AT_ONCE = 192
+"""Patches that are measured at a time on a GPU."""
 
 # Slopes, ln(rate) a unit of score, beyond which a picture is odd: flat, or hardly changed by the codec.
 _SLOPES = {
@@ -43,19 +45,22 @@ _SLOPES = {
 }
 
 
+_Measures = dict[str, Tensor]
+
+
 @dataclass(frozen=True)
 class PatchDataset:
     """Patches with rates and scores of the plain codec.
 
-    Patches of one picture share a quality, and are weighed as the parts of one file that they are: what a patch saves
-    counts against the mean rate of all, and what a score is worth is the same everywhere. Each patch by its
-    own rate and slope would teach to save in flat places, where the same bits are a larger share.
+    Patches that are cut together share a setting, and are weighed as the parts of one file that they are: what a patch
+    saves counts against the mean rate of all, and what a score is worth is the same everywhere. Each patch by its own
+    rate and slope would teach to save in flat places, where the same bits are a larger share.
 
     Attributes:
         pixels: (N, side, side, 3) uint8.
         conditions: (N, 258), see ``networks.condition``.
-        rates: (N,) bits per pixel, mean of the picture's patches.
-        slopes: by score, (N,): d ln(rate) / d score of the plain codec around the quality, of all a picture's patches.
+        rates: (N,) bits per pixel, mean of the patches that were cut together.
+        slopes: by score, (N,): d ln(rate) / d score of the plain codec around the quality, of the same patches.
         plain: by score, and ``RATE``, (N,): of the plain codec.
     """
 
@@ -105,24 +110,31 @@ class PatchDataset:
         random = np.random.default_rng([recipe.seed, 3, number])
         chosen = torch.from_numpy(random.integers(len(self.pixels), size=recipe.batch))
         some = PatchDataset.of({name: values[chosen] for name, values in self.tensors().items()})
-        images = tensor([_flipped(patch, random) for patch in some.pixels.numpy()]).contiguous()
-        return Batch(images, some.conditions, some.rates, some.slopes, some.plain)
+        pixels = np.stack([_flipped(patch, random) for patch in some.pixels.numpy()])
+        return Batch(torch.from_numpy(pixels), some.conditions, some.rates, some.slopes, some.plain)
 
 
 class Batch(NamedTuple):
-    """Images (N, 3, H, W) 0..1 of a step; the rest is as `PatchDataset` has it."""
+    """Patches of a step, fields as in `PatchDataset`."""
 
-    images: Tensor
+    pixels: Tensor
     conditions: Tensor
     rates: Tensor
     slopes: dict[str, Tensor]
     plain: dict[str, Tensor]
 
+    @property
+    def images(self) -> Tensor:
+        """The patches as (N, 3, H, W), 0..1."""
+        return self.pixels.permute(0, 3, 1, 2).float().div(255).contiguous()
+
 
 def measured(
-    dataset: DataSet, names: Sequence[str], recipe: RdoRecipe, jobs: int
+    dataset: DataSet, names: Sequence[str], recipe: RdoRecipe, jobs: int, device: str = "cpu"
 ) -> Generator[Prepared, None, PatchDataset]:
     """Cut patches from the named pictures, as many from each, and measure them; the same whatever ``jobs`` is.
+
+    On a GPU, many are measured at a time; on the CPU, each picture's by the process that cut them.
 
     Raises:
         InputError: every picture is smaller than a patch.
@@ -133,11 +145,31 @@ def measured(
     each = -(-recipe.patches // len(names))
     tasks = [(dataset, name, number, each, recipe) for number, name in enumerate(names)]
     with workers(jobs) as executor:
-        found = yield from prepared(executor, _of_picture, tasks, jobs)
-    parts = [part for part in found if part is not None]
+        if device == "cpu":
+            found = yield from prepared(executor, _of_picture, tasks, jobs)
+            parts = [part for part in found if part is not None]
+        else:
+            cuts = yield from prepared(executor, cut_from, tasks, jobs)
+            parts = yield from _in_batches([one for some in cuts for one in some], tuple(recipe.objective), device)
     if not parts:
         raise too_small(dataset, recipe.side)
     return PatchDataset.joined(parts)
+
+
+def _in_batches(
+    cuts: Sequence[Cut], scores: Sequence[str], device: str
+) -> Generator[Prepared, None, list[PatchDataset]]:
+    """Patches of all cuts, measured ``_AT_ONCE`` or a few more at a time."""
+    total = sum(len(cut.patches) for cut in cuts)
+    parts, some, done = [], list[Cut](), 0
+    for cut in cuts:
+        some.append(cut)
+        done += len(cut.patches)
+        if done == total or sum(len(each.patches) for each in some) >= _AT_ONCE:
+            parts.append(of_cuts(some, scores, device))
+            some = []
+            yield Prepared(done, total)
+    return parts
 
 
 def _flipped(patch: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
@@ -147,47 +179,39 @@ def _flipped(patch: NDArray[np.uint8], random: np.random.Generator) -> NDArray[n
 
 
 def _of_picture(dataset: DataSet, name: str, number: int, count: int, recipe: RdoRecipe) -> PatchDataset | None:
-    one_thread()
-    pixels = picture(dataset, name)
-    if not holds(pixels, recipe.side):
-        return None
-    random = np.random.default_rng([recipe.seed, 2, number])
-    quality = int(random.integers(recipe.lowest, recipe.highest + 1))
-    patches = [random_crop(pixels, recipe.side, random) for _ in range(count)]
-    searched = bool(random.random() < recipe.mozjpeg)
-    around = [_setting(each, searched) for each in (quality - 8, quality, min(quality + 6, 97))]
-    return of_one_picture(np.stack(patches), around, tuple(recipe.objective))
+    cuts = cut_from(dataset, name, number, count, recipe)
+    return PatchDataset.joined([of_cuts([cut], tuple(recipe.objective)) for cut in cuts]) if cuts else None
 
 
 @torch.no_grad()
-def of_one_picture(patches: NDArray[np.uint8], around: Sequence[Setting], scores: Sequence[str]) -> PatchDataset:
-    """Measure patches (N, side, side, 3) of one picture by scores that ``SCORES`` names.
+def of_cuts(cuts: Sequence[Cut], scores: Sequence[str], device: str = "cpu") -> PatchDataset:
+    """Measure patches by scores that ``SCORES`` names, all at once."""
+    original = tensor([patch for cut in cuts for patch in cut.patches]).to(device)
+    counts = [len(cut.patches) for cut in cuts]
+    settings = [cut.around for cut, count in zip(cuts, counts, strict=True) for _ in range(count)]
+    below, at, above = (_plain(original, [around[place] for around in settings], scores) for place in range(3))
+    ends = np.cumsum(counts).tolist()
+    return PatchDataset.joined([
+        _of_cut(cut, *({name: values[end - count : end] for name, values in one.items()} for one in (below, at, above)))
+        for cut, count, end in zip(cuts, counts, ends, strict=True)
+    ])  # fmt: skip
 
-    ``around`` has a coarser setting, the one to be measured, and a finer one.
-    """
-    original = tensor(list(patches))
-    functions = {name: SCORES[name](original) for name in scores}
-    below, at, above = (_plain(original, each, functions) for each in around)
+
+def _of_cut(cut: Cut, below: _Measures, at: _Measures, above: _Measures) -> PatchDataset:
     mean = {name: [float(measures[name].mean()) for measures in (below, above)] for name in at}
     paid = float(np.log(mean[RATE][1] / mean[RATE][0]))
-    slopes = {name: two_point_slope(paid, mean[name][1] - mean[name][0], _SLOPES[name]) for name in scores}
-    count = len(patches)
+    slopes = {name: two_point_slope(paid, mean[name][1] - mean[name][0], _SLOPES[name]) for name in at if name != RATE}
+    count = len(cut.patches)
     return PatchDataset(
-        torch.from_numpy(patches), torch.from_numpy(condition(around[1])).repeat(count, 1),
+        torch.from_numpy(cut.patches), torch.from_numpy(condition(cut.around[1])).repeat(count, 1),
         torch.full((count,), float(at[RATE].mean())),
         {name: torch.full((count,), value) for name, value in slopes.items()}, at,
     )  # fmt: skip
 
 
-def _setting(quality: int, searched: bool) -> Setting:
-    """Setting of JPEG, with libjpeg's tables or mozjpeg's."""
-    codec = CODECS["jpeg"]
-    setting = codec.setting(quality)
-    return effective(setting, codec.backend("mozjpeg")) if searched else setting
-
-
-def _plain(original: Tensor, setting: Setting, scores: Mapping[str, Score]) -> dict[str, Tensor]:
-    """Scores and rate, (N,) each, of what a codec that rounds makes of pictures with a setting's tables."""
-    assert setting.tables is not None
-    decoded, rates = DifferentiableJpeg(quantiser_steps([setting.tables]), progressive=True)(original)
-    return {RATE: rates} | {name: score(decoded) for name, score in scores.items()}
+def _plain(original: Tensor, settings: Sequence[Setting], scores: Sequence[str]) -> _Measures:
+    """Scores and rate, (N,) each, of what a codec that rounds makes of pictures with each one's tables."""
+    steps = quantiser_steps(setting.tables for setting in settings if setting.tables is not None)
+    decoded, rates = DifferentiableJpeg(steps, progressive=True)(original)
+    found = {RATE: rates} | {name: SCORES[name](original, decoded) for name in scores}
+    return {name: values.cpu() for name, values in found.items()}

@@ -2,8 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from kcompress.training.recipe import Recipe
+from kcompress.training.recipe import BEFORE, Recipe
+
+Spread = Literal["spread", "learned", "standard"]
+
+
+def _objective() -> dict[str, float]:
+    return {"ssimulacra2": 0.25, "butteraugli": 0.2, "psnr": 0.05, "vif": 0.1, "ms-ssim": 0.1, "iw-ssim": 0.3}
 
 
 @dataclass(frozen=True)
@@ -13,9 +20,12 @@ class RdoRecipe(Recipe):
     Attributes:
         width, depth: channels and blocks of the network.
         patches: number of patches that are cut and measured before the first step.
+        together: patches of a picture that share a setting, at most.
         side: of a patch, pixels, a multiple of 16. SSIMULACRA2 has its six scales from 256 on; with fewer its
             weights fall on other features, and smaller patches teach what is not measured.
         lowest, highest: JPEG qualities.
+        tables: quantisation tables that are learned from: ``standard``, libjpeg's; ``learned``, those that came along;
+            ``spread``, these, other encoders' and mixtures. Validated with the learned ones unless ``standard``.
         mozjpeg: share of the pictures that are learned from as mozjpeg would code them: by its tables, with the levels
             that are decided on, as the way that coefficients are placed keeps its trellis from others.
         objective: shares of the scores, by name; 1 in all.
@@ -26,11 +36,13 @@ class RdoRecipe(Recipe):
     steps: int = 2_000
     batch: int = 4
     patches: int = 1_200
+    together: int = field(default=6, metadata={BEFORE: 1_000_000})
     side: int = 256
-    lowest: int = 30
-    highest: int = 92
+    lowest: int = 12
+    highest: int = 97
+    tables: Spread = field(default="spread", metadata={BEFORE: "standard"})
     mozjpeg: float = 0.0
-    objective: Mapping[str, float] = field(default_factory=lambda: {"ssimulacra2": 0.5, "butteraugli": 0.3, "vif": 0.2})
+    objective: Mapping[str, float] = field(default_factory=_objective)
     learning_rate: float = 7e-4
     warmup: int = 100
     averaging: float = 0.995

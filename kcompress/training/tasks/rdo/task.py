@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from kcompress.codecs import CODECS
+from kcompress.codecs.quantisation import learned
 from kcompress.inference.weights import Weights
 from kcompress.networks.condition import TrainingDomain, condition
 from kcompress.networks.mcu import SIDE
@@ -38,24 +39,26 @@ class RdoData(TrainingData):
 
 @dataclass(frozen=True)
 class RdoTask(PhotoTask[RdoRecipe, RdoData, Batch]):
-    """Learns from clean photographs; patches that are measured once are kept beside the checkpoints."""
+    """Learns from clean photographs; patches, measured once on ``device``, are kept beside the checkpoints."""
 
     network_type = Rdo
     network_name = "rdo"
     sizes = ("width", "depth")
     parts: ClassVar = ("rate", "distortion")
     start: Weights | None = None
+    device: str = "cpu"
 
     def loss(self, network: Rdo) -> RdoLoss:
         return RdoLoss(network, self.recipe.objective)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, RdoData]:
         pictures = [picture(self.photos, name) for name in split.validation]
-        validator = of_objective("jpeg", QUALITY, self.recipe.objective, pictures)
+        tables = None if self.recipe.tables == "standard" else learned()
+        validator = of_objective("jpeg", QUALITY, self.recipe.objective, pictures, tables, self.jobs)
         path, source = folder / "patches.safetensors", self._source(split)
         patches = PatchDataset.load(path, source)
         if patches is None:
-            patches = yield from measured(self.photos, split.train, self.recipe, self.jobs)
+            patches = yield from measured(self.photos, split.train, self.recipe, self.jobs, self.device)
             patches.save(path, source)
         return RdoData(
             trained_on=len(split.train), held_out=len(split.validation), metrics=validator.names,
@@ -87,7 +90,9 @@ class RdoTask(PhotoTask[RdoRecipe, RdoData, Batch]):
     def _source(self, split: Split) -> str:
         """Description of all that decides the patches."""
         recipe: dict[str, Any] = asdict(self.recipe)
-        names = ("patches", "side", "lowest", "highest", "mozjpeg", "objective", "split", "seed")
+        names = (
+            "patches", "together", "side", "lowest", "highest", "tables", "mozjpeg", "objective", "split", "seed",
+        )  # fmt: skip
         return json.dumps({"pictures": split.digest, **{name: recipe[name] for name in names}}, sort_keys=True)
 
 

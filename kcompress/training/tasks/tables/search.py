@@ -1,0 +1,361 @@
+"""The search: a generation of candidates at every quality, judged, told to CMA-ES, written down; resume; export."""
+
+import json
+import time
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cma
+import numpy as np
+
+from kcompress import storage
+from kcompress.codecs.quantisation import QuantisationTables
+from kcompress.csv_rows import Journal, Rows
+from kcompress.dataset import DataSet, digest
+from kcompress.errors import InputError, OutputError, UsageError
+from kcompress.images import Pixels
+from kcompress.training.crops import holds, middle, richest
+from kcompress.training.events import Event, Finished, Prepared, Step, Validation
+from kcompress.training.export import described, encoder
+from kcompress.training.log_tables import SMOOTH, LogSteps
+from kcompress.training.photos import divided, picture, prepared, too_small
+from kcompress.training.task import Split, TrainingData
+from kcompress.training.tasks.tables.coding import Coder, Trial
+from kcompress.training.tasks.tables.cost import ANCHOR, Curves, cost
+from kcompress.training.tasks.tables.recipe import TablesRecipe
+from kcompress.training.tasks.tables.scaling import Vector, changed, scaled, setting, written
+from kcompress.workers import one_thread, workers
+
+STATE, LOG = "state.json", "log.csv"
+_SCALED_WITH = 64
+"""Pictures on whose middles the scale is found, at most."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Row of the log: a generation at a quality.
+
+    Attributes:
+        step: the generation, from 1.
+        quality: of JPEG.
+        cost, mean_cost: of the best candidate and of all, as ln.
+        held_out_cost: of the search's mean on pictures that it does not see.
+        scores: change of bytes at equal score, per cent, by judge; of the best candidate, and ``held_out_...``.
+    """
+
+    step: int
+    quality: int
+    cost: float
+    mean_cost: float
+    held_out_cost: float | None
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablesData(TrainingData):
+    """Outcome of a search: log steps by quality, and figures for the card."""
+
+    nodes: dict[int, LogSteps]
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TableSearch:
+    """A search for tables.
+
+    Attributes:
+        photos: its pictures.
+        recipe: of the search.
+        folder: for state, log and the tables of each generation.
+        start: tables to start from.
+        weights: of the network before the encoder, or None.
+        device: of network and judges.
+        jobs: processes that encode; on the CPU they judge too.
+        minutes: after which no generation begins, or None.
+    """
+
+    photos: DataSet
+    recipe: TablesRecipe
+    folder: Path
+    start: QuantisationTables
+    weights: Path | None
+    device: str = "cpu"
+    jobs: int = 1
+    minutes: float | None = None
+
+    def split(self) -> Split:
+        """Pictures to search with, three of four of those that a network's training by the same ``split`` leaves.
+
+        The fourth are for validation.
+
+        Raises:
+            InputError: one of the two is empty.
+        """
+        names = self.photos.names()
+        digests = dict(zip(names, (digest(self.photos.read(name)) for name in names), strict=True))
+        _, kept = divided(names, list(digests.values()), 1 - self.recipe.split)
+        kept = tuple(sorted(kept, key=digests.__getitem__))
+        validation = kept[3::4]
+        search = tuple(name for place, name in enumerate(kept) if place % 4 != 3)
+        if not search or not validation:
+            raise InputError(
+                f"{self.photos.location} has {len(names)} pictures: split {self.recipe.split:g} leaves {len(kept)} to "
+                "search and validate with, and 4 are the least. Give more pictures, or a smaller --split."
+            )
+        whole = digest("".join(digests.values()).encode())
+        return Split(search[: self.recipe.pictures], validation[: self.recipe.validation_pictures], whole)
+
+    def run(self, *, resume: bool = False) -> Iterator[Event]:
+        """Search; the last event is `Finished`. ``resume`` goes on with the state in the folder, if there is one.
+
+        Raises:
+            InputError: no pictures, or one that cannot be read; a state that is none.
+            OutputError: the folder holds a search already.
+            ProgramError: an encoder failed.
+            UsageError: the state belongs to another recipe, or to other pictures.
+        """
+        began = time.perf_counter()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / STATE).exists() and not resume:
+            raise OutputError(f"{self.folder} holds a training. Give --resume to go on, or another --checkpoints.")
+        split = self.split()
+        state = self._state(split.digest)
+        began -= state["seconds"]
+        with workers(self.jobs) as executor:
+            seen, seen_curves = yield from self._judge(split.train, executor, rich=True)
+            unseen, unseen_curves = yield from self._judge(split.validation, executor, rich=True)
+            trials = {quality: self._candidates(quality, [np.zeros(2 * len(SMOOTH))]) for quality in self._qualities}
+            before = self._costs(trials, unseen, unseen_curves)
+            searches = {quality: _Search(self.recipe, quality) for quality in self._qualities}
+            best = float("inf")
+            names = [*self._scores, *(f"held_out_{name}" for name in self._scores)]
+            rows = Rows(Row, names)
+            past = rows.read(self.folder / LOG) if state["costs"] else []
+            rows.write(self.folder / LOG, [row for row in past if row.step <= len(state["costs"])])
+            for costs in state["costs"]:  # the search follows from its costs
+                for search, told in zip(searches.values(), costs, strict=True):
+                    search.tell(search.ask(), told)
+            with closing(Journal(rows, self.folder / LOG)) as journal:
+                for number in range(len(state["costs"]) + 1, self.recipe.steps + 1):
+                    if self.minutes is not None and time.perf_counter() - began > 60 * self.minutes:
+                        break
+                    asked = {quality: search.ask() for quality, search in searches.items()}
+                    found = self._costs(
+                        {quality: self._candidates(quality, some) for quality, some in asked.items()}, seen, seen_curves
+                    )
+                    for quality, search in searches.items():
+                        search.tell(asked[quality], [each.cost for each in found[quality]])
+                    state["costs"].append([[each.cost for each in found[quality]] for quality in self._qualities])
+                    lowest = {quality: min(some, key=lambda each: each.cost) for quality, some in found.items()}
+                    mean = float(np.mean([each.cost for each in lowest.values()]))
+                    yield Step(number, mean, {})
+                    validated = None
+                    if number % self.recipe.validate_every == 0 or number == self.recipe.steps:
+                        means = {quality: self._candidates(quality, [searches[quality].mean]) for quality in searches}
+                        validated = self._costs(means, unseen, unseen_curves)
+                    journal.append(self._rows(number, found, validated))
+                    state["seconds"] = time.perf_counter() - began
+                    storage.write(str(self.folder / STATE), json.dumps(state).encode())
+                    if validated is not None:
+                        held_out = float(np.mean([some[0].cost for some in validated.values()]))
+                        yield self._validation(number, mean, held_out < best, validated, searches)
+                        best = min(best, held_out)
+            means = {quality: self._candidates(quality, [search.mean]) for quality, search in searches.items()}
+            after = self._costs(means, unseen, unseen_curves)
+            chosen = {
+                quality: search.mean if after[quality][0].cost < before[quality][0].cost else np.zeros(2 * len(SMOOTH))
+                for quality, search in searches.items()
+            }
+            scaling, curves = yield from self._judge(self.photos.names()[:_SCALED_WITH], executor, rich=False)
+            nodes, scales = scaled(changed(self.start, chosen), scaling, curves)
+        yield Finished(
+            (),
+            TablesData(
+                trained_on=len(seen.crops), held_out=len(unseen.crops), metrics=names, heading="", nodes=nodes,
+                card={
+                    "generations": len(state["costs"]),
+                    "scaled_with_pictures": len(scaling.crops),
+                    "scale": {str(quality): round(value, 3) for quality, value in scales.items()},
+                    "found_percent": {str(quality): self._shown(before, after, quality) for quality in searches},
+                },
+            ),
+            time.perf_counter() - began,
+        )  # fmt: skip
+
+    def export(self, finished: Finished, stem: Path, about: str) -> dict[str, Any]:
+        """Write the tables with their card, ``stem.json``; returns the card.
+
+        ``about`` are the user's words on the pictures.
+        """
+        data = finished.data
+        assert isinstance(data, TablesData)
+        card = {
+            "summary": "quantisation tables of JPEG, a function of quality, learned by the real encoder",
+            "network": "tables",
+            "codec": "jpeg",
+            "recipe": asdict(self.recipe),
+            "data": described(f"one crop each of {data.trained_on} pictures", about),
+            "encoder": encoder("jpeg"),
+            "training_minutes": round(finished.seconds / 60),
+            "held_out_pictures": data.held_out,
+            **data.card,
+            "licence": "MIT",
+            "parameters": sum(steps.size for steps in data.nodes.values()),
+        }
+        storage.write(str(stem.with_suffix(".json")), written(card, data.nodes).encode())
+        return card
+
+    @property
+    def _qualities(self) -> tuple[int, ...]:
+        return self.recipe.qualities
+
+    @property
+    def _scores(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.recipe.objective, ANCHOR)))
+
+    def _state(self, data: str) -> dict[str, Any]:
+        """The state in the folder, or that of a search that has not begun.
+
+        Raises:
+            InputError: it is no state.
+            UsageError: it belongs to another recipe, or to other pictures.
+        """
+        recipe = json.loads(json.dumps(asdict(self.recipe)))
+        path = self.folder / STATE
+        if not path.exists():
+            return {"recipe": recipe, "data": data, "seconds": 0.0, "costs": []}
+        try:
+            state: dict[str, Any] = json.loads(path.read_bytes())
+            before, past, _, _ = (state[name] for name in ("recipe", "data", "seconds", "costs"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is no state of a training ({error}). Remove it, or give another folder."
+            ) from error
+        for name, value in {**recipe, "pictures' digest": data}.items():
+            was = past if name == "pictures' digest" else before.get(name)
+            if was != value and name not in ("steps", "validate_every"):
+                raise UsageError(
+                    f"--resume: {name} was {was} before and is {value} now. Give the same again, or another "
+                    "--checkpoints."
+                )
+        return {**state, "recipe": recipe}
+
+    def _judge(
+        self, names: Sequence[str], executor: Executor, *, rich: bool
+    ) -> Generator[Prepared, None, tuple[Coder, Curves]]:
+        """Crops of pictures, and libjpeg's curves of them."""
+        tasks = [(self.photos, name, self.recipe.side, rich) for name in names]
+        found = yield from prepared(executor, _crop, tasks, self.jobs)
+        crops = [crop for crop in found if crop is not None]
+        if not crops:
+            raise too_small(self.photos, self.recipe.side)
+        coder = Coder(crops, self.weights, self.device, executor, self.jobs)
+        return coder, Curves.of(coder, self._scores if rich else (ANCHOR,))
+
+    def _candidates(self, quality: int, some: Sequence[Vector]) -> list[Trial]:
+        return [Trial(setting(quality, changed(self.start, {quality: each})(quality)), True) for each in some]
+
+    def _costs(self, trials: dict[int, list[Trial]], coder: Coder, curves: Curves) -> "dict[int, list[_Judged]]":
+        """Costs of candidates at every quality, all of them measured together."""
+        measures = coder.measure([trial for some in trials.values() for trial in some], self._scores)
+        saved, anchors = curves.saved(measures), curves.anchored(measures)
+        found: dict[int, list[_Judged]] = {}
+        place = 0
+        for quality, some in trials.items():
+            found[quality] = []
+            for _ in some:
+                by_name = dict(zip(self._scores, saved[place].tolist(), strict=True))
+                away = float(anchors[place]) - curves.at(quality)
+                found[quality].append(_Judged(cost(self.recipe, by_name, away), by_name))
+                place += 1
+        return found
+
+    def _rows(
+        self, number: int, found: "dict[int, list[_Judged]]", validated: "dict[int, list[_Judged]] | None"
+    ) -> list[Row]:
+        rows = []
+        for quality, some in found.items():
+            best = min(some, key=lambda each: each.cost)
+            held_out = validated[quality][0] if validated else None
+            scores = best.percent() | (
+                {f"held_out_{name}": value for name, value in held_out.percent().items()} if held_out else {}
+            )
+            mean = float(np.mean([each.cost for each in some]))
+            rows.append(Row(number, quality, best.cost, mean, held_out.cost if held_out else None, scores))
+        return rows
+
+    def _validation(
+        self, number: int, loss: float, is_best: bool, validated: "dict[int, list[_Judged]]",
+        searches: "dict[int, _Search]",
+    ) -> Validation:  # fmt: skip
+        """Write the tables of a generation, not scaled yet, and tell how they do."""
+        tables = changed(self.start, {quality: search.mean for quality, search in searches.items()})
+        path = self.folder / f"step-{number:06d}.json"
+        qualities = (1, *self._qualities, 100)
+        storage.write(str(path), written({"network": "tables"}, {each: tables(each) for each in qualities}).encode())
+        judged = [some[0] for some in validated.values()]
+        metrics = {
+            f"held_out_{name}_percent": round(float(np.mean([each.percent()[name] for each in judged])), 3)
+            for name in self._scores
+        }
+        return Validation(number, loss, {}, None, None, metrics, path, is_best)
+
+    @staticmethod
+    def _shown(before: "dict[int, list[_Judged]]", after: "dict[int, list[_Judged]]", quality: int) -> dict[str, Any]:
+        one, other = before[quality][0], after[quality][0]
+        return {
+            "start": one.percent(),
+            "search": other.percent(),
+            "taken": "search" if other.cost < one.cost else "start",
+        }
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A candidate: cost, and change of ln(bytes) by score."""
+
+    cost: float
+    saved: dict[str, float]
+
+    def percent(self) -> dict[str, float]:
+        """Change of bytes at equal score, per cent."""
+        return {name: round(100 * float(np.expm1(value)), 2) for name, value in self.saved.items()}
+
+
+class _Search:
+    """CMA-ES over the coefficients of one quality; its random numbers are its own."""
+
+    def __init__(self, recipe: TablesRecipe, quality: int) -> None:
+        random = np.random.default_rng([recipe.seed, 4, quality])
+        options = {
+            "popsize": recipe.batch, "verbose": -9, "verb_log": 0, "seed": np.nan,
+            "randn": lambda *shape: random.standard_normal(shape),
+        }  # fmt: skip
+        self._strategy = cma.CMAEvolutionStrategy(np.zeros(2 * len(SMOOTH)), recipe.deviation, options)
+
+    @property
+    def mean(self) -> Vector:
+        """Mean of the search distribution."""
+        found: Vector = np.array(self._strategy.result.xfavorite)
+        return found
+
+    def ask(self) -> list[Vector]:
+        """Draw candidates."""
+        found: list[Vector] = self._strategy.ask()
+        return found
+
+    def tell(self, asked: Sequence[Vector], costs: Sequence[float]) -> None:
+        """Take their costs."""
+        self._strategy.tell(asked, costs)
+
+
+def _crop(photos: DataSet, name: str, side: int, rich: bool) -> Pixels | None:
+    one_thread()
+    pixels = picture(photos, name)
+    if not holds(pixels, side):
+        return None
+    return richest(pixels, side) if rich else middle(pixels, side)
