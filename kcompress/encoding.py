@@ -66,7 +66,7 @@ class Session:
             ProgramError: the encoder failed.
         """
         image = codec.conformed(image)
-        chosen = codec.backend(backend, image, setting.bits)
+        chosen = codec.backend(backend, image, setting)
         carried_out = effective(setting, chosen)
         if carried_out.sharp_yuv != setting.sharp_yuv:
             better = next(each for each in codec.backends if each.sharp_yuv)

@@ -12,15 +12,15 @@ from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.jpeg import is_complete, with_best_scans, with_metadata
 from kcompress.codecs.jpeg import _vips, written_tables
 from kcompress.codecs.quantisation import STANDARD
-from kcompress.encoding import effective
-from kcompress.errors import ProgramError
+from kcompress.encoding import Session, effective
+from kcompress.errors import ProgramError, UnsupportedError, UsageError
 from kcompress.images import Image, read
 
 pytestmark = pytest.mark.encoders
 
 JPEG = CODECS["jpeg"]
 CJPEG, PILLOW = JPEG.backends
-MOZJPEG = JPEG.only_by_name[0]
+MOZJPEG, JPEGLI = JPEG.only_by_name
 QUALITIES = [0, 1, 2, 10, 24, 25, 26, 49, 50, 75, 90, 95, 100]
 # mozjpeg's cjpeg has the same name and other bytes.
 TURBO = pytest.mark.skipif(
@@ -81,7 +81,7 @@ def test_the_sampling_is_what_was_asked_for(chroma: str, balloons: Image) -> Non
             assert file.layer[0][1:3] == ((2, 2) if chroma == "420" else (1, 1))
 
 
-@pytest.mark.parametrize("backend", [PILLOW, CJPEG, MOZJPEG], ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", [PILLOW, CJPEG, MOZJPEG, JPEGLI], ids=lambda backend: backend.name)
 @pytest.mark.parametrize("chroma", ["420", "444"])
 @pytest.mark.parametrize("effort", [0, 1, 2])
 def test_grey_stays_one_plane_and_effort_is_the_kind_of_file(
@@ -89,7 +89,11 @@ def test_grey_stays_one_plane_and_effort_is_the_kind_of_file(
 ) -> None:
     if backend.version() is None:
         pytest.skip(f"{backend.name} is not installed")
+    if chroma not in (backend.chromas or JPEG.chromas):
+        pytest.skip(f"{backend.name} has no {chroma}")
     for image in (grey, balloons):
+        if backend.refuses(image):
+            continue
         with Pil.open(io.BytesIO(encoded(image, 60, chroma, effort, backend))) as file:
             assert file.mode == ("L" if image.grey else "RGB")
             assert ("progressive" in file.info) == bool(effort)
@@ -114,18 +118,40 @@ def test_what_an_encoder_did_not_finish_is_an_error() -> None:
         with_best_scans(encoded(Image(np.zeros((8, 8, 3), np.uint8)), 50)[:30])
 
 
-@pytest.mark.skipif(MOZJPEG.version() is None, reason="pyvips is not installed")
+@pytest.mark.parametrize("backend", [MOZJPEG, JPEGLI], ids=lambda backend: backend.name)
 @pytest.mark.parametrize("quality", [20, 75, 95])
-def test_mozjpegs_tables_are_its_own(quality: int) -> None:
+def test_tables_of_encoders_that_have_their_own(backend: Backend, quality: int) -> None:
+    if backend.version() is None:
+        pytest.skip(f"{backend.name} is not installed")
     setting = JPEG.setting(quality)
-    luma, chroma = written_tables(MOZJPEG, setting)
+    luma, chroma = written_tables(backend, setting)
     assert len(luma) == len(chroma) == 64
     assert (luma, chroma) != STANDARD.at(quality)
     assert luma[0] < luma[63]
-    carried = effective(setting, MOZJPEG)
+    carried = effective(setting, backend)
     assert carried.tables == (luma, chroma) and carried.trellis
     assert effective(setting, PILLOW) == setting
     assert written_tables(PILLOW, setting) == STANDARD.at(quality)
+
+
+@pytest.mark.skipif(JPEGLI.version() is None, reason="pyjpegli is not installed")
+@pytest.mark.parametrize("quality", [0, 1, 50, 75, 100])
+def test_jpegli_is_the_package_made_progressive_without_loss(quality: int, lake: Image) -> None:
+    import pyjpegli
+
+    file = pyjpegli.encode(lake.pixels.tobytes(), lake.width, lake.height, max(1, quality))
+    assert encoded(lake, quality, effort=0, backend=JPEGLI) == file
+    progressive = encoded(lake, quality, backend=JPEGLI)
+    assert len(progressive) < len(file)
+    assert np.array_equal(read(progressive).pixels, read(file).pixels)
+
+
+@pytest.mark.skipif(JPEGLI.version() is None, reason="pyjpegli is not installed")
+def test_jpegli_refuses_what_it_cannot_write(grey: Image, balloons: Image) -> None:
+    with pytest.raises(UnsupportedError, match="--backend jpegli writes no grey pictures"):
+        Session.of(grey, JPEG, JPEG.setting(), "jpegli")
+    with pytest.raises(UsageError, match="--chroma 444: the backend jpegli has only 420"):
+        Session.of(balloons, JPEG, JPEG.setting(chroma="444"), "jpegli")
 
 
 @pytest.mark.skipif(MOZJPEG.version() is None, reason="pyvips is not installed")

@@ -48,6 +48,9 @@ def encode(
     effort: options.Effort = None,
     sharp_yuv: options.SharpYuv = None,
     tables: options.Tables = "auto",
+    min_saving: encode_options.MinSaving = "2",
+    max_side: encode_options.MaxSide = None,
+    scale: encode_options.Scale = None,
     metadata: options.Metadata = options.MetadataName.icc,
     background: options.Background = None,
     frame: options.Frame = None,
@@ -69,17 +72,18 @@ def encode(
     """  # noqa: D301 (Click wants a real backspace)
     from kcompress.codecs.quantisation import tables_named
     from kcompress.images import SUFFIXES
-    from kcompress.networks import DEFAULTS
+    from kcompress.networks import default_network
     from kcompress.search.plan import plan as planned_encode
     from kcompress.workers import one_thread
 
     chosen, raw = _codec(codec, out)
     setting = chosen.setting(quality, chroma, effort, sharp_yuv=sharp_yuv, raw=raw, bits=bits)
     goal = encode_options.target(target, target_size, target_bpp, quality)
+    resize, saving = encode_options.resize(max_side, scale), encode_options.min_saving(min_saving)
     # Everything that can be refused is refused before the first picture is read.
-    chosen.backend(backend, bits=setting.bits)
+    chosen.backend(backend, setting=setting)
     known_tables = tables_named(tables)
-    network = network or DEFAULTS[chosen.name]
+    network = network or default_network(chosen.name, backend)
     if task_weights is not None:
         weights = _for_task(task_weights, network, weights)
     suffix = chosen.raw_suffixes[0] if raw else chosen.suffixes[0]
@@ -91,7 +95,8 @@ def encode(
     plan = planned_encode(
         chosen, setting, network, device=device, strength=strength, weights=weights, backend=backend,
         metadata=metadata.value, background=_colour(background), frame=frame, refine=refine,
-        threads=max(1, jobs // len(planned)), tables=known_tables, target=goal,
+        threads=max(1, jobs // len(planned)), tables=known_tables, target=goal, resize=resize,
+        min_saving=saving,
     )  # fmt: skip
     if plan.refine or plan.auto or (goal and goal.metric):
         one_thread()  # pictures and tiles run in parallel, and scores are the same on every machine

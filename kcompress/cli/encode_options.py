@@ -8,6 +8,7 @@ import typer
 from kcompress.errors import MissingProgramError, UsageError
 
 if TYPE_CHECKING:
+    from kcompress.images import Resize
     from kcompress.search.target import Target as Goal
 
 TargetSize = Annotated[
@@ -24,7 +25,48 @@ Target = Annotated[
                  "ssimulacra2=80: the quality is searched for. The same number means the same with every codec."),
 ]  # fmt: skip
 
+MinSaving = Annotated[
+    str,
+    typer.Option("--min-saving", metavar="PERCENT|off", help="Where the input is of the same codec and the result is "
+                 "not smaller by this, the input's own file is kept. Off always encodes."),
+]  # fmt: skip
+MaxSide = Annotated[
+    int | None, typer.Option("--max-side", min=1, metavar="PIXELS", help="Make larger pictures smaller first.")
+]
+Scale = Annotated[float | None, typer.Option("--scale", metavar="SHARE", help="The same by a share of each side: 0.5.")]
+
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def min_saving(text: str) -> float | None:
+    """Share of the bytes; None for ``off``.
+
+    Raises:
+        UsageError: neither that nor a percentage from 0 to below 100.
+    """
+    if text.strip().lower() == "off":
+        return None
+    found = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)\s*%?", text.strip())
+    if found is None:
+        raise UsageError(f"--min-saving {text} is no percentage. Give one from 0 to below 100, such as 2, or off.")
+    return float(found[1]) / 100
+
+
+def resize(max_side: int | None, scale: float | None) -> "Resize | None":
+    """Reduction that is asked for, if any.
+
+    Raises:
+        UsageError: both ways at once, or a scale that is no share.
+    """
+    if max_side is not None and scale is not None:
+        raise UsageError(f"--max-side {max_side} and --scale {scale:g} exclude each other. Leave one out.")
+    if scale is not None and not 0 < scale <= 1:
+        raise UsageError(f"--scale {scale:g} is no share. Give one above 0 and at most 1: pictures are not enlarged.")
+    if max_side is None and scale is None:
+        return None
+    from kcompress.images import Resize
+
+    return Resize(max_side, 1.0 if scale is None else scale)
 
 
 def target(score: str | None, size: str | None, bpp: float | None, quality: int | None) -> "Goal | None":

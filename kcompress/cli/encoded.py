@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from kcompress.encoding import Encoded
     from kcompress.search.plan import EncodeResult
 
+_LARGER = (
+    "the result is larger than the input; a coarser -q makes it smaller, and --codec webp takes drawings without loss"
+)
+
 
 def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool) -> None:
     """Show what became of a picture, in lines for people: short, or with bits per pixel, versions and times."""
@@ -21,7 +25,9 @@ def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool
     target = "stdout" if job.target == STREAM else output.name(job.target)
     saving = f"{100 * (len(encoded.data) / length - 1):+.1f} %"
     sizes = f"{output.size(length)} -> {output.size(len(encoded.data))} ({saving})"
-    if verbose:
+    if done.kept is not None:
+        output.say(f"{target}  {sizes}, {done.kept}{' kept' if done.kept == 'original' else ''}")
+    elif verbose:
         output.say(
             f"{output.name(job.source)} -> {target}  {sizes}, {encoded.bpp:.3f} bpp, {_setting(encoded)}, "
             f"{encoded.network} {encoded.network_seconds:.2f} s, "
@@ -62,7 +68,7 @@ def _percent(cost: float) -> str:
 
 def _notes(encoded: "Encoded", length: int) -> list[str]:
     larger = len(encoded.data) > length
-    return [*encoded.notes, *(["the result is larger than the input; a coarser -q makes it smaller"] if larger else [])]
+    return [*encoded.notes, *([_LARGER] if larger else [])]
 
 
 def success(job: Job, done: "EncodeResult") -> dict[str, object]:
@@ -90,6 +96,7 @@ def success(job: Job, done: "EncodeResult") -> dict[str, object]:
         "bpp": round(encoded.bpp, 6),
         "network_seconds": round(encoded.network_seconds, 4),
         "codec_seconds": round(encoded.codec_seconds, 4),
+        "kept": done.kept,
         "notes": _notes(encoded, length),
         **_searched(done),
     }

@@ -83,7 +83,7 @@ Network = Annotated[
                  "auto takes the one that measures best on each picture. See doctor for what is installed. "
                  "[default: rdo for jpeg, else feedback]"),
 ]  # fmt: skip
-Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option(help="Where the network and --refine run: auto, cpu, cuda or cuda:N.")]
 Backend = Annotated[str, typer.Option(help="Encoder: auto, or a name that doctor shows.")]
 Strength = Annotated[float, typer.Option(help="Between the untouched picture (0) and the network's (1).")]
 Refine = Annotated[

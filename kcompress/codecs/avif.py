@@ -20,6 +20,10 @@ _THREADS = 8
 """Two and more write the same bytes, whatever the machine has; one alone writes others, and a large picture slowly."""
 
 
+_EMPTY_EXIF = b"II*\0\x08\0\0\0" + bytes(6)
+"""EXIF of no entries: the shortest there is."""
+
+
 class PillowAvif(Backend):
     """libavif inside Pillow, with a libaom that is newer than those of most systems."""
 
@@ -32,12 +36,15 @@ class PillowAvif(Backend):
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         output = io.BytesIO()
+        # Pillow writes EXIF anew where it tells an orientation, and loses what it does not know: ours takes its place.
+        vacant = None if image.exif is None else _EMPTY_EXIF + bytes(len(image.exif) - len(_EMPTY_EXIF))
         pillow(image).save(
             output, "AVIF", codec="aom", quality=setting.quality, speed=_FASTEST - setting.effort,
             subsampling=":".join(_sampling(image, setting)), max_threads=_THREADS, autotiling=False,
-            icc_profile=image.icc, exif=image.exif, xmp=image.xmp,
+            icc_profile=image.icc, exif=vacant, xmp=image.xmp,
         )  # fmt: skip
-        return output.getvalue()
+        data = output.getvalue()
+        return data if vacant is None or image.exif is None else data.replace(vacant, image.exif, 1)
 
 
 class Avifenc(Backend):
@@ -85,7 +92,7 @@ def _sampling(image: Image, setting: Setting) -> str:
     return "400" if image.grey else setting.chroma
 
 
-def _is_complete(data: bytes) -> bool:
+def is_complete(data: bytes) -> bool:
     """Whether it is AVIF and its items, which libavif writes last, end where it ends."""
     still = parse(data)
     if still is None or not still.is_avif:
@@ -105,6 +112,6 @@ AVIF = Codec(
     alpha=True,
     # Tuned for eyes, which needs a recent libaom: avifenc of Debian 12 spends a tenth more.
     backends=(PillowAvif(), Avifenc()),
-    is_complete=_is_complete,
+    is_complete=is_complete,
     kin="hevc",
 )

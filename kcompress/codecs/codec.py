@@ -1,6 +1,6 @@
 """Codec: a quality scale, limits, and the backends that encode."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
@@ -18,10 +18,12 @@ class Backend(Protocol):
     """Instruction to install it, for people."""
     bits: tuple[int, ...] = (8,)
     """Bits a sample that it can write."""
+    chromas: tuple[Chroma, ...] | None = None
+    """Samplings that it can write; None for all of the codec."""
 
     @property
     def trellis(self) -> bool:
-        """Whether it decides on levels itself (trellis quantisation), by tables of its own, instead of rounding."""
+        """Whether it decides on levels itself instead of rounding (trellis, adaptive dead zone), by its own tables."""
         return False
 
     @property
@@ -32,6 +34,13 @@ class Backend(Protocol):
     def version(self) -> str | None:
         """Version of the encoder; None where it is not available."""
         ...
+
+    def cannot(self, setting: Setting) -> str | None:
+        """Why this backend cannot write a setting that the codec can; None where it can."""
+        for option, value, known in (("bits", setting.bits, self.bits), ("chroma", setting.chroma, self.chromas)):
+            if known is not None and value not in known:
+                return f"--{option} {value}: the backend {self.name} has only {', '.join(map(str, known))}"
+        return None
 
     def refuses(self, image: Image) -> str | None:
         """Why this backend cannot take a picture that the codec can; None where it can."""
@@ -99,6 +108,7 @@ class Codec:
         tables: of JPEG, its quantisation tables; the same codec with others is another one.
         is_complete: whether a backend's bytes are a whole file; None where the container checks them.
         add_metadata: puts profile, EXIF and XMP into a file of backends that write none.
+        lossless: files of a picture without loss or nearly so, as (kind, bytes), by effort; None where it has none.
         kin: name of a codec that compresses alike, whose weights serve this one.
     """
 
@@ -119,6 +129,7 @@ class Codec:
     tables: QuantisationTables | None = None
     is_complete: Callable[[bytes], bool] | None = None
     add_metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
+    lossless: Callable[[Image, int], Iterator[tuple[str, bytes]]] | None = None
     kin: str | None = None
 
     def setting(
@@ -193,31 +204,30 @@ class Codec:
             return data, _raw_notes(image, setting)
         return self.add_metadata(data, image) if self.add_metadata else (data, [])
 
-    def backend(self, name: str = "auto", image: Image | None = None, bits: int = 8) -> Backend:
-        """The backend of this name, or for ``auto`` the first that is available, takes the picture and writes the bits.
+    def backend(self, name: str = "auto", image: Image | None = None, setting: Setting | None = None) -> Backend:
+        """The backend of this name, or for ``auto`` the first that is there, takes the picture and writes the setting.
 
         Raises:
-            UsageError: no backend has this name, or the one that has it cannot write samples of these bits.
+            UsageError: no backend has this name, or the one that has it cannot write the setting's bits or chroma.
             MissingProgramError: it, or for ``auto`` every one, is not available.
             UnsupportedError: the backend asked for cannot take this picture.
         """
         known = (*self.backends, *self.only_by_name)
         if name == "auto":
-            able = [backend for backend in self.backends if bits in backend.bits]
+            able = [backend for backend in self.backends if setting is None or backend.cannot(setting) is None]
             for backend in able:
                 if backend.version() is not None and (image is None or backend.refuses(image) is None):
                     return backend
             ways = " Or: ".join(backend.install for backend in able)
-            which = f"{self.name} of {bits} bits" if bits != self.bits[0] else self.name
+            which = f"{self.name} of {setting.bits} bits" if setting and setting.bits != self.bits[0] else self.name
             raise MissingProgramError(f"no encoder for {which} is installed. {ways}")
         chosen = next((backend for backend in known if backend.name == name), None)
         if chosen is None:
             names = ", ".join(backend.name for backend in known)
             raise UsageError(f"--backend {name}: {self.name} has none of this name. Allowed: auto, {names}.")
-        if bits not in chosen.bits:
-            raise UsageError(
-                f"--bits {bits}: the backend {name} has only {', '.join(map(str, chosen.bits))}. Leave one out."
-            )
+        lacking = None if setting is None else chosen.cannot(setting)
+        if lacking is not None:
+            raise UsageError(f"{lacking}. Leave one out.")
         if chosen.version() is None:
             raise MissingProgramError(f"--backend {name} is not installed. {chosen.install}")
         reason = None if image is None else chosen.refuses(image)

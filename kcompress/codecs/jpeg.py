@@ -1,6 +1,7 @@
-"""JPEG: libjpeg-turbo's or mozjpeg's ``cjpeg``, Pillow, or mozjpeg inside libvips."""
+"""JPEG: libjpeg-turbo's or mozjpeg's ``cjpeg``, Pillow, mozjpeg inside libvips, or jpegli."""
 
 import functools
+import importlib.metadata
 import importlib.util
 import io
 import threading
@@ -152,6 +153,33 @@ def _vips() -> Any:
     return None if one == other else pyvips
 
 
+class Jpegli(Backend):
+    """jpegli inside pyjpegli: an adaptive dead zone and tables of its own; colour in 4:2:0 alone.
+
+    pyjpegli writes one scan. Progressive, as jpegli's own program writes by default, the file becomes here.
+    """
+
+    name = "jpegli"
+    trellis = True
+    chromas = ("420",)
+    install = "pip install 'kcompress[jpegli]' (pyjpegli)."
+
+    def version(self) -> str | None:
+        if importlib.util.find_spec("pyjpegli") is None:
+            return None
+        return f"pyjpegli {importlib.metadata.version('pyjpegli')}"
+
+    def refuses(self, image: Image) -> str | None:
+        return "writes no grey pictures" if image.grey else None
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        import pyjpegli  # an extra
+
+        samples = np.ascontiguousarray(image.pixels)
+        jpeg: bytes = pyjpegli.encode(samples, image.width, image.height, quality=max(1, setting.quality))
+        return with_best_scans(jpeg) if setting.effort else jpeg
+
+
 JPEG = Codec(
     name="jpeg",
     suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -162,7 +190,7 @@ JPEG = Codec(
     max_side=65500,
     alpha=False,
     backends=(Cjpeg(), PillowJpeg()),
-    only_by_name=(VipsMozjpeg(),),
+    only_by_name=(VipsMozjpeg(), Jpegli()),
     tables=STANDARD,
     is_complete=is_complete,
     add_metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp),

@@ -7,6 +7,7 @@ from PIL import features
 
 from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers.webp import is_complete, with_metadata
+from kcompress.codecs.webp_lossless import lossless
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CWEBP
 from kcompress.setting import Setting
@@ -60,4 +61,5 @@ WEBP = Codec(
     backends=(Cwebp(), PillowWebp()),
     is_complete=is_complete,
     add_metadata=_metadata,
+    lossless=lossless,
 )

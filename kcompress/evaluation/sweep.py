@@ -15,7 +15,7 @@ from kcompress.evaluation.points import Key, Point
 from kcompress.images import Image, read_canonical
 from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
-from kcompress.networks import DEFAULTS, NETWORKS, NONE, Preprocessor
+from kcompress.networks import NETWORKS, NONE, Preprocessor, default_network
 from kcompress.networks.loading import load
 from kcompress.networks.tables import with_tables
 from kcompress.pool import FilterContext, GuetzliLimits, filter_named
@@ -67,7 +67,8 @@ class Plan:
 
     def preprocessors_of(self, codec: str) -> tuple[str, ...]:
         """Names of the preprocessors before a codec, each once."""
-        return tuple(dict.fromkeys(DEFAULTS[codec] if name == DEFAULT else name for name in self.preprocessors))
+        default = default_network(codec, self.backend)
+        return tuple(dict.fromkeys(default if name == DEFAULT else name for name in self.preprocessors))
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from kcompress.images.icc import is_grey_profile
 from kcompress.images.image import Image, Metadata, Pixels, bits_per_pixel, luma
 from kcompress.images.limits import MAX_PIXELS, check_size, max_pixels
 from kcompress.images.reading import SUFFIXES, apply_metadata_policy, read, read_canonical
+from kcompress.images.resizing import Resize
 from kcompress.images.writing import fitted, pillow, pnm, write
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Image",
     "Metadata",
     "Pixels",
+    "Resize",
     "apply_metadata_policy",
     "bits_per_pixel",
     "by_codes",

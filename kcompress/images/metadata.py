@@ -11,6 +11,7 @@ from kcompress.images.image import Pixels
 
 _ORIENTATION, _EXIF_IFD, _INTEROPERABILITY_IFD, _COLOUR_SPACE, _INTEROPERABILITY = 0x0112, 0x8769, 0xA005, 0xA001, 1
 _ADOBE_RGB = 2
+_SHORTEST_EXIF = 14  # its header, and a directory of no entries
 _PREFIXES = 8  # of one namespace: real packets have one
 # XMP names that speak of a second picture, of a film or of packets elsewhere in the file: namespace -> names.
 _CLAIMS = {
@@ -70,7 +71,7 @@ def exif_block(raw: Any, orientation: int) -> tuple[bytes | None, list[str]]:
     if not isinstance(raw, bytes):
         return None, dropped
     raw = raw.removeprefix(b"Exif\0\0")
-    if raw[:4] not in (b"II*\0", b"MM\0*") or len(raw) < 8:
+    if raw[:4] not in (b"II*\0", b"MM\0*") or len(raw) < _SHORTEST_EXIF:
         return None, dropped
     order = "<" if raw[:2] == b"II" else ">"
     patched = bytearray(raw)

@@ -6,47 +6,53 @@ import torch
 from pytorch_msssim import ms_ssim
 from torch import Tensor
 
-from kcompress.metrics.butteraugli import butteraugli
-from kcompress.metrics.iw_ssim import iw_ssim
-from kcompress.metrics.psnr_hvs_m import masked_error
-from kcompress.metrics.ssimulacra2 import ssimulacra2
-from kcompress.metrics.vif import vif
+from kcompress.metrics import butteraugli, iw_ssim, psnr_hvs_m, ssimulacra2, vif
 
-Score = Callable[[Tensor, Tensor], Tensor]
-"""Original and distorted batches (N, 3, H, W) 0..1 -> scores (N,)."""
+Score = Callable[[Tensor], Tensor]
+"""Distorted batch (N, 3, H, W) 0..1 -> scores (N,)."""
 
 
-def _psnr_hvs_m(original: Tensor, distorted: Tensor) -> Tensor:
-    """PSNR-HVS-M, dB, finite for invisible differences."""
-    return -10 * torch.log10(masked_error(original, distorted) / 255**2 + 1e-7)
+def _ssimulacra2(original: Tensor) -> Score:
+    return ssimulacra2.Reference(original).score
 
 
-def _psnr(original: Tensor, distorted: Tensor) -> Tensor:
-    """PSNR over RGB, dB, finite for equal pictures."""
-    return -10 * torch.log10((original - distorted).square().flatten(1).mean(1) + 1e-7)
-
-
-def _vif(original: Tensor, distorted: Tensor) -> Tensor:
-    return 100 * vif(original, distorted)
-
-
-def _butteraugli(original: Tensor, distorted: Tensor) -> Tensor:
+def _butteraugli(original: Tensor) -> Score:
     """Negative Butteraugli."""
-    return -butteraugli(original, distorted)
+    reference = butteraugli.Reference(original)
+    return lambda distorted: -reference.score(distorted)
 
 
-def _ms_ssim(original: Tensor, distorted: Tensor) -> Tensor:
+def _psnr_hvs_m(original: Tensor) -> Score:
+    """PSNR-HVS-M, dB, finite for invisible differences."""
+    reference = psnr_hvs_m.Reference(original)
+    return lambda distorted: -10 * torch.log10(reference.masked_error(distorted) / 255**2 + 1e-7)
+
+
+def _psnr(original: Tensor) -> Score:
+    """PSNR over RGB, dB, finite for equal pictures."""
+    return lambda distorted: -10 * torch.log10((original - distorted).square().flatten(1).mean(1) + 1e-7)
+
+
+def _vif(original: Tensor) -> Score:
+    reference = vif.Reference(original)
+    return lambda distorted: 100 * reference.score(distorted)
+
+
+def _ms_ssim(original: Tensor) -> Score:
     """-ln(1 - MS-SSIM): the score itself hardly moves where quality is high."""
-    return -torch.log(1 - ms_ssim(distorted, original, data_range=1, size_average=False) + 1e-5)
+    return lambda distorted: -torch.log(1 - ms_ssim(distorted, original, data_range=1, size_average=False) + 1e-5)
 
 
-def _iw_ssim(original: Tensor, distorted: Tensor) -> Tensor:
+def _iw_ssim(original: Tensor) -> Score:
     """-ln(1 - IW-SSIM)."""
-    return -torch.log(1 - iw_ssim(original, distorted) + 1e-5)
+    reference = iw_ssim.Reference(original)
+    return lambda distorted: -torch.log(1 - reference.score(distorted) + 1e-5)
 
 
-SCORES: dict[str, Score] = {
-    "ssimulacra2": ssimulacra2, "butteraugli": _butteraugli, "psnr-hvs-m": _psnr_hvs_m, "psnr": _psnr, "vif": _vif,
+SCORES: dict[str, Callable[[Tensor], Score]] = {
+    "ssimulacra2": _ssimulacra2, "butteraugli": _butteraugli, "psnr-hvs-m": _psnr_hvs_m, "psnr": _psnr, "vif": _vif,
     "ms-ssim": _ms_ssim, "iw-ssim": _iw_ssim,
 }  # fmt: skip
-"""Score functions by name. VIF is in per cent; MS-SSIM and IW-SSIM are logarithms and need 161 pixels a side."""
+"""By name: original batch (N, 3, H, W) 0..1, whose part is computed once -> score function of distorted ones.
+
+VIF is in per cent; MS-SSIM and IW-SSIM are logarithms and need 161 pixels a side."""

@@ -5,7 +5,7 @@ Processing 20 (2011), with the constants of the authors' program. Written from t
 the package piq.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
+from kcompress.metrics.filters import gaussian, mirrored, windowed
 
 SMALLEST_SIDE = 161
 """Four halvings must leave the window of 11 pixels room."""
@@ -25,53 +26,72 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _NOISE = 0.4
 """Variance of the eye's own noise, sigma_n^2, squared grey levels."""
 
-_WINDOW, _SIGMA = 11, 1.5
+_WINDOW = 11
+_GAUSSIAN = gaussian(1.5, _WINDOW // 2)
 _BLOCK = 3
+_BOX = (1 / 3, 1 / 3)
+_BINOMIAL = tuple(tap * 2**0.5 / 16 for tap in (1, 4, 6))
 _MARGIN = (_WINDOW - _BLOCK) // 2
 _PART = 1 << 16
 _SMALL = torch.finfo(torch.float32).eps
 
 
-def iw_ssim(original: Tensor, distorted: Tensor) -> Tensor:
-    """IW-SSIM (N,): 1 for identical pictures, about 0 where no structure is left. Differentiable.
+class Reference:
+    """Original, prepared for comparison with any number of distorted versions."""
 
-    Pictures are (N, 3, H, W) sRGB, floating 0..1, no side below 161.
+    def __init__(self, original: Tensor) -> None:
+        """Prepare (N, 3, H, W) sRGB, floating 0..1, no side below 161.
 
-    Raises:
-        InputError: the sizes differ.
-        UnsupportedError: a side is below 161.
-    """
-    if original.shape[2:] != distorted.shape[2:]:
-        raise InputError("IW-SSIM compares pictures of one size. Give an original and versions of it.")
-    if min(original.shape[2:]) < SMALLEST_SIDE:
-        raise UnsupportedError(f"IW-SSIM needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
-    # x is the original, y the distorted picture; a band is one scale of a Laplacian pyramid.
-    x, y = _pyramid(_luma(original)), _pyramid(_luma(distorted))
-    score = torch.ones_like(distorted[:, 0, 0, 0])
-    for scale, exponent in enumerate(_EXPONENTS):
-        if scale == len(_EXPONENTS) - 1:
-            # In double precision: squares of its large means would drown small variances.
-            luminance, structure = _similarity(x[scale].double(), y[scale].double())
-            similarity = (luminance * structure).mean((1, 2, 3)).to(score)
-        else:
-            _, structure = _similarity(x[scale], y[scale])
-            parent = x[scale + 1] if scale < len(_EXPONENTS) - 2 else None
-            weights = _information(x[scale], y[scale], parent)[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+        Raises:
+            UnsupportedError: a side is below 161.
+        """
+        self._size = original.shape[2:]
+        if min(self._size) < SMALLEST_SIDE:
+            raise UnsupportedError(f"IW-SSIM needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        *bands, rest = _pyramid(_luma(original))
+        self._windows = [_Windows(band) for band in bands]
+        parents = [*bands[1:], None]
+        self._neighbourhoods = [_Neighbourhoods(*each) for each in zip(bands, parents, strict=True)]
+        # In double precision: squares of its large means would drown small variances.
+        self._rest = _Windows(rest.double())
+
+    def score(self, distorted: Tensor) -> Tensor:
+        """IW-SSIM (N,): 1 for identical pictures, about 0 where no structure is left. Differentiable.
+
+        Raises:
+            InputError: the sizes differ.
+        """
+        if distorted.shape[2:] != self._size:
+            raise InputError("IW-SSIM compares pictures of one size. Give an original and versions of it.")
+        *bands, rest = _pyramid(_luma(distorted))
+        luminance, structure = self._rest.similarity(rest.double())
+        score = (luminance * structure).mean((1, 2, 3)).to(rest).abs() ** _EXPONENTS[-1]
+        for windows, places, band, exponent in zip(
+            self._windows, self._neighbourhoods, bands, _EXPONENTS[:-1], strict=True
+        ):
+            _, structure = windows.similarity(band)
+            weights = places.information(band)[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
             weights = weights + _SMALL  # flat pictures hold no information anywhere: all places count alike
             similarity = (structure * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3))
-        score = score * similarity.abs() ** exponent
-    return score
+            score = score * similarity.abs() ** exponent
+        return score
+
+
+def iw_ssim(original: Tensor, distorted: Tensor) -> Tensor:
+    """IW-SSIM (N,) of two batches of pictures; shapes and range as in `Reference.score`."""
+    return Reference(original).score(distorted)
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
     """A function that scores distorted pixels (H, W, 3) against the original's, on the CPU; no side below 161."""
-    batch = _batch(original)
+    with torch.inference_mode():
+        reference = Reference(_batch(original))
 
     def score(distorted: Pixels) -> float:
         if np.array_equal(original, distorted):
             return 1.0
         with torch.inference_mode():
-            return float(iw_ssim(batch, _batch(distorted)))
+            return float(reference.score(_batch(distorted)))
 
     return score
 
@@ -96,47 +116,63 @@ def _pyramid(plane: Tensor) -> list[Tensor]:
 
 def _binomial(plane: Tensor) -> Tensor:
     """Filter of 1 4 6 4 1 along both axes, with a gain of 2, mirrored at the edges."""
-    taps = torch.tensor([1.0, 4, 6, 4, 1]).to(plane) * (2**0.5 / 16)
-    plane = F.conv2d(F.pad(plane, (2, 2, 0, 0), mode="reflect"), taps.view(1, 1, 1, 5))
-    return F.conv2d(F.pad(plane, (0, 0, 2, 2), mode="reflect"), taps.view(1, 1, 5, 1))
+    return mirrored(plane, _BINOMIAL)
 
 
-def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM's luminance term and its contrast and structure term, (N, 1, H - 10, W - 10) each."""
-    offsets = torch.arange(_WINDOW).to(x) - _WINDOW // 2
-    gaussian = torch.exp(-offsets.square() / (2 * _SIGMA**2))
-    gaussian = gaussian / gaussian.sum()
-    planes = torch.cat([x, y, x * x, y * y, x * y])
-    planes = F.conv2d(F.conv2d(planes, gaussian.view(1, 1, 1, -1)), gaussian.view(1, 1, -1, 1))
-    mean_x, mean_y, square_x, square_y, product = planes.chunk(5)
-    variances = F.relu(square_x - mean_x**2) + F.relu(square_y - mean_y**2)
-    luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
-    return luminance, (2 * (product - mean_x * mean_y) + _C2) / (variances + _C2)
+class _Windows:
+    """Local moments of one band of the original, in windows of 11x11."""
+
+    def __init__(self, x: Tensor) -> None:
+        self._x = x
+        self._mean, square = windowed(torch.cat([x, x * x], 1), _GAUSSIAN).chunk(2, 1)
+        self._variance = F.relu(square - self._mean**2)
+
+    def similarity(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """SSIM's luminance term and its contrast and structure term, (N, 1, H - 10, W - 10) each."""
+        mean_y, square_y, product = windowed(torch.cat([y, y * y, self._x * y], 1), _GAUSSIAN).chunk(3, 1)
+        mean_x, variances = self._mean, self._variance + F.relu(square_y - mean_y**2)
+        luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
+        return luminance, (2 * (product - mean_x * mean_y) + _C2) / (variances + _C2)
 
 
-def _information(x: Tensor, y: Tensor, parent: Tensor | None) -> Tensor:
-    """Information that is shared by what the eye takes up of both pictures, bits: (N, 1, H - 2, W - 2).
+class _Neighbourhoods:
+    """Neighbourhoods of 3x3 samples of one band of the original, as a Gaussian scale mixture.
 
-    The original's neighbourhoods are a Gaussian scale mixture: a multiplier s of a vector of covariance C_u. The
-    distorted ones are g times that, plus noise of variance v; the eye adds noise of its own to both.
+    A multiplier s (N, 1, H - 2, W - 2) of a vector of covariance C_u, of which the eigenvalues count.
     """
-    with torch.no_grad():
-        s, eigenvalues = _scale_mixture(x, parent)
-    planes = torch.cat([x, y, x * x, y * y, x * y])
-    mean_x, mean_y, square_x, square_y, product = F.avg_pool2d(planes, _BLOCK, stride=1).chunk(5)
-    variance_x, variance_y = F.relu(square_x - mean_x**2), F.relu(square_y - mean_y**2)
-    covariance = product - mean_x * mean_y
-    g = covariance / (variance_x + _SMALL)
-    v = variance_y - g * covariance
-    flat_x, flat_y = variance_x < _SMALL, variance_y < _SMALL
-    v = torch.where(flat_x, variance_y, v).masked_fill(flat_y, 0)
-    g = g.masked_fill(flat_x | flat_y, 0)
-    both, own = v + (1 + g * g) * _NOISE, _NOISE * v
-    # A sum over at most ten eigenvalues, one at a time: all at once would take ten times the memory.
-    bits = torch.zeros_like(s)
-    for eigenvalue in eigenvalues.unbind(-1):
-        bits = bits + torch.log2(1 + (both * s * eigenvalue.view(-1, 1, 1, 1) + own) / _NOISE**2)
-    return torch.where(bits < _SMALL, 0, bits)
+
+    def __init__(self, x: Tensor, parent: Tensor | None) -> None:
+        self._x = x
+        self._mean, square = _means(x, x * x)
+        self._variance = F.relu(square - self._mean**2)
+        self._flat = self._variance < _SMALL
+        with torch.no_grad():
+            self._s, self._eigenvalues = _scale_mixture(x, parent)
+
+    def information(self, y: Tensor) -> Tensor:
+        """Information that is shared by what the eye takes up of both pictures, bits: (N, 1, H - 2, W - 2).
+
+        Distorted neighbourhoods are g times the original's, plus noise of variance v; the eye adds noise of its own to
+        both.
+        """
+        mean_y, square_y, product = _means(y, y * y, self._x * y)
+        variance_y = F.relu(square_y - mean_y**2)
+        covariance = product - self._mean * mean_y
+        g = covariance / (self._variance + _SMALL)
+        v = variance_y - g * covariance
+        flat = variance_y < _SMALL
+        v = torch.where(self._flat, variance_y, v).masked_fill(flat, 0)
+        g = g.masked_fill(self._flat | flat, 0)
+        both, own = v + (1 + g * g) * _NOISE, _NOISE * v
+        # A sum over at most ten eigenvalues, one at a time: all at once would take ten times the memory.
+        bits = torch.zeros_like(both)
+        for eigenvalue in self._eigenvalues.unbind(-1):
+            bits = bits + torch.log2(1 + (both * self._s * eigenvalue.view(-1, 1, 1, 1) + own) / _NOISE**2)
+        return torch.where(bits < _SMALL, 0, bits)
+
+
+def _means(*planes: Tensor) -> Sequence[Tensor]:
+    return windowed(torch.cat(planes, 1), _BOX).chunk(len(planes), 1)
 
 
 def _scale_mixture(x: Tensor, parent: Tensor | None) -> tuple[Tensor, Tensor]:

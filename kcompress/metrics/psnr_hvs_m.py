@@ -21,6 +21,7 @@ from torch import Tensor
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
+from kcompress.inference.constants import constant
 
 SMALLEST_SIDE = 8  # one block
 
@@ -53,45 +54,63 @@ _FLAT = 1e-3  # levels; a block that varies less does so by rounding
 _STRIP_PIXELS = 1 << 17  # worked on at a time by `prepare`: a strip's intermediate values stay in the cache
 
 
+class Reference:
+    """Original, prepared for comparison with any number of distorted versions."""
+
+    def __init__(self, original: Tensor) -> None:
+        """Prepare (N, 3, H, W) sRGB or (N, 1, H, W) luma, no side below 8.
+
+        Uint8 0..255, or floating 0..1 (what lies outside is not clipped).
+
+        Raises:
+            UnsupportedError: a side is below 8.
+        """
+        self._size = original.shape[2:]
+        if min(self._size) < SMALLEST_SIDE:
+            raise UnsupportedError(f"PSNR-HVS-M needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        self._spectrum = _spectrum(original)
+
+    def score(self, distorted: Tensor) -> Tensor:
+        """PSNR-HVS-M (N,), float64, 10 log10(255^2 / masked error), dB, of distorted pictures as for `masked_error`.
+
+        Higher is better; infinite for invisible differences. Differentiable; the gradient is 0 where the score is
+        infinite. It raises what `masked_error` raises.
+        """
+        return _decibels(self.masked_error(distorted))
+
+    def masked_error(self, distorted: Tensor) -> Tensor:
+        """Mean squared error of DCT coefficients after masking, weighted by contrast sensitivity: (N,) float64.
+
+        It is in squared levels of 0..255, 0 for invisible differences. Differentiable: as an objective it is finite for
+        equal pictures, and its gradient is 0 there. The gradient includes that of the distorted picture's own masks.
+        Not for ``torch.autocast``: bfloat16 is too coarse. N may differ from the original's where one of the two is 1.
+
+        Raises:
+            InputError: the sizes differ.
+        """
+        return self.block_errors(distorted).mean(1, dtype=torch.float64)
+
+    def block_errors(self, distorted: Tensor) -> Tensor:
+        """Masked error of each block, (N, blocks); otherwise as `masked_error`."""
+        if distorted.shape[2:] != self._size:
+            raise InputError("PSNR-HVS-M compares pictures of one size. Give an original and versions of it.")
+        return _errors(self._spectrum, _spectrum(distorted))
+
+
 def psnr_hvs_m(original: Tensor, distorted: Tensor) -> Tensor:
-    """PSNR-HVS-M (N,), float64, 10 log10(255^2 / masked error), dB, of two batches as for `masked_error`.
-
-    Higher is better; infinite for invisible differences. Differentiable; the gradient is 0 where the score is infinite.
-    It raises what `masked_error` raises.
-    """
-    return _decibels(masked_error(original, distorted))
-
-
-def masked_error(original: Tensor, distorted: Tensor) -> Tensor:
-    """Mean squared error of DCT coefficients after masking, weighted by contrast sensitivity: (N,) float64.
-
-    It is in squared levels of 0..255, 0 for invisible differences. Differentiable: as an objective it is finite for
-    equal pictures, and its gradient is 0 there. The gradient includes that of the distorted picture's own masks. Not
-    for ``torch.autocast``: bfloat16 is too coarse.
-
-    Pictures are (N, 3, H, W) sRGB or (N, 1, H, W) luma, no side below 8: uint8 0..255, or floating 0..1 (what lies
-    outside is not clipped). N may differ where one of the two is 1.
-
-    Raises:
-        InputError: the sizes differ.
-        UnsupportedError: a side is below 8.
-    """
-    if original.shape[2:] != distorted.shape[2:]:
-        raise InputError("PSNR-HVS-M compares pictures of one size. Give an original and versions of it.")
-    if min(original.shape[2:]) < SMALLEST_SIDE:
-        raise UnsupportedError(f"PSNR-HVS-M needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
-    return _errors(_spectrum(original), _spectrum(distorted)).mean(1, dtype=torch.float64)
+    """PSNR-HVS-M (N,) of two batches of pictures; shapes and range as in `Reference.score`."""
+    return Reference(original).score(distorted)
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
-    """Score function of an original (H, W, 3), no side below 8, on the CPU; range as `psnr_hvs_m`."""
+    """Score function of an original (H, W, 3), no side below 8, on the CPU; range as `Reference.score`."""
     with torch.inference_mode():
-        originals = [_spectrum(strip) for strip in _strips(original)]
+        references = [Reference(strip) for strip in _strips(original)]
 
     def score(distorted: Pixels) -> float:
         with torch.inference_mode():
-            strips = zip(originals, _strips(distorted), strict=True)
-            errors = [_errors(known, _spectrum(strip))[0] for known, strip in strips]
+            strips = zip(references, _strips(distorted), strict=True)
+            errors = [reference.block_errors(strip)[0] for reference, strip in strips]
             return _decibels(torch.cat(errors).mean(dtype=torch.float64)).item()
 
     return score
@@ -112,12 +131,15 @@ class _Spectrum:
 
 def _spectrum(batch: Tensor) -> _Spectrum:
     blocks = _blocks(_luma(batch))
-    steps = blocks @ _TO_STEPS.to(blocks)
+    steps = blocks @ constant(_TO_STEPS, blocks)
     # The AC coefficients' weighted energy counts as far as the block varies within its quarters: an edge hides less
     # than texture does. Norms instead of variances (which the source takes without bias) and of the root of their
     # product: their gradients are finite at 0.
     energy = _MASKING * _norm(steps[..., 1:])
-    quarters, whole = _norm(blocks @ _LESS_QUARTERS_MEANS.to(blocks)), _norm(blocks - blocks.mean(-1, keepdim=True))
+    quarters, whole = (
+        _norm(blocks @ constant(_LESS_QUARTERS_MEANS, blocks)),
+        _norm(blocks - blocks.mean(-1, keepdim=True)),
+    )
     texture = (16 / 15 * 63 / 64) ** 0.5 * quarters / whole.clamp_min(_FLAT)
     return _Spectrum(steps, energy * texture / 32)
 
@@ -125,7 +147,7 @@ def _spectrum(batch: Tensor) -> _Spectrum:
 def _errors(original: _Spectrum, distorted: _Spectrum) -> Tensor:
     """Mean squares (N, blocks) of visible errors; the paper's equation 3, weighted by CSFCof."""
     difference = (original.steps - distorted.steps).abs()
-    hidden = torch.maximum(original.mask, distorted.mask) * _HIDDEN.to(difference)
+    hidden = torch.maximum(original.mask, distorted.mask) * constant(_HIDDEN, difference)
     return _SENSITIVITY**2 * (difference - hidden).clamp_min(0).square().mean(-1)
 
 

@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
+from kcompress.metrics.filters import filtered, gaussian
 
 SCALES = 6
 SMALLEST_SIDE = 8
@@ -33,12 +34,10 @@ _ABSORBANCE = (
 _BIAS = 0.0037930732552754493
 _C2 = 0.0009  # SSIM's second constant; the first is gone with the denominator of the luminance term
 
-# A Gaussian of sigma 1.5, cut off 5 samples from its middle.
 _REACH = 5
-_GAUSSIAN = torch.exp(-torch.arange(-_REACH, 1, dtype=torch.float64).square() / (2 * 1.5**2))
-_TAPS: list[float] = (_GAUSSIAN / (2 * _GAUSSIAN.sum() - 1)).tolist()  # from the outermost to the middle
+_TAPS = gaussian(1.5, _REACH)
 
-# Rows that are worked on at a time on the CPU: a strip's intermediate planes stay in the cache.
+# Rows that `prepare` works on at a time on the CPU: a strip's intermediate planes stay in the cache.
 _STRIP_PIXELS = 1 << 16
 
 # Weights of the errors: for X, Y and B-Y, a row a scale; of the 1-norm, then of the 4-norm, the weights of
@@ -253,8 +252,9 @@ def _xyb(linear: Tensor) -> Tensor:
 def _halved(linear: Tensor) -> Tensor:
     """Means of 2x2; a last odd row or column stands for itself."""
     height, width = linear.shape[2:]
-    if height % 2 or width % 2:
-        linear = pad(linear, (0, width % 2, 0, height % 2), mode="replicate")
+    # Not padded, as that has no deterministic gradient on CUDA.
+    linear = torch.cat([linear, linear[:, :, -1:]], 2) if height % 2 else linear
+    linear = torch.cat([linear, linear[..., -1:]], 3) if width % 2 else linear
     upper, lower = linear[:, :, ::2], linear[:, :, 1::2]
     return (upper[..., ::2] + upper[..., 1::2] + lower[..., ::2] + lower[..., 1::2]) / 4
 
@@ -262,23 +262,15 @@ def _halved(linear: Tensor) -> Tensor:
 def _strips(picture: Tensor, overlap: int = 0) -> Iterator[slice]:
     """Strips of rows of a picture, with overlap."""
     height, width = picture.shape[2] - overlap, picture.shape[3]
-    step = height if picture.is_cuda else max(2 * _REACH, _STRIP_PIXELS // width // 2 * 2)  # even, for what is halved
+    whole = picture.is_cuda or not torch.is_inference_mode_enabled()  # gradients of strips are whole pictures
+    step = height if whole else max(2 * _REACH, _STRIP_PIXELS // width // 2 * 2)  # even, for what is halved
     for top in range(0, height, step):
         yield slice(top, min(top + step, height) + overlap)
 
 
 def _blur(rows: Tensor) -> Tensor:
     """Gaussian blur of sigma 1.5: (N, C, H + 2 * reach, W) -> (N, C, H, W), zeros left and right."""
-    return _filtered(pad(_filtered(rows, 2), (_REACH, _REACH)), 3)
-
-
-def _filtered(x: Tensor, axis: int) -> Tensor:
-    # Shifted sums instead of a convolution: as fast, and the same bits on any processor, with any number of threads.
-    length = x.shape[axis] - 2 * _REACH
-    result = x.narrow(axis, _REACH, length) * _TAPS[_REACH]
-    for shift, tap in enumerate(_TAPS[:_REACH]):
-        result.add_(x.narrow(axis, shift, length) + x.narrow(axis, 2 * _REACH - shift, length), alpha=tap)
-    return result
+    return filtered(pad(filtered(rows, 2, _TAPS), (_REACH, _REACH)), 3, _TAPS)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:

@@ -5,15 +5,15 @@ domain (section IV, remark on implementations), at the four scales of VMAF. Gain
 NEG models. Flat places of the original count by how flat they stay, as in libvmaf's vif.c.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
+from kcompress.metrics.filters import Taps, gaussian, mirrored
 
 SMALLEST_SIDE = 48
 """Smallest side, pixels: three halvings must leave room for the windows."""
@@ -30,78 +30,92 @@ _FLAT = 4 / 255**2
 _SMALL = 1e-10
 
 
+class Reference:
+    """Original, prepared for comparison with any number of distorted versions."""
+
+    def __init__(self, original: Tensor) -> None:
+        """Prepare (N, 3, H, W) sRGB or (N, 1, H, W) luma, floating 0..1, no side below 48.
+
+        Raises:
+            UnsupportedError: a side is below 48.
+        """
+        self._size = original.shape[2:]
+        if min(self._size) < SMALLEST_SIDE:
+            raise UnsupportedError(f"VIF needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        self._scales = [_Scale(plane, window) for plane, window in _pyramid(_luma(original))]
+
+    def score(self, distorted: Tensor) -> Tensor:
+        """VIF (N,), mean of the four scales: about 0 (all lost) .. 1 (identical); higher is better. Differentiable.
+
+        It is not symmetric in original and distorted.
+
+        Raises:
+            InputError: the sizes differ.
+        """
+        return torch.stack(self.scales(distorted)).mean(0)
+
+    def scales(self, distorted: Tensor) -> list[Tensor]:
+        """Score of every scale, finest first, (N,) each; otherwise as `score`."""
+        if distorted.shape[2:] != self._size:
+            raise InputError("VIF compares pictures of one size. Give an original and versions of it.")
+        pairs = zip(self._scales, _pyramid(_luma(distorted)), strict=True)
+        return [scale.ratio(plane) for scale, (plane, _) in pairs]
+
+
 def vif(original: Tensor, distorted: Tensor) -> Tensor:
-    """VIF (N,), mean of the four scales: about 0 (all lost) .. 1 (identical); higher is better. Differentiable.
-
-    Pictures are (N, 3, H, W) sRGB or (N, 1, H, W) luma, floating 0..1, no side below 48. It is not symmetric in them.
-
-    Raises:
-        InputError: the sizes differ.
-        UnsupportedError: a side is below 48.
-    """
-    return torch.stack(scales(original, distorted)).mean(0)
-
-
-def scales(original: Tensor, distorted: Tensor) -> list[Tensor]:
-    """Score of every scale, finest first, (N,) each; otherwise as `vif`."""
-    if original.shape[2:] != distorted.shape[2:]:
-        raise InputError("VIF compares pictures of one size. Give an original and versions of it.")
-    if min(original.shape[2:]) < SMALLEST_SIDE:
-        raise UnsupportedError(f"VIF needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
-    reference, degraded = _luma(original), _luma(distorted)
-    found = []
-    for scale, side in enumerate(_WINDOWS):
-        window = _gaussian(side).to(reference)
-        if scale:
-            reference, degraded = (_blurred(plane, window)[..., ::2, ::2] for plane in (reference, degraded))
-        found.append(_ratio(reference, degraded, window))
-    return found
+    """VIF (N,) of two batches of pictures; shapes and range as in `Reference.score`."""
+    return Reference(original).score(distorted)
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
-    """Score function of an original (H, W, 3), no side below 48, on the CPU; range as `vif`."""
-    batch = _batch(original)
+    """Score function of an original (H, W, 3), no side below 48, on the CPU; range as `Reference.score`."""
+    with torch.inference_mode():
+        reference = Reference(_batch(original))
 
     def score(distorted: Pixels) -> float:
         with torch.inference_mode():
-            return float(vif(batch, _batch(distorted)))
+            return float(reference.score(_batch(distorted)))
 
     return score
 
 
-def _ratio(reference: Tensor, distorted: Tensor, window: Tensor) -> Tensor:
-    """VIF (N,) of one scale of luma planes x and y, (N, 1, H, W): information in the distorted over the reference.
+class _Scale:
+    """Luma of the original at one scale."""
 
-    Model: y = g x + v, v of variance sigma_v^2. VIF = sum log2(1 + g^2 sigma_x^2 / (sigma_v^2 + sigma_n^2)) over
-    sum log2(1 + sigma_x^2 / sigma_n^2).
-    """
-    x, y = reference, distorted
-    mu_x, mu_y, xx, yy, xy = _blurred(torch.cat([x, y, x * x, y * y, x * y], dim=1), window).unbind(1)
-    sigma_x_sq = (xx - mu_x * mu_x).clamp_min(0)
-    sigma_y_sq = (yy - mu_y * mu_y).clamp_min(0)
-    sigma_xy = xy - mu_x * mu_y
-    g = sigma_xy.clamp_min(0) / (sigma_x_sq + _SMALL)
-    sigma_v_sq = (sigma_y_sq - g * sigma_xy).clamp_min(_SMALL)
-    numerator = torch.log2(1 + g.clamp_max(1).square() * sigma_x_sq / (sigma_v_sq + _SIGMA_N_SQ))
-    denominator = torch.log2(1 + sigma_x_sq / _SIGMA_N_SQ)
-    flat = sigma_x_sq < _SIGMA_N_SQ
-    numerator = torch.where(flat, 1 - sigma_y_sq * _FLAT, numerator)
-    denominator = torch.where(flat, torch.ones_like(denominator), denominator)
-    return numerator.flatten(1).sum(1) / denominator.flatten(1).sum(1)
+    def __init__(self, x: Tensor, window: Taps) -> None:
+        self._x, self._window = x, window
+        self._mu_x, xx = _blurred(window, x, x * x)
+        self._sigma_x_sq = (xx - self._mu_x * self._mu_x).clamp_min(0)
+        self._flat = self._sigma_x_sq < _SIGMA_N_SQ
+        information = torch.log2(1 + self._sigma_x_sq / _SIGMA_N_SQ)
+        self._information = torch.where(self._flat, 1, information).flatten(1).sum(1)
 
+    def ratio(self, y: Tensor) -> Tensor:
+        """VIF (N,) of distorted luma (N, 1, H, W): information in it over that in the original.
 
-def _blurred(planes: Tensor, window: Tensor) -> Tensor:
-    """Gaussian filter of (N, C, H, W), mirrored at the border: same shape."""
-    channels, side = planes.shape[1], len(window)
-    taps = window.expand(channels, 1, 1, side)
-    rows = F.conv2d(F.pad(planes, (side // 2,) * 4, mode="reflect"), taps, groups=channels)
-    return F.conv2d(rows, taps.transpose(2, 3), groups=channels)
+        Model: y = g x + v, v of variance sigma_v^2. VIF = sum log2(1 + g^2 sigma_x^2 / (sigma_v^2 + sigma_n^2)) over
+        sum log2(1 + sigma_x^2 / sigma_n^2).
+        """
+        mu_y, yy, xy = _blurred(self._window, y, y * y, self._x * y)
+        sigma_y_sq = (yy - mu_y * mu_y).clamp_min(0)
+        sigma_xy = xy - self._mu_x * mu_y
+        g = sigma_xy.clamp_min(0) / (self._sigma_x_sq + _SMALL)
+        sigma_v_sq = (sigma_y_sq - g * sigma_xy).clamp_min(_SMALL)
+        kept = torch.log2(1 + g.clamp_max(1).square() * self._sigma_x_sq / (sigma_v_sq + _SIGMA_N_SQ))
+        return torch.where(self._flat, 1 - sigma_y_sq * _FLAT, kept).flatten(1).sum(1) / self._information
 
 
-def _gaussian(side: int) -> Tensor:
-    place = torch.arange(side) - side // 2
-    weights = torch.exp(-(place.double() ** 2) / (2 * (side / 5) ** 2))
-    return weights / weights.sum()
+def _pyramid(plane: Tensor) -> Iterator[tuple[Tensor, Taps]]:
+    """Planes (N, 1, h, w) of the four scales, and their windows."""
+    for scale, side in enumerate(_WINDOWS):
+        window = gaussian(side / 5, side // 2)
+        if scale:
+            plane = mirrored(plane, window)[..., ::2, ::2]
+        yield plane, window
+
+
+def _blurred(window: Taps, *planes: Tensor) -> Sequence[Tensor]:
+    return mirrored(torch.cat(planes, 1), window).chunk(len(planes), 1)
 
 
 def _luma(batch: Tensor) -> Tensor:

@@ -4,11 +4,19 @@ from dataclasses import dataclass
 
 from kcompress.networks.preprocessor import Preprocessor
 
-__all__ = ["DEFAULTS", "NETWORKS", "NONE", "Network", "Preprocessor"]
+__all__ = ["DEFAULTS", "NETWORKS", "NONE", "Network", "Preprocessor", "default_network"]
 
 NONE = "none"
 DEFAULTS = {"jpeg": "rdo", "webp": "feedback", "hevc": "feedback", "bpg": "feedback", "avif": "none"}
 """Taken by codec unless another is asked for: what measured best, see weights/README.md."""
+
+_UNAIDED = ("jpegli",)
+"""Encoders before which no network gains, as they do its work themselves."""
+
+
+def default_network(codec: str, backend: str = "auto") -> str:
+    """Name of the network that ``encode`` takes before an encoder, by the name of its backend."""
+    return NONE if backend in _UNAIDED else DEFAULTS[codec]
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,11 @@ class Rdo(RowScanNetwork):
         features, coefficients, threshold = self.run_head(image, condition)
         return self._decide(condition, self.run_context(features), coefficients, threshold)
 
+    def coefficients(self, image: Tensor, condition: Tensor) -> Tensor:
+        """Coefficients (N, 384, h, w) of pictures (N, 3, H, W), in steps, not rounded."""
+        steps, _ = self.unpack_condition(condition)
+        return self.transform.coefficients(image) * (1 / steps)
+
     def run_head(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (N, width, h, w); for the tail, in steps, coefficients and the rule's thresholds, (N, 384, h, w)."""
         steps, rule = self.unpack_condition(condition)

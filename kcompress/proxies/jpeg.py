@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kcompress.codecs.quantisation import STANDARD
+from kcompress.inference.constants import constant
 from kcompress.networks.jpeg_rate import LONGEST_RUN, PROGRESSIVE, SEQUENTIAL, ZIGZAG, RateModel
 from kcompress.proxies.straight_through import straight_through
 from kcompress.setting import Chroma, Table
@@ -226,9 +227,12 @@ def _runs(nonzero: Tensor) -> Tensor:
     return total
 
 
+_AC = ZIGZAG[1:]
+
+
 def _ac(levels: Tensor) -> Tensor:
     """AC levels: (N, C, h, w, 8, 8) -> (N, C, h, w, 63) in zigzag order."""
-    return levels.flatten(-2)[..., ZIGZAG[1:].to(levels.device)]
+    return levels.flatten(-2).index_select(-1, constant(_AC, levels))
 
 
 def _dc_differences(levels: Tensor) -> Tensor:
@@ -267,8 +271,8 @@ def _planes(rgb: Tensor, chroma: Chroma) -> tuple[Tensor, Tensor]:
     """Luma (N, 1, ...) and chroma (N, 2, ...), whole 0..255, sides padded to whole blocks, of (N, 3, H, W), 0..1."""
     height, width = rgb.shape[-2:]
     pixels = _rounded(rgb.double().clamp(0, 1) * 255)
-    ycc = torch.einsum("ij,njhw->nihw", _TO_YCC.to(rgb.device), pixels)
-    ycc = _floored(ycc + _TO_YCC_OFFSET.to(rgb.device))
+    ycc = torch.einsum("ij,njhw->nihw", constant(_TO_YCC, pixels), pixels)
+    ycc = _floored(ycc + constant(_TO_YCC_OFFSET, pixels))
     luma, colours = ycc[:, :1], ycc[:, 1:]
     if chroma == "420":
         # To the right, columns are repeated before they are halved; below, rows after (jcsample.c, jcprepct.c).
@@ -307,16 +311,21 @@ def _in_rows(blocks: Tensor) -> Tensor:
 
 def _fdct(blocks: Tensor) -> Tensor:
     """Orthonormal DCT, multiples of 1/8: rows with two fractional bits, then columns (jfdctint.c)."""
-    dct = _DCT.to(blocks.device)
-    rows = _rounded(4 * (blocks @ dct.T))
-    return _rounded((dct @ rows) / 4) / 8
+    dct = constant(_DCT, blocks)
+    rows = _rounded(4 * _product(blocks, dct.T))
+    return _rounded(_product(rows.mT, dct.T) / 4).mT / 8
 
 
 def _idct(blocks: Tensor) -> Tensor:
     """Inverse DCT, whole numbers: columns with two fractional bits, then rows (jidctint.c)."""
-    dct = _DCT.to(blocks.device)
-    columns = _rounded(4 * (dct.T @ blocks))
-    return _rounded((columns @ dct) / 32)
+    dct = constant(_DCT, blocks)
+    columns = _rounded(4 * _product(blocks.mT, dct))
+    return _rounded(_product(columns.mT, dct) / 32)
+
+
+def _product(blocks: Tensor, matrix: Tensor) -> Tensor:
+    """One large product instead of many small ones: (..., 8, 8) @ (8, 8)."""
+    return (blocks.reshape(-1, 8) @ matrix).view(blocks.shape)
 
 
 def _doubled(planes: Tensor) -> Tensor:

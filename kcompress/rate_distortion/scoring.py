@@ -31,7 +31,7 @@ class FileScorer:
 
     Colours are those of the picture's profile, transparency lies over white. Of a picture above 4 megapixels the
     scores are means over up to 16 crops of at most 512x512 pixels that lie on a fixed grid, so scores take less than
-    0.4 GB.
+    0.8 GB.
     """
 
     def __init__(self, image: Image, names: Iterable[str]) -> None:

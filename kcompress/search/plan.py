@@ -7,7 +7,8 @@ from kcompress.codecs import Codec
 from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.encoding import Encoded, round_trip
 from kcompress.errors import UsageError
-from kcompress.images import Metadata
+from kcompress.images import Metadata, Resize
+from kcompress.inference.engine import resolve_device
 from kcompress.networks import NETWORKS, NONE, Preprocessor
 from kcompress.networks.loading import load, serving
 from kcompress.networks.tables import with_tables
@@ -15,6 +16,9 @@ from kcompress.search.refinement import Refinement, decides_on_levels
 from kcompress.search.selection import Selection
 from kcompress.search.target import Target
 from kcompress.setting import Setting
+
+MIN_SAVING = 0.02
+"""Default of the bytes that must be saved, as a share."""
 
 AUTO = "auto"
 """The network that measures best on each picture."""
@@ -32,7 +36,10 @@ class EncodePlan:
         refine: steps of refinement; 0 for none.
         weights: of ``rdo``, where refined levels start, in place of those that came along.
         threads: for one picture.
+        device: where it is refined.
         target: size or score that decides on the quality, in place of the setting's.
+        resize: of pictures before anything else.
+        min_saving: share of its bytes that an input of the same codec must lose; otherwise it is kept. None keeps none.
     """
 
     codec: Codec
@@ -46,7 +53,10 @@ class EncodePlan:
     refine: int = 0
     weights: Path | None = None
     threads: int = 1
+    device: str = "cpu"
     target: Target | None = None
+    resize: Resize | None = None
+    min_saving: float | None = MIN_SAVING
 
     def at(self, quality: int) -> "EncodePlan":
         """The same at a quality, by the tables of its codec."""
@@ -65,6 +75,7 @@ class EncodeResult:
         target: that was searched for.
         reached: size or score of the file, where there is a target.
         tries: encodes of the search for it.
+        kept: ``original``, ``lossless`` or ``near-lossless`` where such a file stands for the one that was planned.
     """
 
     encoded: Encoded
@@ -74,6 +85,12 @@ class EncodeResult:
     target: Target | None = None
     reached: float | None = None
     tries: int = 0
+    kept: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is no target, or it is held."""
+        return self.target is None or self.reached is None or self.target.holds(self.reached)
 
     def noted(self, note: str) -> "EncodeResult":
         """The same with one more note."""
@@ -85,6 +102,7 @@ def plan(
     weights: Path | None = None, backend: str = "auto", metadata: Metadata = "icc",
     background: tuple[int, int, int] | None = None, frame: int | None = None, refine: int = 0, threads: int = 1,
     tables: QuantisationTables | None = None, target: Target | None = None,
+    resize: Resize | None = None, min_saving: float | None = MIN_SAVING,
 ) -> EncodePlan:  # fmt: skip
     """Load the networks of a plan; everything that can be refused is refused here.
 
@@ -94,7 +112,7 @@ def plan(
         KcompressError: an unknown or unusable network, device, strength, backend, tables or weights, or nothing to
             refine.
     """
-    encoder = codec.backend(backend, bits=setting.bits)
+    encoder = codec.backend(backend, setting=setting)
     if network not in (*NETWORKS, AUTO):
         raise UsageError(f"--network {network} is not known. Allowed: {', '.join(NETWORKS)}, {AUTO}.")
     if network == AUTO and weights is not None:
@@ -116,5 +134,6 @@ def plan(
     )  # fmt: skip
     return EncodePlan(
         codec, codec.at(setting, setting.quality), preprocessors, backend, metadata, background, frame, network == AUTO,
-        refine, weights if network == "rdo" else None, threads, target,
+        refine, weights if network == "rdo" else None, threads, resolve_device(device) if refine else "cpu", target,
+        resize, min_saving,
     )  # fmt: skip

@@ -30,9 +30,13 @@ from kcompress.setting import Setting
 
 if TYPE_CHECKING:
     from kcompress.networks.rdo import Rdo
+    from kcompress.search.levels import Levels
 
 WEIGHTS = {"ssimulacra2": 0.4, "psnr": 0.25, "vif": 0.2, "butteraugli": 0.15}
 """Weights of the metrics by which files are compared."""
+
+_AROUND = (-8, 6)
+"""Units of quality to the coarser and the finer setting that the codec's slope on a tile is taken from."""
 
 JUDGED = 5
 """Points of the descent at which the real encoder is asked."""
@@ -90,7 +94,7 @@ def refinable(selection: Selection, setting: Setting) -> Preprocessor | None:
 
 def refined(
     image: Image, session: Session, preprocessor: Preprocessor | None, encoded: Encoded, *, steps: int,
-    weights: Path | None = None, threads: int = 1,
+    weights: Path | None = None, threads: int = 1, device: str = "cpu",
 ) -> Work:  # fmt: skip
     """Refine what was encoded; yields progress and returns the best file, with how it came about.
 
@@ -107,6 +111,7 @@ def refined(
         weights: of ``rdo``, whose decisions are where levels start, in place of those that came along; without
             any, they start from the rule that it is before training.
         threads: tiles of a picture to be worked on at a time.
+        device: where levels are decided on, ``cpu`` or ``cuda:N``; files of one device differ from those of another.
 
     Raises:
         ProgramError: the encoder failed.
@@ -121,7 +126,7 @@ def refined(
         return _left(encoded, note, {}, start)
     results = _Results(encoded, cost_of)
     if on_levels:
-        yield from _levels(image, session, preprocessor, results, steps, weights, threads)
+        yield from _levels(image, session, preprocessor, results, steps, weights, threads, device)
     elif preprocessor is not None:
         yield from _strength(image, session, preprocessor, results, steps)
     else:
@@ -154,13 +159,10 @@ class _Results:
 
 def _levels(
     image: Image, session: Session, preprocessor: Preprocessor | None, results: _Results, steps: int,
-    weights: Path | None, threads: int,
+    weights: Path | None, threads: int, device: str,
 ) -> Iterator[Progress]:  # fmt: skip
-    from kcompress.search.levels import Levels  # imports torch
-
-    first, setting = results.first, session.setting
-    picture = image if preprocessor is None or preprocessor.conditioned else preprocessor(image, setting)
-    levels = Levels(image.pixels, picture.pixels, setting, *_decider(weights, setting.codec), WEIGHTS)
+    first = results.first
+    levels = levels_of(image, session, preprocessor, weights, device)
     points = sorted({math.ceil(steps * number / JUDGED) for number in range(1, JUDGED + 1)})
     total = len(levels) + len(points)
     for done in levels.descend(points, threads):
@@ -170,6 +172,19 @@ def _levels(
         encoded = session.encode(changed, first.network, first.network_seconds)
         results.add(replace(encoded, notes=first.notes), step)
         yield Progress(len(levels) + number, total)
+
+
+def levels_of(
+    image: Image, session: Session, preprocessor: Preprocessor | None, weights: Path | None, device: str
+) -> "Levels":
+    """Levels of a picture to be decided on, with what `refined` takes."""
+    from kcompress.search.levels import Levels  # imports torch
+
+    setting = session.setting
+    picture = image if preprocessor is None or preprocessor.conditioned else preprocessor(image, setting)
+    coarser, finer = (session.at(min(98, max(1, setting.quality + more))).setting for more in _AROUND)
+    network, trained = _decider(weights, setting.codec)
+    return Levels(image.pixels, picture.pixels, (coarser, setting, finer), network, trained, WEIGHTS, device)
 
 
 def _strength(

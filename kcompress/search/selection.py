@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from kcompress.encoding import Encoded, Session, preprocessed
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
-from kcompress.networks import DEFAULTS, NONE, Preprocessor
+from kcompress.networks import NONE, Preprocessor, default_network
 from kcompress.rate_distortion.cost import RateDistortionCost
 
 METRIC = "ssimulacra2"
@@ -82,7 +82,7 @@ def select(image: Image, session: Session, preprocessors: Sequence[Preprocessor 
 
 
 def _default(image: Image, session: Session, preprocessors: Sequence[Preprocessor | None], start: float) -> Selection:
-    network = DEFAULTS[session.codec.name]
+    network = default_network(session.codec.name, session.backend.name)
     preprocessor = next((each for each in preprocessors if each and each.network == network), None)
     encoded = session.encode(*preprocessed(image, preprocessor, session.setting))
     note = f"too small for SSIMULACRA2, by which --network auto chooses: {encoded.network} was taken"

@@ -41,7 +41,8 @@ def encode_once(
     if not plan.refine:
         return EncodeResult(encoded, length, selection)
     steps = refined(
-        image, session, preprocessor, encoded, steps=plan.refine, weights=plan.weights, threads=plan.threads
-    )
+        image, session, preprocessor, encoded, steps=plan.refine, weights=plan.weights, threads=plan.threads,
+        device=plan.device,
+    )  # fmt: skip
     encoded, refinement = drained(steps, tell)
     return EncodeResult(encoded, length, selection, refinement)

@@ -82,13 +82,15 @@ def test_strength_0_is_no_network(run, small, folder):
     assert (folder / "none.jpg").read_bytes() == (folder / "zero.jpg").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["pillow", "mozjpeg"])
-def test_the_backend_can_be_chosen(run, small, folder, name):
-    if name == "mozjpeg":
-        pytest.importorskip("pyvips")
+@pytest.mark.parametrize(
+    ("name", "network", "package"),
+    [("pillow", "rdo-jpeg", "PIL"), ("mozjpeg", "rdo-jpeg", "pyvips"), ("jpegli", "none", "pyjpegli")],
+)
+def test_the_backend_can_be_chosen(run, small, folder, name, network, package):
+    pytest.importorskip(package)
     (line,) = run("encode", "small.png", "--backend", name, "--json").lines
     assert line["backend"] == name
-    assert line["network"] == "rdo-jpeg"
+    assert line["network"] == network
 
 
 @pytest.mark.parametrize(
@@ -189,8 +191,8 @@ def test_metadata_that_was_left_out_is_said_once_with_the_option_that_keeps_it(r
 
 
 def test_a_result_that_is_larger_is_said_so(run, small):
-    run("encode", "small.png", "-q", "1", "-o", "tiny.jpg")
-    ended = run("encode", "tiny.jpg", "-q", "100", "-o", "huge.jpg")
+    run("encode", "small.png", "-q", "1", "-o", "tiny.webp")
+    ended = run("encode", "tiny.webp", "-q", "100", "-o", "huge.jpg")
     assert any("larger than the input" in line for line in ended.stderr.splitlines()[1:])
 
 

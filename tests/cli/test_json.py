@@ -9,6 +9,7 @@ ENCODED = {
     "quality": int, "chroma": str, "bits": int, "effort": int, "sharp_yuv": bool,
     "tables": type(None), "width": int, "height": int, "input_bytes": int,
     "output_bytes": int, "saving": float, "bpp": float, "network_seconds": float, "codec_seconds": float,
+    "kept": type(None),
     "notes": list,
 }  # fmt: skip
 ERROR = {"type": str, "input": str, "message": str, "exit_code": int}
@@ -50,8 +51,8 @@ def test_one_picture_has_one_line_and_no_summary(run, small):
 
 
 def test_a_larger_result_is_a_note(run, small):
-    run("encode", "small.png", "-q", "1", "-o", "tiny.jpg")
-    (line,) = run("encode", "tiny.jpg", "-q", "100", "-o", "huge.jpg", "--json").lines
+    run("encode", "small.png", "-q", "1", "-o", "tiny.webp")
+    (line,) = run("encode", "tiny.webp", "-q", "100", "-o", "huge.jpg", "--json").lines
     assert line["saving"] < 0
     assert "larger than the input" in line["notes"][-1]
 

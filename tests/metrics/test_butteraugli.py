@@ -15,6 +15,7 @@ from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Image, Pixels, pnm
 from kcompress.inference.batches import tensor
 from kcompress.metrics import butteraugli as module
+from kcompress.metrics import butteraugli_lines as lines
 from kcompress.metrics.butteraugli import butteraugli, prepare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -101,10 +102,25 @@ def test_identical_pictures_have_a_gradient(photo: Pixels) -> None:
     assert torch.autograd.grad(score.sum(), other)[0].isfinite().all()
 
 
-@pytest.mark.parametrize("dense", [True, False])
-def test_sums_along_lines_know_their_gradient(dense: bool) -> None:
-    planes = torch.rand(2, 1, 6, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda values: module._Sums.apply(values, dense), planes)
+@pytest.mark.parametrize("halves", [lines._DENSE, lines._SPARSE])
+def test_energy_along_lines_is_that_of_convolutions(halves: tuple[lines.Half, ...]) -> None:
+    planes = torch.rand(2, 3, 9, 12, dtype=torch.float64, requires_grad=True)
+    kernels = torch.zeros(16, 1, 9, 9, dtype=torch.float64)
+    kernels[:, :, 4, 4] = 1
+    for kernel, half in zip(kernels[:, 0], halves, strict=True):
+        for row, column in half:
+            kernel[4 + row, 4 + column] = kernel[4 - row, 4 - column] = 1
+    sums = torch.nn.functional.conv2d(planes.reshape(6, 1, 9, 12), kernels, padding=4)
+    torch.testing.assert_close(lines._Energy.apply(planes, halves), sums.square().sum(1).view_as(planes))
+    small = planes[:1, :1, :6, :5].detach().requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: lines._Energy.apply(values, halves), small)
+
+
+def test_an_original_that_is_kept_scores_as_one_that_is_not(photo: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    distorted = jpeg(photo, 40)
+    kept = prepare(photo)(distorted)
+    monkeypatch.setattr(module, "_KEPT_PIXELS", 0)
+    assert prepare(photo)(distorted) == kept
 
 
 def test_sizes() -> None:

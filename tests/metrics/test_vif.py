@@ -11,7 +11,7 @@ from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Image, Pixels
 from kcompress.inference.batches import tensor
 from kcompress.metrics import vmaf
-from kcompress.metrics.vif import prepare, scales, vif
+from kcompress.metrics.vif import Reference, prepare, vif
 from kcompress.programs import ffmpeg, scratch_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,8 +44,10 @@ def test_every_scale_is_libvmafs(photo: Pixels, kind: str) -> None:
         "contrast": lambda: np.clip(photo * 1.2 - 20, 0, 255).astype(np.uint8),
     }[kind]()  # fmt: skip
     # Both on the very luma that libvmaf is given.
-    planes = (torch.from_numpy(vmaf.luma(pixels)[None, None] / np.float32(255)) for pixels in (photo, distorted))
-    found = [float(score) for score in scales(*planes)]
+    original, degraded = (
+        torch.from_numpy(vmaf.luma(pixels)[None, None] / np.float32(255)) for pixels in (photo, distorted)
+    )
+    found = [float(score) for score in Reference(original).scales(degraded)]
     assert found == pytest.approx(features(photo, distorted), abs=0.004)
 
 

@@ -15,12 +15,14 @@ from kcompress.search import levels
 from kcompress.search.levels import Levels
 from kcompress.search.refinement import WEIGHTS
 
-SETTING = CODECS["jpeg"].setting(70)
+JPEG = CODECS["jpeg"]
+SETTING = JPEG.setting(70)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def refined(pixels, steps=(4, 8), threads=1):
-    found = Levels(pixels, pixels, SETTING, Rdo(), (0, 100), WEIGHTS)
+    settings = [JPEG.setting(quality) for quality in (62, 70, 76)]
+    found = Levels(pixels, pixels, settings, Rdo(), (0, 100), WEIGHTS)
     assert list(found.descend(steps, threads)) == list(range(1, len(found) + 1))
     return found
 
@@ -83,10 +85,10 @@ def test_a_flat_picture_stays(lake):
 
 
 def test_the_network_is_told_no_more_than_it_was_trained_for(lake, monkeypatch):
-    weights, setting = open_weights(shipped_weights("rdo", "jpeg"), "rdo"), CODECS["jpeg"].setting(8)
+    weights, settings = open_weights(shipped_weights("rdo", "jpeg"), "rdo"), [JPEG.setting(each) for each in (4, 8, 12)]
     pixels, network, told = lake.pixels[:48, :48], torch_module(weights, Rdo), []
-    decide = network.decide
-    monkeypatch.setattr(network, "decide", lambda shown, condition: told.append(condition) or decide(shown, condition))
+    decide = Rdo.decide
+    monkeypatch.setattr(Rdo, "decide", lambda self, *inputs: told.append(inputs[1]) or decide(self, *inputs))
     for trained in (TrainingDomain.from_weights(weights).qualities, (0, 100)):
-        list(Levels(pixels, pixels, setting, network, trained, WEIGHTS).descend((1,)))
+        list(Levels(pixels, pixels, settings, network, trained, WEIGHTS).descend((1,)))
     assert [float(condition[0, -2]) for condition in told] == pytest.approx([0.88, 0.92])

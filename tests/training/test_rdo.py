@@ -57,7 +57,7 @@ def test_a_patch_knows_what_the_plain_codec_pays(lake: Image) -> None:
     for quality in (52, 60, 66):
         files[quality] = [encode(Image(each), codec, codec.setting(quality), None, "pillow").data for each in patches]
         decoded = tensor([decode(file).pixels for file in files[quality]])
-        score[quality] = SCORES["psnr"](tensor(list(patches)), decoded)
+        score[quality] = SCORES["psnr"](tensor(list(patches)))(decoded)
     assert found.plain["psnr"].tolist() == pytest.approx(score[60].tolist(), abs=0.01)
     low, high = (sum(map(len, files[quality])) - 2 * 700 for quality in (52, 66))  # less the headers of ten scans
     slope = np.log(high / low) / float(score[66].mean() - score[52].mean())

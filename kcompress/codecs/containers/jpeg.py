@@ -1,6 +1,7 @@
 """Metadata segments of a JPEG file (ITU-T T.81 B.2; ICC.1 annex B.4; Exif 2.3; XMP part 3)."""
 
 import struct
+from collections.abc import Iterable
 
 from kcompress.errors import ProgramError
 
@@ -31,6 +32,43 @@ def with_metadata(
     # Behind the JFIF segment, which must come first.
     place = 4 + struct.unpack_from(">H", jpeg, 4)[0] if jpeg[2:4] == b"\xff\xe0" else 2
     return jpeg[:place] + b"".join(segments) + jpeg[place:], notes
+
+
+def with_segments(jpeg: bytes, segments: Iterable[tuple[int, bytes]], end: int | None = None) -> bytes:
+    """The same coded picture, up to its ``end``, with these application segments and comments in place of its own."""
+    _, coded, scans = _head(jpeg)
+    return b"".join([jpeg[:2], *(_segment(*each) for each in (*segments, *coded)), jpeg[scans:end]])
+
+
+def applications(jpeg: bytes) -> list[tuple[int, bytes]]:
+    """Application segments and comments before the first scan: marker and content."""
+    return _head(jpeg)[0]
+
+
+def without_metadata(marker: int, content: bytes, *, icc: bool) -> bool:
+    """Whether a segment stays where metadata go, with or without the profile: what decoders need does."""
+    return marker in (0xE0, 0xEE) or (icc and marker == 0xE2 and content.startswith(_ICC))
+
+
+def exif_segment(exif: bytes) -> tuple[int, bytes]:
+    """Segment of TIFF data."""
+    return 0xE1, _EXIF + exif
+
+
+def _head(jpeg: bytes) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]], int]:
+    """Application segments and comments, the other segments, and the place of the first scan."""
+    ours: list[tuple[int, bytes]] = []
+    coded: list[tuple[int, bytes]] = []
+    place = 2
+    while place + 4 <= len(jpeg) and jpeg[place + 1] != 0xDA:
+        if jpeg[place + 1] == 0xFF:  # a fill byte
+            place += 1
+            continue
+        marker, (length,) = jpeg[place + 1], struct.unpack_from(">H", jpeg, place + 2)
+        found = ours if 0xE0 <= marker <= 0xEF or marker == 0xFE else coded
+        found.append((marker, jpeg[place + 4 : place + 2 + length]))
+        place += 2 + length
+    return ours, coded, place
 
 
 def with_best_scans(jpeg: bytes) -> bytes:

@@ -29,15 +29,29 @@ def with_metadata(
         ordered.append((b"EXIF", exif))
     if xmp is not None:
         ordered.append((b"XMP ", xmp))
-    body = b"WEBP" + b"".join(
-        name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in ordered
-    )
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    return _file(ordered)
+
+
+def without_metadata(webp: bytes, *, icc: bool) -> bytes:
+    """The same coded picture without EXIF, XMP and what nobody knows; with or without its profile."""
+    known = {b"VP8X", b"ALPH", b"VP8 ", b"VP8L", *([b"ICCP"] if icc else [])}
+    chunks = [(name, data) for name, data in _chunks(webp) if name in known]
+    gone = _EXIF_FLAG | _XMP_FLAG | (0 if icc else _ICC_FLAG)
+    return _file([
+        (name, bytes([data[0] & ~gone]) + data[1:] if name == b"VP8X" else data) for name, data in chunks
+    ])  # fmt: skip
 
 
 def is_complete(webp: bytes) -> bool:
     """Whether it begins as a WebP file does and is as long as it says."""
     return webp[:4] == b"RIFF" and webp[8:12] == b"WEBP" and struct.unpack_from("<I", webp, 4)[0] + 8 == len(webp)
+
+
+def _file(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    body = b"WEBP" + b"".join(
+        name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks
+    )
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def _chunks(webp: bytes) -> list[tuple[bytes, bytes]]:

@@ -41,7 +41,7 @@ class RdoLoss(nn.Module):
         seen = decoded.detach().requires_grad_()
         cost, pixel_slopes = torch.zeros_like(batch.rates), torch.zeros_like(seen)
         for name, share in self._objective.items():
-            change = -share * batch.slopes[name] * (SCORES[name](images, seen) - batch.plain[name])
+            change = -share * batch.slopes[name] * (SCORES[name](images)(seen) - batch.plain[name])
             pixel_slopes += torch.autograd.grad(change.sum(), seen)[0]
             cost = cost + change.detach()
         if self._objective:

@@ -16,7 +16,7 @@ from kcompress import storage
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
 from kcompress.inference.batches import tensor
-from kcompress.metrics.differentiable import SCORES
+from kcompress.metrics.differentiable import SCORES, Score
 from kcompress.networks.condition import condition
 from kcompress.proxies.jpeg import DifferentiableJpeg, quantiser_steps
 from kcompress.rate_distortion.slope import two_point_slope
@@ -189,7 +189,8 @@ def of_cuts(cuts: Sequence[Cut], scores: Sequence[str], device: str = "cpu") -> 
     original = tensor([patch for cut in cuts for patch in cut.patches]).to(device)
     counts = [len(cut.patches) for cut in cuts]
     settings = [cut.around for cut, count in zip(cuts, counts, strict=True) for _ in range(count)]
-    below, at, above = (_plain(original, [around[place] for around in settings], scores) for place in range(3))
+    functions = {name: SCORES[name](original) for name in scores}
+    below, at, above = (_plain(original, [around[place] for around in settings], functions) for place in range(3))
     ends = np.cumsum(counts).tolist()
     return PatchDataset.joined([
         _of_cut(cut, *({name: values[end - count : end] for name, values in one.items()} for one in (below, at, above)))
@@ -209,9 +210,9 @@ def _of_cut(cut: Cut, below: _Measures, at: _Measures, above: _Measures) -> Patc
     )  # fmt: skip
 
 
-def _plain(original: Tensor, settings: Sequence[Setting], scores: Sequence[str]) -> _Measures:
+def _plain(original: Tensor, settings: Sequence[Setting], scores: Mapping[str, Score]) -> _Measures:
     """Scores and rate, (N,) each, of what a codec that rounds makes of pictures with each one's tables."""
     steps = quantiser_steps(setting.tables for setting in settings if setting.tables is not None)
     decoded, rates = DifferentiableJpeg(steps, progressive=True)(original)
-    found = {RATE: rates} | {name: SCORES[name](original, decoded) for name in scores}
+    found = {RATE: rates} | {name: score(decoded) for name, score in scores.items()}
     return {name: values.cpu() for name, values in found.items()}

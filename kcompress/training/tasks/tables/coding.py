@@ -140,6 +140,6 @@ def _coded(pixels: Pixels, setting: Setting) -> tuple[int, Pixels]:
 @torch.inference_mode()
 def _rows(sizes: Sequence[int], originals: Tensor, decoded: Tensor, scores: Sequence[str]) -> Measures:
     columns = [torch.tensor(sizes).double().log()]
-    columns += [SCORES[name](originals, decoded).double().cpu() for name in scores]
+    columns += [SCORES[name](originals)(decoded).double().cpu() for name in scores]
     found: Measures = torch.stack(columns, 1).numpy()
     return found

@@ -1,0 +1,105 @@
+"""The input's own file in place of a result that is hardly smaller, so that nothing gets worse for nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from kcompress.codecs.jpeg import BEST_SCANS
+from kcompress.codecs.originals import OwnTables, codec_of, own_tables, under_policy
+from kcompress.encoding import Encoded
+from kcompress.errors import KcompressError
+from kcompress.images import Image, read
+from kcompress.networks import NONE
+from kcompress.rate_distortion.scoring import FileScorer
+from kcompress.search.plan import EncodePlan, EncodeResult
+
+_BEST_SCANS_LEAVE = 0.6
+"""Share of a JPEG's bytes that its best scans take at least: beside far smaller results they need not be looked for."""
+
+
+def own_of(plan: EncodePlan, data: bytes) -> OwnTables | None:
+    """Tables of an input that is a JPEG already and is to be one again, at its own size."""
+    is_jpeg = plan.codec.name == codec_of(data) == "jpeg"
+    return own_tables(data) if is_jpeg and plan.min_saving is not None and plan.resize is None else None
+
+
+def with_own_tables(plan: EncodePlan, own: OwnTables) -> EncodePlan:
+    """The plan for a JPEG that is not to be coded more coarsely than it is: by its own tables, without a network."""
+    has_tables = not plan.codec.backend(plan.backend).trellis
+    codec = replace(plan.codec, tables=own if has_tables else plan.codec.tables)
+    setting = codec.setting(own.quality, own.sampling, plan.setting.effort)
+    return replace(plan, codec=codec, setting=setting, preprocessors=(None,), auto=False, refine=0)
+
+
+def not_coded_again(plan: EncodePlan, data: bytes, name: str) -> EncodeResult | None:
+    """The input itself, of whose quality nothing is to be lost; None where it cannot stand for a result."""
+    found = _under_policy(plan, data, plan.setting.effort == BEST_SCANS)
+    image = None if found is None else _image_of(plan, data, found, name)
+    if found is None or image is None:
+        return None
+    backend, note = plan.codec.backend(plan.backend), "-q is not below this JPEG's own quality: it was not coded again"
+    encoded = Encoded(
+        found, image.width, image.height, plan.setting, backend.name, backend.version() or "", NONE, 0.0, 0.0,
+        (*image.notes, note),
+    )  # fmt: skip
+    return replace(EncodeResult(encoded, len(data)), kept="original")
+
+
+def better_original(
+    plan: EncodePlan, result: EncodeResult, data: bytes, name: str, picture: Callable[[], Image]
+) -> EncodeResult:
+    """The result, or the input's own file where the result saves less than ``min_saving`` of it.
+
+    With a target only where the input holds it, and in any case where it alone does.
+    """
+    found = _under_policy(plan, data)
+    if found is None or plan.min_saving is None:
+        return result
+    target, size = result.target, len(result.encoded.data) / (1 - plan.min_saving)
+    if result.holds and size <= _BEST_SCANS_LEAVE * len(found):
+        return result
+    if plan.setting.effort == BEST_SCANS:
+        found = _under_policy(plan, data, best_scans=True) or found
+    if result.holds and size <= len(found):
+        return result
+    encoded = replace(result.encoded, data=found, network=NONE)
+    reached = None
+    if target is not None:
+        scores = FileScorer(plan.codec.conformed(picture()), [target.metric]) if target.metric else None
+        reached = target.measured(encoded, scores)
+        if not target.holds(reached):
+            return result
+    image = _image_of(plan, data, found, name)
+    if image is None:
+        return result
+    note = f"the result would not be smaller by {100 * plan.min_saving:g} %: the original was kept"
+    encoded = replace(encoded, notes=(*image.notes, note))
+    return replace(result, encoded=encoded, reached=reached, kept="original", selection=None, refinement=None)
+
+
+def _under_policy(plan: EncodePlan, data: bytes, best_scans: bool = False) -> bytes | None:
+    """The input with the metadata that the plan keeps; None where more than its quality and metadata are to change."""
+    codec, setting = plan.codec.name, plan.setting
+    if plan.min_saving is None or plan.resize is not None or plan.frame is not None or setting.raw:
+        return None
+    if codec_of(data) != codec or (codec == "jpeg" and not setting.effort):  # one scan, as asked for
+        return None
+    return under_policy(data, codec, plan.metadata, best_scans=best_scans)
+
+
+def _image_of(plan: EncodePlan, data: bytes, found: bytes, name: str) -> Image | None:
+    """The picture of both files; None where they show other pixels or colours, or a profile is to go and does not."""
+    try:
+        before = read(data, name=name, metadata=plan.metadata, background=plan.background)
+        after = read(found, name=name, metadata="all" if plan.metadata == "all" else "icc")
+    except KcompressError:
+        return None
+    same = before.icc == after.icc and before.grey == after.grey and np.array_equal(before.pixels, after.pixels)
+    if before.alpha is not None and after.alpha is not None:
+        same = same and np.array_equal(before.alpha, after.alpha)
+    elif before.alpha is not after.alpha:
+        same = False
+    if not same:
+        return None
+    return replace(before, notes=()) if plan.metadata == "all" else before  # nothing was left out
