@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from pytorch_msssim import ms_ssim
 from torch import Tensor
 
-from kcompress.metrics import butteraugli, iw_ssim, psnr_hvs_m, ssimulacra2, vif
+from kcompress.metrics import butteraugli, iw_ssim, ms_ssim, psnr_hvs_m, ssimulacra2, vif
 
 Score = Callable[[Tensor], Tensor]
 """Distorted batch (N, 3, H, W) 0..1 -> scores (N,)."""
@@ -40,7 +39,8 @@ def _vif(original: Tensor) -> Score:
 
 def _ms_ssim(original: Tensor) -> Score:
     """-ln(1 - MS-SSIM): the score itself hardly moves where quality is high."""
-    return lambda distorted: -torch.log(1 - ms_ssim(distorted, original, data_range=1, size_average=False) + 1e-5)
+    reference = ms_ssim.Reference(original)
+    return lambda distorted: -torch.log(1 - reference.score(distorted) + 1e-5)
 
 
 def _iw_ssim(original: Tensor) -> Score:

@@ -25,7 +25,7 @@ RATE = 0.04
 
 With fewer steps it is higher."""
 
-EVERY = {"butteraugli": 4}
+EVERY = {"butteraugli": 4, "ms-ssim": 4}
 """Steps from one gradient of a metric to the next, where it is not taken in every step."""
 
 _CHANGES, _STAYS = 0.75, 0.2

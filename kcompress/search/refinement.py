@@ -19,6 +19,7 @@ from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
+from kcompress.metrics import METRICS
 from kcompress.networks import Preprocessor
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.loading import serving, shipped_weights
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
     from kcompress.networks.rdo import Rdo
     from kcompress.search.levels import Levels
 
-WEIGHTS = {"ssimulacra2": 0.4, "psnr": 0.25, "vif": 0.2, "butteraugli": 0.15}
-"""Weights of the metrics by which files are compared."""
+WEIGHTS = {"ssimulacra2": 0.25, "iw-ssim": 0.25, "butteraugli": 0.15, "psnr": 0.15, "ms-ssim": 0.1, "vif": 0.1}
+"""Weights of the metrics by which files are compared; see `weights_for`."""
+
+SMALLEST_SIDE = 48
+"""Smallest side of a picture that is refined, pixels."""
 
 _AROUND = (-8, 6)
 """Units of quality to the coarser and the finer setting that the codec's slope on a tile is taken from."""
@@ -81,6 +85,13 @@ def decides_on_levels(setting: Setting) -> bool:
     return setting.tables is not None and setting.chroma == "420"
 
 
+def weights_for(image: Image) -> dict[str, float]:
+    """``WEIGHTS`` of the metrics that a picture is large enough for, scaled to add up to 1."""
+    side = max(SMALLEST_SIDE, min(image.height, image.width))
+    fit = {name: weight for name, weight in WEIGHTS.items() if METRICS[name].smallest_side <= side}
+    return {name: weight / sum(fit.values()) for name, weight in fit.items()}
+
+
 def refinable(selection: Selection, setting: Setting) -> Preprocessor | None:
     """Preprocessor to refine after a selection: the winner.
 
@@ -120,7 +131,7 @@ def refined(
     start = time.perf_counter()
     on_levels = decides_on_levels(session.setting)
     try:
-        cost_of = RateDistortionCost(image, session, WEIGHTS)
+        cost_of = RateDistortionCost(image, session, weights_for(image))
     except UnsupportedError as error:
         note = f"too small to be refined: {error}"
         return _left(encoded, note, {}, start)
@@ -184,7 +195,7 @@ def levels_of(
     picture = image if preprocessor is None or preprocessor.conditioned else preprocessor(image, setting)
     coarser, finer = (session.at(min(98, max(1, setting.quality + more))).setting for more in _AROUND)
     network, trained = _decider(weights, setting.codec)
-    return Levels(image.pixels, picture.pixels, (coarser, setting, finer), network, trained, WEIGHTS, device)
+    return Levels(image.pixels, picture.pixels, (coarser, setting, finer), network, trained, weights_for(image), device)
 
 
 def _strength(

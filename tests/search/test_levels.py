@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kcompress.codecs import CODECS
+from kcompress.images import Image
 from kcompress.inference.models import torch_module
 from kcompress.inference.weights import open_weights
 from kcompress.networks.condition import TrainingDomain
@@ -13,10 +14,13 @@ from kcompress.networks.rdo import Rdo
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps
 from kcompress.search import levels
 from kcompress.search.levels import Levels
-from kcompress.search.refinement import WEIGHTS
+from kcompress.search.refinement import weights_for
 
 JPEG = CODECS["jpeg"]
 SETTING = JPEG.setting(70)
+WEIGHTS = weights_for(Image(np.zeros((48, 48, 3), np.uint8)))
+"""Of the metrics that serve small tiles."""
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

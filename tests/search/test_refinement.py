@@ -9,7 +9,7 @@ from kcompress.encoding import Session, encode
 from kcompress.images import Image
 from kcompress.networks.shrink import Shrink
 from kcompress.rate_distortion.cost import RateDistortionCost
-from kcompress.search.refinement import WEIGHTS, Progress, refinable, refined
+from kcompress.search.refinement import WEIGHTS, Progress, refinable, refined, weights_for
 from kcompress.search.selection import select
 from kcompress.workers import drained
 
@@ -54,7 +54,15 @@ def finish(image, codec, setting, preprocessor, *, steps, encoded=None, backend=
 
 
 def cost(image, codec, setting, data):
-    return RateDistortionCost(*Session.of(image, codec, setting, "pillow"), WEIGHTS)(data).cost
+    return RateDistortionCost(*Session.of(image, codec, setting, "pillow"), weights_for(image))(data).cost
+
+
+def test_metrics_that_need_large_pictures_are_left_out_of_small_ones():
+    large, small = (weights_for(Image(np.zeros((side, 200, 3), np.uint8))) for side in (161, 160))
+    assert large == pytest.approx(WEIGHTS)
+    assert set(WEIGHTS) - set(small) == {"ms-ssim", "iw-ssim"}
+    assert sum(small.values()) == pytest.approx(1)
+    assert small["ssimulacra2"] / small["psnr"] == pytest.approx(WEIGHTS["ssimulacra2"] / WEIGHTS["psnr"])
 
 
 def crops(lake, balloons):
@@ -87,7 +95,7 @@ def test_a_photograph_gains(lake):
     after, how, told = finish(image, codec, codec.setting(75), Shrink(), steps=12)
     assert how.of == "levels" and how.steps == 12 and how.kept >= 5 and how.strength is None
     assert how.cost < -0.04
-    assert after.network == "shrink" and set(how.scores) == set(WEIGHTS)
+    assert after.network == "shrink" and set(how.scores) == set(weights_for(image))
     assert told == [Progress(done, 6) for done in range(1, 7)]
 
 
@@ -134,7 +142,7 @@ def test_before_mozjpeg_levels_take_the_place_of_its_search(lake):
     after, how, _ = finish(image, codec, setting, None, steps=20, backend="mozjpeg")
     assert how.of == "levels" and how.kept > 0 and how.cost < -0.03
     assert after.backend == "mozjpeg"
-    judge = RateDistortionCost(*Session.of(image, codec, setting, "mozjpeg"), WEIGHTS)
+    judge = RateDistortionCost(*Session.of(image, codec, setting, "mozjpeg"), weights_for(image))
     assert judge(after.data).cost == pytest.approx(how.cost)
 
 
