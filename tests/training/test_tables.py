@@ -113,7 +113,8 @@ def test_measures_are_the_encoders_and_the_metrics(lake: Image) -> None:
             data = CODECS["jpeg"].backend("auto").encode(image, trial.setting)
             assert row[0] == pytest.approx(np.log(len(data)))
             pair = [tensor([crop]).contiguous(), tensor([decode(data).pixels]).contiguous()]
-            assert row[1:].tolist() == pytest.approx([float(SCORES[name](pair[0])(pair[1])) for name in ("psnr", "ssimulacra2")])
+            scores = [float(SCORES[name](pair[0])(pair[1])) for name in ("psnr", "ssimulacra2")]
+            assert row[1:].tolist() == pytest.approx(scores)
 
 
 def test_batches_as_on_a_gpu_measure_the_same(lake: Image, monkeypatch: pytest.MonkeyPatch) -> None:
