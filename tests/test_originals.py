@@ -108,3 +108,15 @@ def test_heif_files_with_metadata_cannot_lose_them_here(lake):
     told = encode(Image(small.pixels, xmp=XMP), codec, codec.setting()).data
     assert under_policy(plain, "hevc", "icc") == plain
     assert under_policy(told, "hevc", "icc") is None and under_policy(told, "hevc", "all") == told
+
+
+@pytest.mark.parametrize("name", ["webp", "avif"])
+def test_lossless_files_are_lossless(balloons, alpha, name):
+    for image in (Image(balloons.pixels[:90, :101]), alpha):
+        for kind, data in CODECS[name].lossless(image, 4):
+            found = decode(data)
+            if kind == "lossless":
+                seen = slice(None) if image.alpha is None else image.alpha > 0
+                assert np.array_equal(found.pixels[seen], image.pixels[seen])
+            assert (found.alpha is None) == (image.alpha is None)
+            assert image.alpha is None or np.array_equal(found.alpha, image.alpha)

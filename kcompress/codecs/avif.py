@@ -6,6 +6,7 @@ from dataclasses import replace
 import PIL
 from PIL import AvifImagePlugin, features
 
+from kcompress.codecs.avif_lossless import lossless
 from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, write
@@ -113,5 +114,6 @@ AVIF = Codec(
     # Tuned for eyes, which needs a recent libaom: avifenc of Debian 12 spends a tenth more.
     backends=(PillowAvif(), Avifenc()),
     is_complete=is_complete,
+    lossless=lossless,
     kin="hevc",
 )

@@ -19,7 +19,8 @@ def lossless(image: Image, effort: int) -> Iterator[tuple[str, bytes]]:
     if CWEBP.version() is not None:
         arguments = ["-quiet", "-lossless", "-q", "75", "-m", str(effort)]
         yield "lossless", CWEBP.run([*arguments, "-o", "-", "--", "-"], pnm(image))
-        yield "near-lossless", CWEBP.run([*arguments, "-near_lossless", _NEAR, "-o", "-", "--", "-"], pnm(image))
+        if image.alpha is None:  # which it would change, too
+            yield "near-lossless", CWEBP.run([*arguments, "-near_lossless", _NEAR, "-o", "-", "--", "-"], pnm(image))
         return
     output = io.BytesIO()
     pillow(image).save(output, "WEBP", lossless=True, quality=75, method=effort)

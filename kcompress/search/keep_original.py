@@ -26,9 +26,10 @@ def own_of(plan: EncodePlan, data: bytes) -> OwnTables | None:
 
 def with_own_tables(plan: EncodePlan, own: OwnTables) -> EncodePlan:
     """The plan for a JPEG that is not to be coded more coarsely than it is: by its own tables, without a network."""
-    has_tables = not plan.codec.backend(plan.backend).trellis
-    codec = replace(plan.codec, tables=own if has_tables else plan.codec.tables)
-    setting = codec.setting(own.quality, own.sampling, plan.setting.effort)
+    backend = plan.codec.backend(plan.backend)
+    codec = plan.codec if backend.trellis else replace(plan.codec, tables=own)
+    chroma = own.sampling if own.sampling in (backend.chromas or codec.chromas) else plan.setting.chroma
+    setting = codec.setting(own.quality, chroma, plan.setting.effort)
     return replace(plan, codec=codec, setting=setting, preprocessors=(None,), auto=False, refine=0)
 
 

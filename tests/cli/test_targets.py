@@ -7,7 +7,7 @@ import pytest
 
 
 def test_a_score_is_the_same_number_for_every_codec(run, photo):
-    for codec in ("jpeg", "webp", "hevc", "bpg"):
+    for codec in ("jpeg", "webp", "avif", "hevc", "bpg"):
         (line,) = run("encode", "photo.png", "-c", codec, "--target", "60", "-n", "none", "--json").lines
         assert line["target"] == "ssimulacra2=60" and 1 <= line["tries"] <= 6
         assert 59.7 <= line["reached"] <= (61 if codec in ("jpeg", "webp") else 64), "a QP is a larger step"
