@@ -71,36 +71,42 @@ def shifts(sampling: Sampling) -> tuple[int, int]:
     return {"400": (0, 0), "420": (1, 1), "422": (0, 1), "444": (0, 0)}[sampling]
 
 
-def grey_planes(samples: NDArray[np.uint8]) -> Planes:
+def grey_planes(samples: NDArray[np.uint8], bits: int = 8) -> Planes:
     """One plane alone: a grey picture or an alpha channel."""
-    return Planes(samples, (), "400")
+    if bits == 8:
+        return Planes(samples, (), "400")
+    # 255 becomes the peak; the integers are exact.
+    peak = (1 << bits) - 1
+    return Planes(((samples.astype(np.uint32) * (2 * peak) + 255) // 510).astype(np.uint16), (), "400", bits=bits)
 
 
-def from_rgb(pixels: NDArray[np.uint8], sampling: Literal["420", "444"], taps: Taps) -> Planes:
-    """Planes of RGB pixels (H, W, 3) in BT.601, full range, 8 bits, centred chroma."""
+def from_rgb(pixels: NDArray[np.uint8], sampling: Literal["420", "444"], taps: Taps, bits: int = 8) -> Planes:
+    """Planes of RGB pixels (H, W, 3) in BT.601, full range, centred chroma."""
     height, width = pixels.shape[:2]
     down = 1 if sampling == "420" else 0
-    luma = np.empty((height, width), np.uint8)
+    peak, centre = (1 << bits) - 1, 1 << (bits - 1)
+    scale = np.float32(peak / 255)
+    luma = _empty((height, width), bits)
     size = ((height + down) >> down, (width + down) >> down)
-    blue, red = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    blue, red = _empty(size, bits), _empty(size, bits)
     reach = len(taps) if down else 0  # rows beyond the strip that its chroma needs
     for top in range(0, height, _STRIP):
         start, stop = max(0, top - reach), min(height, top + _STRIP + reach)
-        r, g, b = np.moveaxis(pixels[start:stop].astype(np.float32), 2, 0)
+        r, g, b = np.moveaxis(pixels[start:stop].astype(np.float32) * scale, 2, 0)
         y = 0.299 * r + 0.587 * g + 0.114 * b
         own = slice(top - start, min(height, top + _STRIP) - start)
-        luma[top : top + _STRIP] = _rounded(y[own], 255)
+        luma[top : top + _STRIP] = _rounded(y[own], peak)
         for plane, difference in ((blue, (b - y) / 1.772), (red, (r - y) / 1.402)):
-            centred = difference + 128
+            centred = difference + centre
             if down:
                 # `start` is even, so the halved strip begins on a chroma row.
                 halved = _halve(_halve(centred, 0, taps), 1, taps)
                 plane[top // 2 : (top + _STRIP) // 2] = _rounded(
-                    halved[(top - start) // 2 : (top - start + _STRIP) // 2], 255
+                    halved[(top - start) // 2 : (top - start + _STRIP) // 2], peak
                 )
             else:
-                plane[top : top + _STRIP] = _rounded(centred[own], 255)
-    return Planes(luma, (blue, red), sampling)
+                plane[top : top + _STRIP] = _rounded(centred[own], peak)
+    return Planes(luma, (blue, red), sampling, bits=bits)
 
 
 def to_rgb(planes: Planes) -> NDArray[np.uint8]:
@@ -108,7 +114,7 @@ def to_rgb(planes: Planes) -> NDArray[np.uint8]:
     height, width = planes.luma.shape
     if not planes.chroma:
         level = _rounded(_levels(planes.luma.astype(np.float32), planes, luma=True) * 255, 255)
-        return np.repeat(level[:, :, None], 3, axis=2)
+        return np.repeat(level.astype(np.uint8)[:, :, None], 3, axis=2)
     vertical, horizontal = shifts(planes.sampling)
     result = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, _STRIP):
@@ -124,6 +130,10 @@ def to_rgb(planes: Planes) -> NDArray[np.uint8]:
         y = _levels(planes.luma[top:bottom].astype(np.float64), planes, luma=True)
         result[top:bottom] = _rounded(_matrixed(y, chroma[0], chroma[1], planes.matrix) * 255, 255)
     return result
+
+
+def _empty(size: tuple[int, int], bits: int) -> Samples:
+    return np.empty(size, np.uint8) if bits == 8 else np.empty(size, np.uint16)
 
 
 def _rows(plane: Samples, top: int, bottom: int) -> NDArray[np.float64]:
@@ -188,6 +198,6 @@ def _matrixed(
     return np.stack([red, green, blue], axis=2)
 
 
-def _rounded(x: NDArray[np.floating], peak: int) -> NDArray[np.uint8]:
-    rounded: NDArray[np.uint8] = np.clip(np.floor(x + 0.5), 0, peak).astype(np.uint8)
-    return rounded
+def _rounded(x: NDArray[np.floating], peak: int) -> Samples:
+    samples: NDArray[np.floating] = np.clip(np.floor(x + 0.5), 0, peak)
+    return samples.astype(np.uint8) if peak == 255 else samples.astype(np.uint16)

@@ -1,10 +1,12 @@
-"""AV1's sequence header (AV1 specification, 5.5): coded size and colour."""
+"""AV1's sequence header (AV1 specification, 5.5): coded size, samples and colour."""
 
 from dataclasses import dataclass
 
 from kcompress.bitstream.bits import BitReader
 
 _SEQUENCE_HEADER = 1
+_SRGB = (1, 13, 0)
+"""Primaries, transfer and matrix of RGB planes, which are not subsampled (5.5.2)."""
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,22 @@ class Sequence:
         height: largest coded one, pixels.
         primaries: H.273 code, 2 where nothing is said.
         transfer: H.273 code, 2 where nothing is said.
+        profile: 0 Main, 1 High, 2 Professional.
+        level: its index (annex A.3), of the first operating point.
+        bits: a sample.
+        monochrome: there is no chroma.
+        subsampled: chroma, horizontally and vertically; both where there is none.
     """
 
     width: int
     height: int
     primaries: int
     transfer: int
+    profile: int
+    level: int
+    bits: int
+    monochrome: bool
+    subsampled: tuple[bool, bool]
 
 
 def parse_sequence(units: bytes) -> Sequence | None:
@@ -56,10 +68,7 @@ def _sequence(r: BitReader) -> Sequence:
     profile = r.u(3)
     r.u(1)
     reduced = r.u(1)
-    if reduced:
-        r.u(5)
-    else:
-        _operating_points(r)
+    level = r.u(5) if reduced else _operating_points(r)
     bits_x, bits_y = r.u(4) + 1, r.u(4) + 1
     width, height = r.u(bits_x) + 1, r.u(bits_y) + 1
     if not reduced and r.u(1):
@@ -76,16 +85,25 @@ def _sequence(r: BitReader) -> Sequence:
         if ordered:
             r.u(3)
     r.u(3)
-    if r.u(1) and profile == 2:  # more than 8 bits: 12?
+    bits = 10 if r.u(1) else 8
+    if bits == 10 and profile == 2 and r.u(1):
+        bits = 12
+    monochrome = profile != 1 and bool(r.u(1))
+    primaries, transfer, matrix = (r.u(8), r.u(8), r.u(8)) if r.u(1) else (2, 2, 2)
+    subsampled = monochrome or profile == 0, monochrome or profile == 0
+    if not monochrome and (primaries, transfer, matrix) == _SRGB:
+        subsampled = False, False
+    else:
         r.u(1)
-    if profile != 1:
-        r.u(1)
-    primaries, transfer = (r.u(8), r.u(8)) if r.u(1) else (2, 2)
-    return Sequence(width, height, primaries, transfer)
+        if profile == 2 and not monochrome:
+            horizontal = bool(bits < 12 or r.u(1))
+            subsampled = horizontal, bool(horizontal and bits == 12 and r.u(1))
+    return Sequence(width, height, primaries, transfer, profile, level, bits, monochrome, subsampled)
 
 
-def _operating_points(r: BitReader) -> None:
-    """Timing, decoder model and levels, which are in the way."""
+def _operating_points(r: BitReader) -> int:
+    """Level of the first operating point; timing, decoder model and others are in the way."""
+    levels = []
     delay_bits = 0
     if r.u(1):
         r.u(64)
@@ -100,9 +118,11 @@ def _operating_points(r: BitReader) -> None:
     delayed = r.u(1)
     for _ in range(r.u(5) + 1):
         r.u(12)
-        if r.u(5) > 7:
+        levels.append(r.u(5))
+        if levels[-1] > 7:
             r.u(1)
         if delay_bits and r.u(1):
             r.u(2 * delay_bits + 1)
         if delayed and r.u(1):
             r.u(4)
+    return levels[0]

@@ -1,28 +1,88 @@
-"""AVIF: AV1 intra pictures by libavif and libaom, inside Pillow or by the program ``avifenc``."""
+"""AVIF: AV1 intra pictures by libaom, inside ffmpeg or Pillow or by the program ``avifenc``."""
 
 import io
 from dataclasses import replace
+from functools import cache
 
+import numpy as np
 import PIL
 from PIL import AvifImagePlugin, features
 
 from kcompress.codecs.avif_lossless import lossless
 from kcompress.codecs.codec import Backend, Codec, Scale
+from kcompress.codecs.containers.avif import is_complete, mux
+from kcompress.codecs.containers.heif import Heif
 from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, write
-from kcompress.images.heif import parse
-from kcompress.programs import AVIFENC, scratch_folder
+from kcompress.planes import BOX, Planes, from_rgb, grey_planes
+from kcompress.programs import AVIFENC, ffmpeg, scratch_folder
 from kcompress.setting import Setting
 
 _FASTEST = 10
 """libaom's speed at effort 0."""
 
-_THREADS = 8
+_THREADS = "8"
 """Two and more write the same bytes, whatever the machine has; one alone writes others, and a large picture slowly."""
 
-
+_QUALITIES, _QUANTISERS = (0, 34, 50, 100), (63.4, 47.0, 37.5, 0.0)
+_PIXEL_FORMATS = {"400": "gray", "420": "yuv420p", "444": "yuv444p"}
 _EMPTY_EXIF = b"II*\0\x08\0\0\0" + bytes(6)
 """EXIF of no entries: the shortest there is."""
+
+
+def quantiser(quality: int) -> int:
+    """AV1's quantiser, 0 finest .. 63, for a quality 0..100: that of libavif 1.4, or one beside it."""
+    return int(np.interp(quality, _QUALITIES, _QUANTISERS) + 0.5)
+
+
+class FfmpegAvif(Backend):
+    """libaom inside imageio-ffmpeg's ffmpeg, on planes that are made here: libavif rounds chroma half a level down."""
+
+    name = "ffmpeg"
+    install = "Upgrade the Python package imageio-ffmpeg, until its ffmpeg has libaom 3.13 or later."
+    bits = (8, 10)
+
+    def version(self) -> str | None:
+        version = ffmpeg().version() if _tunes_for_eyes() else None
+        return None if version is None else f"ffmpeg {version.split('-')[0]}, libaom"
+
+    def encode(self, image: Image, setting: Setting) -> bytes:
+        bits = setting.bits
+        if image.grey:
+            planes = grey_planes(image.pixels[:, :, 0], bits)
+        else:
+            planes = from_rgb(image.pixels, setting.chroma, BOX, bits)
+        picture = _stream(planes, setting, "iq", srgb=image.icc is None)
+        alpha = None if image.alpha is None else _stream(grey_planes(image.alpha, bits), setting, "ssim", srgb=False)
+        return mux(Heif(image.width, image.height, picture, alpha, image.icc, image.exif, image.xmp))
+
+
+def _stream(planes: Planes, setting: Setting, tune: str, *, srgb: bool) -> bytes:
+    """A stream of open bitstream units by ffmpeg's libaom."""
+    height, width = planes.luma.shape
+    form = _PIXEL_FORMATS[planes.sampling] + ("" if planes.bits == 8 else f"{planes.bits}le")
+    speed = min(_FASTEST - setting.effort, 9)  # libavif's 10 is libaom's 9
+    parameters = f"cpu-used={speed}:tune={tune}"
+    colour = ["-color_range", "pc", "-colorspace", "smpte170m"]
+    if srgb:
+        colour += ["-color_primaries", "bt709", "-color_trc", "iec61966-2-1"]
+    return ffmpeg().run([
+        "-v", "error", "-f", "rawvideo", "-pix_fmt", form, "-s", f"{width}x{height}", *colour, "-i", "pipe:0",
+        "-frames:v", "1", "-c:v", "libaom-av1", "-still-picture", "1", "-usage", "allintra",
+        "-crf", str(quantiser(setting.quality)), "-b:v", "0", "-row-mt", "1", "-threads", _THREADS,
+        "-aom-params", parameters, *colour, "-f", "obu", "pipe:1",
+    ], b"".join(np.ascontiguousarray(plane).data for plane in planes.all))  # fmt: skip
+
+
+@cache
+def _tunes_for_eyes() -> bool:
+    """Whether ffmpeg's libaom has the tune for still pictures, ``iq``; without it, it takes a tenth more."""
+    planes = Planes(np.zeros((16, 16), np.uint8), (), "400")
+    try:
+        _stream(planes, AVIF.setting(effort=0), "iq", srgb=True)
+    except (ProgramError, RuntimeError):  # RuntimeError: imageio-ffmpeg without its binary
+        return False
+    return True
 
 
 class PillowAvif(Backend):
@@ -41,7 +101,7 @@ class PillowAvif(Backend):
         vacant = None if image.exif is None else _EMPTY_EXIF + bytes(len(image.exif) - len(_EMPTY_EXIF))
         pillow(image).save(
             output, "AVIF", codec="aom", quality=setting.quality, speed=_FASTEST - setting.effort,
-            subsampling=":".join(_sampling(image, setting)), max_threads=_THREADS, autotiling=False,
+            subsampling=":".join(_sampling(image, setting)), max_threads=int(_THREADS), autotiling=False,
             icc_profile=image.icc, exif=vacant, xmp=image.xmp,
         )  # fmt: skip
         data = output.getvalue()
@@ -49,7 +109,7 @@ class PillowAvif(Backend):
 
 
 class Avifenc(Backend):
-    """The program ``avifenc``, with whatever libaom the system has: same quality, other bytes."""
+    """The program ``avifenc``, with whatever libaom the system has."""
 
     name = "avifenc"
     install = AVIFENC.install
@@ -71,7 +131,7 @@ class Avifenc(Backend):
                 "--codec", "aom", "--depth", str(setting.bits), "--yuv", _sampling(image, setting),
                 # Primaries and curve of sRGB, or those of the profile; BT.601's matrix.
                 "--cicp", "1/13/6" if image.icc is None else "2/2/6", "--range", "full",
-                "--speed", str(_FASTEST - setting.effort), "--jobs", str(_THREADS), *self._quality(setting),
+                "--speed", str(_FASTEST - setting.effort), "--jobs", _THREADS, *self._quality(setting.quality),
                 *metadata, "-o", str(target), str(source),
             ])  # fmt: skip
             try:
@@ -79,27 +139,17 @@ class Avifenc(Backend):
             except OSError:
                 raise ProgramError("avifenc ended well but wrote no file. Try another --backend.") from None
 
-    def _quality(self, setting: Setting) -> list[str]:
-        """Arguments for a quality 0..100, which avifenc knows from 1.0 on."""
+    def _quality(self, quality: int) -> list[str]:
+        """Arguments for a quality, which avifenc knows from 1.0 on."""
         if not (self.version() or "").startswith("0."):
-            return ["--qcolor", str(setting.quality), "--qalpha", str(setting.quality)]
-        quantiser = ((100 - setting.quality) * 63 + 50) // 100  # as libavif 1.0 has it
+            return ["--qcolor", str(quality), "--qalpha", str(quality)]
         ranges = [text for name in ("", "alpha") for text in (f"--min{name}", "0", f"--max{name}", "63")]
-        # Later ones take a tune for eyes by themselves.
-        return [*ranges, "-a", "end-usage=q", "-a", f"cq-level={quantiser}", "-a", "color:tune=ssim"]
+        level = f"cq-level={((100 - quality) * 63 + 50) // 100}"  # as libavif 1.0 has it
+        return [*ranges, "-a", "end-usage=q", "-a", level, "-a", "color:tune=ssim"]  # later ones tune by themselves
 
 
 def _sampling(image: Image, setting: Setting) -> str:
     return "400" if image.grey else setting.chroma
-
-
-def is_complete(data: bytes) -> bool:
-    """Whether it is AVIF and its items, which libavif writes last, end where it ends."""
-    still = parse(data)
-    if still is None or not still.is_avif:
-        return False
-    ends = [offset + length for method, parts in still.places.values() if not method for offset, length in parts]
-    return max(ends, default=0) == len(data)
 
 
 AVIF = Codec(
@@ -111,8 +161,8 @@ AVIF = Codec(
     bits=(8, 10),
     max_side=16384,  # the longest that a level of AV1 allows
     alpha=True,
-    # Tuned for eyes, which needs a recent libaom: avifenc of Debian 12 spends a tenth more.
-    backends=(PillowAvif(), Avifenc()),
+    # The first two tune for eyes (iq), which needs libaom 3.13: avifenc of Debian 12 spends a tenth more.
+    backends=(FfmpegAvif(), PillowAvif(), Avifenc()),
     is_complete=is_complete,
     lossless=lossless,
     kin="hevc",

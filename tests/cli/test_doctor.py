@@ -5,7 +5,8 @@ from kcompress.pool import FILTERS
 
 ENCODERS = [
     "jpeg: cjpeg", "jpeg: pillow", "jpeg: mozjpeg", "jpeg: jpegli", "webp: cwebp", "webp: pillow", "hevc: x265",
-    "hevc: ffmpeg", "bpg: bpgenc", "bpg: x265", "bpg: ffmpeg", "avif: pillow", "avif: avifenc",
+    "hevc: ffmpeg", "bpg: bpgenc", "bpg: x265", "bpg: ffmpeg", "avif: ffmpeg", "avif: pillow",
+    "avif: avifenc",
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
-"""HEIF still images around HEVC streams (ISO/IEC 23008-12): one picture, its alpha, its metadata."""
+"""HEIF still images (ISO/IEC 23008-12): one picture, its alpha, its metadata; and HEVC streams as such pictures."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kcompress.bitstream import annexb
@@ -19,8 +20,8 @@ class Heif:
     Attributes:
         width: pixels, as shown.
         height: pixels, as shown.
-        picture: HEVC byte stream; coded size equal or larger, cut at its right and bottom.
-        alpha: HEVC byte stream of one plane with the same coded size, or None.
+        picture: byte stream; coded size equal or larger, cut at its right and bottom.
+        alpha: byte stream of one plane with the same coded size, or None.
         icc: profile, or None for sRGB.
         exif: TIFF data without prefix.
         xmp: packet.
@@ -35,20 +36,52 @@ class Heif:
     xmp: bytes | None = None
 
 
+@dataclass(frozen=True)
+class Coded:
+    """One coded picture.
+
+    Attributes:
+        kind: of its item.
+        data: as they lie in the file.
+        configuration: of the decoder, a whole box.
+        width: coded, pixels.
+        height: coded, pixels.
+        planes: 1 or 3.
+        bits: a sample.
+    """
+
+    kind: bytes
+    data: bytes
+    configuration: bytes
+    width: int
+    height: int
+    planes: int
+    bits: int
+
+
 def mux(heif: Heif) -> bytes:
     """Write a ``.heic`` file.
 
     Raises:
         ProgramError: a stream holds no complete picture.
     """
-    colour = [_box(b"colr", b"nclx" + _nclx(heif.icc))]
+    picture, alpha = _coded(heif.picture), None if heif.alpha is None else _coded(heif.alpha)
+    sps = parse_sps(_unit(annexb.units(heif.picture), annexb.SPS))
+    # Main and Main Still Picture (profiles 1..3) are `heic`; range extensions (grey, 4:4:4) are `heix`.
+    brand = b"heic" if sps.profile_tier_level[0] & 31 <= 3 else b"heix"
+    return written(heif, picture, alpha, (brand, b"mif1", b"miaf", brand))
+
+
+def written(heif: Heif, picture: Coded, alpha: Coded | None, brands: Sequence[bytes]) -> bytes:
+    """A file of coded pictures; the first of the brands is the major one."""
+    colour = [box(b"colr", b"nclx" + _nclx(heif.icc))]
     if heif.icc is not None:
-        colour.append(_box(b"colr", b"prof" + heif.icc))
-    items = [_Item(b"hvc1", *_coded(heif.picture, heif, colour))]
+        colour.append(box(b"colr", b"prof" + heif.icc))
+    items = [_Item(picture.kind, picture.data, _described(picture, heif, colour))]
     references = []
-    if heif.alpha is not None:
+    if alpha is not None:
         role = [_full(b"auxC", ALPHA_URN)]
-        items.append(_Item(b"hvc1", *_coded(heif.alpha, heif, role)))
+        items.append(_Item(alpha.kind, alpha.data, _described(alpha, heif, role)))
         references.append((b"auxl", len(items)))
     if heif.exif is not None:
         items.append(_Item(b"Exif", struct.pack(">I", 0) + heif.exif, ()))
@@ -56,14 +89,12 @@ def mux(heif: Heif) -> bytes:
     if heif.xmp is not None:
         items.append(_Item(b"mime", heif.xmp, ()))
         references.append((b"cdsc", len(items)))
-    sps = parse_sps(_unit(annexb.units(heif.picture), annexb.SPS))
-    # Main and Main Still Picture (profiles 1..3) are `heic`; range extensions (grey, 4:4:4) are `heix`.
-    brand = b"heic" if sps.profile_tier_level[0] & 31 <= 3 else b"heix"
-    ftyp = _box(b"ftyp", brand + bytes(4) + b"mif1" + b"miaf" + brand)
+    major, *compatible = brands
+    ftyp = box(b"ftyp", major + bytes(4) + b"".join(compatible))
     # The offsets count from the file's start, and the boxes before the data have a fixed length: laid out twice.
     start = len(ftyp) + len(_meta(items, references, 0)) + 8
     meta = _meta(items, references, start)
-    return ftyp + meta + _box(b"mdat", b"".join(item.data for item in items))
+    return ftyp + meta + box(b"mdat", b"".join(item.data for item in items))
 
 
 @dataclass(frozen=True)
@@ -75,26 +106,31 @@ class _Item:
     properties: tuple[tuple[bytes, bool], ...]
 
 
-def _coded(stream: bytes, heif: Heif, further: list[bytes]) -> tuple[bytes, tuple[tuple[bytes, bool], ...]]:
-    """Length-prefixed slices and the properties of a coded picture."""
+def _coded(stream: bytes) -> Coded:
+    """An HEVC byte stream as a picture: length-prefixed slices, and apart from them the parameter sets."""
     units = annexb.units(stream)
     if not annexb.is_picture(units):
         raise ProgramError("the HEVC encoder wrote no complete picture. Try another --backend.")
     sps = parse_sps(_unit(units, annexb.SPS))
     rows, columns = sps.shown
     width, height = columns.stop - columns.start, rows.stop - rows.start
-    planes = 1 if sps.chroma_format == 0 else 3
-    properties = [
-        (_box(b"hvcC", _configuration(units, sps)), True),
-        (_full(b"ispe", struct.pack(">II", width, height)), False),
-        (_full(b"pixi", bytes([planes] + [sps.bits_luma] * planes)), False),
-        *((box, False) for box in further),
-    ]
-    if (width, height) != (heif.width, heif.height):
-        # Chroma-subsampled streams have even sizes; the clean aperture takes the rest off, right and bottom.
-        properties.append((_clean_aperture(heif.width, heif.height, width, height), True))
     data = b"".join(struct.pack(">I", len(unit)) + unit for unit in units if annexb.is_slice(unit))
-    return data, tuple(properties)
+    planes = 1 if sps.chroma_format == 0 else 3
+    return Coded(b"hvc1", data, box(b"hvcC", _configuration(units, sps)), width, height, planes, sps.bits_luma)
+
+
+def _described(coded: Coded, heif: Heif, further: list[bytes]) -> tuple[tuple[bytes, bool], ...]:
+    """Properties of a coded picture."""
+    properties = [
+        (coded.configuration, True),
+        (_full(b"ispe", struct.pack(">II", coded.width, coded.height)), False),
+        (_full(b"pixi", bytes([coded.planes] + [coded.bits] * coded.planes)), False),
+        *((each, False) for each in further),
+    ]
+    if (coded.width, coded.height) != (heif.width, heif.height):
+        # Chroma-subsampled HEVC has even sizes; the clean aperture takes the rest off, right and bottom.
+        properties.append((_clean_aperture(heif.width, heif.height, coded.width, coded.height), True))
+    return tuple(properties)
 
 
 def _configuration(units: list[bytes], sps: Sps) -> bytes:
@@ -125,7 +161,7 @@ def _configuration(units: list[bytes], sps: Sps) -> bytes:
 def _clean_aperture(width: int, height: int, coded_width: int, coded_height: int) -> bytes:
     """Box ``clap``: size and the offset of its centre from the coded centre, as fractions."""
     offset_x, offset_y = width - coded_width, height - coded_height  # over 2, negative: top left is kept
-    return _box(b"clap", struct.pack(">IIIIiIiI", width, 1, height, 1, offset_x, 2, offset_y, 2))
+    return box(b"clap", struct.pack(">IIIIiIiI", width, 1, height, 1, offset_x, 2, offset_y, 2))
 
 
 def _nclx(icc: bytes | None) -> bytes:
@@ -146,7 +182,7 @@ def _meta(items: list[_Item], references: list[tuple[bytes, int]], start: int) -
         entries.append(_full(b"infe", struct.pack(">HH4s", number, 0, item.kind) + name, version=2, flags=hidden))
     boxes.append(_full(b"iinf", struct.pack(">H", len(items)) + b"".join(entries)))
     if references:
-        links = [_box(role, struct.pack(">HHH", number, 1, 1)) for role, number in references]
+        links = [box(role, struct.pack(">HHH", number, 1, 1)) for role, number in references]
         boxes.append(_full(b"iref", b"".join(links)))
     boxes.append(_properties(items))
     locations = b""
@@ -164,21 +200,22 @@ def _properties(items: list[_Item]) -> bytes:
     described = [(number, item) for number, item in enumerate(items, start=1) if item.properties]
     for number, item in described:
         associations += struct.pack(">HB", number, len(item.properties))
-        for box, essential in item.properties:
-            if box not in shared:
-                shared.append(box)
-            associations += bytes([0x80 * essential | shared.index(box) + 1])
+        for each, essential in item.properties:
+            if each not in shared:
+                shared.append(each)
+            associations += bytes([0x80 * essential | shared.index(each) + 1])
     ipma = _full(b"ipma", struct.pack(">I", len(described)) + associations)
-    return _box(b"iprp", _box(b"ipco", b"".join(shared)) + ipma)
+    return box(b"iprp", box(b"ipco", b"".join(shared)) + ipma)
 
 
 def _unit(units: list[bytes], number: int) -> bytes:
     return next(unit for unit in units if annexb.kind(unit) == number)
 
 
-def _box(kind: bytes, content: bytes) -> bytes:
+def box(kind: bytes, content: bytes) -> bytes:
+    """A box: its length, its kind, its content."""
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
 def _full(kind: bytes, content: bytes, version: int = 0, flags: int = 0) -> bytes:
-    return _box(kind, struct.pack(">I", version << 24 | flags) + content)
+    return box(kind, struct.pack(">I", version << 24 | flags) + content)
