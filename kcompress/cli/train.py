@@ -191,7 +191,12 @@ def train(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="tables: time after which no generation begins. [default: no limit]")
+        float | None,
+        typer.Option(
+            min=0,
+            help="Time after which the training ends; the rate falls by the clock where that is faster than the steps. "
+            "[default: no limit]",
+        ),
     ] = None,
     device: options.Device = "auto",
     jobs: options.Jobs = None,
@@ -244,9 +249,10 @@ def train(
     if not force:
         _unused(stem)
     folder = checkpoints or stem.with_name(f"{stem.name}-checkpoints")
-    trainer = (
-        replace(training, folder=folder) if isinstance(training, TableSearch) else Trainer(training, folder, processes)
-    )
+    if isinstance(training, TableSearch):
+        trainer: TableSearch | Trainer = replace(training, folder=folder, minutes=minutes)
+    else:
+        trainer = Trainer(training, folder, processes, minutes)
     try:
         finished = _follow(trainer.run(resume=resume), training.recipe.steps, speaks=main)
     except FloatingPointError as error:

@@ -240,7 +240,7 @@ TASKS = {
         {**{option: _LESS[option] for option in ("--steps", "--batch", "--split", "--validate", "--seed")},
          "--pictures": _as("pictures"), **_square("tables", 176, 16), **_objective(_differentiable),
          "--qualities": Field(("qualities",), _several, lambda values: _text(*values))},
-        _PHOTOS | {"--start", "--behind", "--minutes"},
+        _PHOTOS | {"--start", "--behind"},
     ),
 }  # fmt: skip
 """By the name that ``--network`` takes."""

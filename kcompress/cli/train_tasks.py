@@ -221,7 +221,6 @@ def _tables(asked: Asked) -> Ready:
     _check_side(recipe.side, recipe.objective)
     search = TableSearch(
         asked.photos, recipe, Path(), tables, rdo.path if rdo else None, asked.device, asked.jobs,
-        given.get("--minutes"),
     )  # fmt: skip
     return search, "tables-jpeg"
 

@@ -69,17 +69,20 @@ class Learner:
             "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
-    def step(self, number: int, batch: Any) -> dict[str, float]:
+    def step(self, number: int, batch: Any, place: int | None = None) -> dict[str, float]:
         """Take a step, from 0; returns the loss and its parts, means over the batch.
+
+        ``place`` is the step whose learning rate and precision are taken, by default this one's.
 
         Raises:
             FloatingPointError: the loss is no longer finite.
         """
         accelerator, recipe = self._accelerator, self._recipe
         batch = send_to_device(share(batch, accelerator.process_index, accelerator.num_processes), accelerator.device)
+        place = number if place is None else place
         for group in self._optimiser.param_groups:
-            group["lr"] = recipe.rate(number)
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=number < self._full_precision):
+            group["lr"] = recipe.rate(place)
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=place < self._full_precision):
             losses = self._forward(batch)
         means = {name: value.float().mean() for name, value in losses.items()}
         self._stepper.zero_grad()

@@ -1,5 +1,6 @@
 """The trainer: takes a task's steps, validates, keeps what it takes to go on; yields events, draws nothing."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -13,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-from kcompress.errors import InputError, OutputError
+from kcompress.errors import InputError, OutputError, UsageError
 from kcompress.inference.engine import resolve_device
 from kcompress.training.checkpoint import STATE, Checkpoint, load_best, save
 from kcompress.training.events import Event, Finished, Step, Validation
@@ -25,10 +26,25 @@ from kcompress.training.task import Task, TrainingData
 
 
 class Trainer:
-    """One training, with a folder for checkpoints, state, log, and what the task keeps there."""
+    """One training, with a folder for checkpoints, state, log, and what the task keeps there.
 
-    def __init__(self, task: Task[Any, Any, Any], folder: Path, accelerator: Accelerator) -> None:
-        self.task, self.folder, self.accelerator = task, folder, accelerator
+    Args:
+        task: that is learned.
+        folder: made where it is not there.
+        accelerator: device and processes.
+        minutes: after which it ends, preparation included. The learning rate then falls by the clock where that is
+            faster than the steps, so that it has come down by the end; the result depends on the machine.
+
+    Raises:
+        UsageError: a limit for several processes, whose clocks differ.
+    """
+
+    def __init__(
+        self, task: Task[Any, Any, Any], folder: Path, accelerator: Accelerator, minutes: float | None = None
+    ) -> None:
+        self.task, self.folder, self.accelerator, self.minutes = task, folder, accelerator, minutes
+        if minutes is not None and accelerator.num_processes > 1:
+            raise UsageError(f"--minutes {minutes:g} is for one process. Give --steps instead.")
 
     def run(self, *, resume: bool = False) -> Iterator[Event]:
         """Train; the last event is `Finished`. ``resume`` goes on with the state in the folder, if there is one.
@@ -52,16 +68,17 @@ class Trainer:
         with accelerator.main_process_first():  # the others find what it keeps in the folder
             data = yield from task.prepare(split, self.folder)
         if not accelerator.is_main_process:
-            yield from self._steps(learner, data, before.step if before else 0)
+            yield from self._steps(learner, data, before.step if before else 0, _Clock(began, None))
             yield Finished((), data, time.perf_counter() - began)
             return
         with closing(Log(self.folder, data.metrics, task.parts, before.step if before else 0)) as log:
             best, seconds = (before.best, before.seconds) if before else (float("inf"), 0.0)
             losses: list[Step] = []
-            for step in self._steps(learner, data, before.step if before else 0):
+            clock = _Clock(began, self.minutes)
+            for step in self._steps(learner, data, before.step if before else 0, clock):
                 losses.append(step)
                 yield step
-                if not self._is_due(step.number):
+                if not self._is_due(step.number) and not clock.is_over:
                     continue
                 event = self._validated(learner, data, losses, best)
                 best = task.objective(event.metrics) if event.is_best else best
@@ -111,15 +128,20 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         return Checkpoint.read(self.folder)
 
-    def _steps(self, learner: Learner, data: TrainingData, done: int) -> Iterator[Step]:
-        """Take the steps that are left; all processes wait for the first one's validations."""
+    def _steps(self, learner: Learner, data: TrainingData, done: int, clock: "_Clock") -> Iterator[Step]:
+        """Take the steps that are left in the time; all processes wait for the first one's validations."""
+        steps = self.task.recipe.steps
         with closing(self.task.batches(data, done)) as batches:
-            for step in range(done, self.task.recipe.steps):
-                losses = learner.step(step, next(batches))
+            for step in range(done, steps):
+                place = max(step, min(steps - 1, int(steps * clock.share)))
+                losses = learner.step(step, next(batches), place)
                 loss = losses.pop("loss")
+                clock.look()
                 yield Step(step + 1, loss, losses)
                 if self._is_due(step + 1):
                     self.accelerator.wait_for_everyone()
+                if clock.is_over:
+                    return
 
     def _is_due(self, step: int) -> bool:
         """Whether a validation follows a step, from 1."""
@@ -138,6 +160,26 @@ class Trainer:
         parts = {name: float(np.mean([step.parts[name] for step in steps])) for name in steps[0].parts}
         is_best = self.task.objective(metrics) < best
         return Validation(number, loss, parts, error, identity_error, metrics, path, is_best)
+
+
+class _Clock:
+    """Time of a training that may be limited.
+
+    ``began`` is of `time.perf_counter`, ``minutes`` the limit or None. ``is_over`` is as it was at the last `look`.
+    """
+
+    def __init__(self, began: float, minutes: float | None) -> None:
+        self._from, self.is_over = time.perf_counter(), False
+        self._end = math.inf if minutes is None else began + 60 * minutes
+
+    def look(self) -> None:
+        """See whether the time is over."""
+        self.is_over = time.perf_counter() >= self._end
+
+    @property
+    def share(self) -> float:
+        """Share of the time for steps that is over, 0..1; 0 without a limit."""
+        return min(1.0, (time.perf_counter() - self._from) / max(self._end - self._from, 1e-9))
 
 
 def accelerator(device: str) -> Accelerator:

@@ -3,7 +3,9 @@
 import json
 import socket
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from kcompress.training.events import Finished, Prepared, Step, Validation
 from kcompress.training.learner import Learner, approach, ema_decay, share
 from kcompress.training.log import FILE, Entry, Log, plot
 from kcompress.training.recipe import cosine
-from kcompress.training.trainer import accelerator
+from kcompress.training.trainer import Trainer, accelerator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LONG = ToyRecipe(steps=60, validate_every=20, warmup=5)
@@ -309,3 +311,20 @@ def test_the_plot_shows_what_is_there() -> None:
     entries = [Entry(step, 1 / step, 2 / step, 3.0, {"size": -1.0}) for step in (1, 2, 3)]
     shown = plot(entries, ["size", "bd"], "jpeg 75")
     assert shown.startswith(b"\x89PNG") and shown != plot(entries, [], "jpeg 75") != plot(entries[:2], [], "jpeg 75")
+
+
+def test_a_limit_of_time_ends_it_with_a_validation_and_a_low_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock ticks a second at each look."""
+    ticks = count()
+    monkeypatch.setattr("kcompress.training.trainer.time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    task = ToyTask(ToyRecipe(steps=1000, validate_every=400))
+    rates: list[float] = []
+    rate = ToyRecipe.rate
+    monkeypatch.setattr(ToyRecipe, "rate", lambda recipe, step: rates.append(rate(recipe, step)) or rates[-1])
+    events = list(Trainer(task, tmp_path, accelerator("cpu"), minutes=1).run())
+    steps = of(Step, events)
+    assert 10 < len(steps) < 60 and [state.step for state in of(Validation, events)] == [len(steps)]
+    assert len(rates) == len(steps) and rates[-1] < 0.02 * max(rates)
+    assert isinstance(events[-1], Finished) and events[-1].entries[-1].step == len(steps)

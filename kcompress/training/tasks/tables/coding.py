@@ -23,7 +23,7 @@ from kcompress.networks.rdo import Rdo
 from kcompress.setting import Setting
 from kcompress.workers import ahead, one_thread, ordered
 
-AT_ONCE = 30_000_000
+AT_ONCE = 44_000_000
 """Pixels that a GPU judges at a time: kernels are launched for all of them at once."""
 
 Measures = NDArray[np.float64]
