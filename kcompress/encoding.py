@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kcompress.codecs import Backend, Codec, decode
 from kcompress.codecs.jpeg import written_tables
-from kcompress.codecs.quantisation import OWN
+from kcompress.codecs.quantisation import OWN, STANDARD
 from kcompress.errors import ProgramError
 from kcompress.images import Image, Pixels, bits_per_pixel
 from kcompress.networks import NONE, Preprocessor
@@ -142,9 +142,11 @@ def round_trip(codec: Codec, backend: str = "auto") -> RoundTrip:
 def effective(setting: Setting, backend: Backend) -> Setting:
     """A setting as a backend carries it out.
 
-    Mozjpeg has tables of its own, and trellis quantisation; Pillow knows no sharp chroma.
+    mozjpeg and jpegli have tables of their own, and decide on levels themselves; Pillow knows no sharp chroma.
     """
     setting = replace(setting, sharp_yuv=setting.sharp_yuv and backend.sharp_yuv)
-    if setting.tables is None or not backend.trellis:
+    if setting.tables is None or (setting.tables_name != OWN and backend.takes_tables):
         return setting
+    if not backend.trellis:
+        return replace(setting, tables_name=STANDARD.name)
     return replace(setting, tables=written_tables(backend, setting), tables_name=OWN, trellis=True)

@@ -193,7 +193,7 @@ def _weights(plan: "Plan") -> dict[str, str]:
 
     That of tables other than libjpeg's stands behind it; where there is neither, the text is empty.
     """
-    from kcompress.codecs.quantisation import STANDARD
+    from kcompress.codecs.quantisation import OWN, STANDARD
     from kcompress.inference.weights import open_shipped, open_weights
     from kcompress.networks import NETWORKS
     from kcompress.networks.loading import shipped_weights
@@ -209,7 +209,7 @@ def _weights(plan: "Plan") -> dict[str, str]:
             elif kind == "ar":
                 digest = open_shipped(kind).digest()
             tables = plan.codec(codec, name).tables
-            if tables is not None and tables != STANDARD:
+            if tables is not None and tables.name not in (OWN, STANDARD.name):
                 digest += hashlib.sha256(repr([tables.at(quality) for quality in range(101)]).encode()).hexdigest()
             found[f"{kind} {codec}"] = digest
     return found

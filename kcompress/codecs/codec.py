@@ -23,8 +23,13 @@ class Backend(Protocol):
 
     @property
     def trellis(self) -> bool:
-        """Whether it decides on levels itself instead of rounding (trellis, adaptive dead zone), by its own tables."""
+        """Whether it decides on levels itself instead of rounding, where no tables are chosen, by its own."""
         return False
+
+    @property
+    def takes_tables(self) -> bool:
+        """Whether quantisation tables can be chosen, by which it then rounds."""
+        return not self.trellis
 
     @property
     def sharp_yuv(self) -> bool:

@@ -13,7 +13,7 @@ from PIL import ImageFile, features
 
 from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers.jpeg import is_complete, with_best_scans, with_metadata
-from kcompress.codecs.quantisation import STANDARD
+from kcompress.codecs.quantisation import ENCODERS_OWN, OWN, STANDARD
 from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CJPEG, scratch_folder
@@ -50,9 +50,13 @@ _written: dict[tuple[object, ...], tuple[Table, Table]] = {}
 
 
 class Cjpeg(Backend):
-    """The program ``cjpeg``; whose it is, libjpeg-turbo's or mozjpeg's, the version says."""
+    """The program ``cjpeg``; whose it is, libjpeg-turbo's or mozjpeg's, the version says.
+
+    With tables that are chosen, mozjpeg's does as libjpeg-turbo's: behind ``rdo`` its trellis makes files worse.
+    """
 
     name = "cjpeg"
+    takes_tables = True
     install = CJPEG.install
 
     @property
@@ -63,21 +67,26 @@ class Cjpeg(Backend):
         return CJPEG.version()
 
     def encode(self, image: Image, setting: Setting) -> bytes:
-        # -sample always: mozjpeg's cjpeg changes the sampling by quality otherwise. One plane has no sampling.
-        sampling = "2x2" if setting.chroma == "420" and not image.grey else "1x1"
-        # -baseline keeps the tables at 8 bits below quality 25, where some readers know nothing else.
-        progressive = setting.effort == LIBJPEG_SCANS or (setting.effort and self.trellis)
-        arguments = ["-sample", sampling, "-optimize", "-baseline", *(["-progressive"] if progressive else [])]
-        if not setting.effort and self.trellis:
-            arguments += ["-revert", "-optimize"]  # mozjpeg is progressive unless told to be its ancestor
-        if self.trellis or setting.tables is None or setting.tables_name == STANDARD.name:
-            jpeg = CJPEG.run(["-quality", str(setting.quality), *arguments], pnm(image))
-            return jpeg if self.trellis else _finished(jpeg, setting)
+        if setting.tables is None or setting.tables_name in (STANDARD.name, OWN):
+            return self._run(["-quality", str(setting.quality)], image, setting)
         with scratch_folder() as folder:
             file = folder / "tables.txt"
             file.write_text("\n".join(" ".join(map(str, table)) for table in setting.tables))
             # Quality scales the tables of a file, at 50 by 1.
-            return _finished(CJPEG.run(["-quality", "50", "-qtables", str(file), *arguments], pnm(image)), setting)
+            return self._run(["-quality", "50", "-qtables", str(file)], image, setting)
+
+    def _run(self, tables: list[str], image: Image, setting: Setting) -> bytes:
+        """A file of the setting by these arguments for its tables."""
+        # -sample always: mozjpeg's cjpeg changes the sampling by quality otherwise. One plane has no sampling.
+        sampling = "2x2" if setting.chroma == "420" and not image.grey else "1x1"
+        # -baseline keeps the tables at 8 bits below quality 25, where some readers know nothing else.
+        arguments = [*tables, "-sample", sampling, "-optimize", "-baseline"]
+        if self.trellis and setting.tables_name in (None, OWN) and setting.effort:
+            return CJPEG.run([*arguments, "-progressive"], pnm(image))
+        # mozjpeg's is progressive and searches, unless told to be its ancestor.
+        revert = ["-revert"] if self.trellis else []
+        progressive = ["-progressive"] if setting.effort == LIBJPEG_SCANS else []
+        return _finished(CJPEG.run([*revert, *arguments, *progressive], pnm(image)), setting)
 
 
 class PillowJpeg(Backend):
@@ -191,7 +200,7 @@ JPEG = Codec(
     alpha=False,
     backends=(Cjpeg(), PillowJpeg()),
     only_by_name=(VipsMozjpeg(), Jpegli()),
-    tables=STANDARD,
+    tables=ENCODERS_OWN,
     is_complete=is_complete,
     add_metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp),
 )

@@ -16,7 +16,7 @@ LEARNED = "learned"
 """Name of the learned tables, and word by which they are asked for."""
 
 OWN = "own"
-"""Name of tables that the encoder chooses itself, as mozjpeg does."""
+"""Name of tables that the encoder chooses itself, as mozjpeg and jpegli do."""
 
 # ITU-T T.81, tables K.1 and K.2, row order.
 _LUMA = (
@@ -66,6 +66,8 @@ class ScaledTables:
 
 
 STANDARD = ScaledTables("standard", _LUMA, _CHROMA)
+ENCODERS_OWN = ScaledTables(OWN, _LUMA, _CHROMA)
+"""Tables where none are chosen: libjpeg's, unless the encoder has its own (`encoding.effective`)."""
 
 
 @dataclass(frozen=True)

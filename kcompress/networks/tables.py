@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kcompress.codecs import Backend, Codec
-from kcompress.codecs.quantisation import STANDARD, QuantisationTables, learned
+from kcompress.codecs.quantisation import QuantisationTables, learned
 from kcompress.errors import UsageError
 from kcompress.networks import NETWORKS
 
@@ -14,8 +14,8 @@ def with_tables(
 ) -> Codec:
     """The codec with the tables that are asked for.
 
-    Without any, they are the learned ones where one of the preprocessors knows them and the encoder rounds, else
-    libjpeg's: the plain encoder stays plain.
+    Without any, they are the learned ones where one of the preprocessors knows them and the encoder takes any, else
+    the encoder's own: the plain encoder stays plain.
 
     Args:
         codec: any; only one with tables can be given others.
@@ -28,16 +28,16 @@ def with_tables(
         WeightsError: the learned ones are needed and missing.
     """
     if asked is None:
-        if codec.tables is None or backend.trellis:
-            return codec
         tabled = any(name in NETWORKS and NETWORKS[name].tabled for name in preprocessors)
-        return replace(codec, tables=learned() if tabled else STANDARD)
+        if codec.tables is None or not backend.takes_tables or not tabled:
+            return codec
+        return replace(codec, tables=learned())
     if codec.tables is None:
         raise UsageError(
             f"--tables {asked.name}: {codec.name} has no quantisation tables to choose. Leave it out, or take "
             "--codec jpeg."
         )
-    if backend.trellis:
+    if not backend.takes_tables:
         raise UsageError(
             f"--tables {asked.name}: the encoder {backend.name} ({backend.version()}) has tables of its own. Leave "
             "--tables out, or take --backend pillow."

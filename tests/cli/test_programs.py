@@ -47,15 +47,27 @@ def test_cjpeg_reads_other_tables_from_a_file(run, fake, small):
     assert call["argv"][4:] == ["-sample", "2x2", "-optimize", "-baseline"]
 
 
-def test_mozjpegs_cjpeg(run, fake, small):
+@pytest.mark.parametrize("options, expected", [
+    (["-n", "none"], "-quality 75 -sample 2x2 -optimize -baseline -progressive"),
+    (["-n", "none", "--effort", "0"], "-revert -quality 75 -sample 2x2 -optimize -baseline"),
+    (["-n", "none", "--tables", "standard"], "-revert -quality 75 -sample 2x2 -optimize -baseline"),
+])  # fmt: skip
+def test_mozjpegs_cjpeg_is_itself_where_no_tables_are_chosen(run, fake, small, options, expected):
     cjpeg = fake("cjpeg", answer=canned("JPEG"), version="mozjpeg version 4.1.1 (build 20230101)")
-    (line,) = run("encode", "small.png", "--json", "--effort", "0").lines
-    assert line["version"] == "mozjpeg version 4.1.1"
-    assert (line["network"], line["tables"]) == ("rdo-jpeg", "own")
-    assert cjpeg.calls[0]["argv"][-2:] == ["-revert", "-optimize"]
-    assert "-qtables" not in cjpeg.calls[0]["argv"]
-    ended = run("encode", "small.png", "-o", "no.jpg", "--tables", "standard", expect=2)
-    assert "cjpeg (mozjpeg version 4.1.1) has tables of its own" in ended.stderr
+    (line,) = run("encode", "small.png", "--json", *options).lines
+    assert (line["version"], line["tables"]) == (
+        "mozjpeg version 4.1.1",
+        "standard" if "--tables" in options else "own",
+    )
+    assert " ".join(cjpeg.calls[-1]["argv"]) == expected
+
+
+def test_mozjpegs_cjpeg_rounds_by_learned_tables(run, fake, small):
+    """As libjpeg-turbo's: behind rdo its trellis makes files worse."""
+    cjpeg = fake("cjpeg", answer=canned("JPEG"), version="mozjpeg version 4.1.1 (build 20230101)")
+    (line,) = run("encode", "small.png", "--json").lines
+    assert (line["network"], line["tables"]) == ("rdo-jpeg", "learned")
+    assert cjpeg.calls[0]["argv"][:4] == ["-revert", "-quality", "50", "-qtables"]
 
 
 def test_cwebp(run, fake, small, folder):
