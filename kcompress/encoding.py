@@ -142,8 +142,11 @@ def round_trip(codec: Codec, backend: str = "auto") -> RoundTrip:
 def effective(setting: Setting, backend: Backend) -> Setting:
     """A setting as a backend carries it out.
 
-    mozjpeg and jpegli have tables of their own, and decide on levels themselves; Pillow knows no sharp chroma.
+    mozjpeg and jpegli have tables of their own, and decide on levels themselves; Pillow knows no sharp chroma,
+    bpgenc no parameters.
     """
+    if not backend.takes_parameters:
+        setting = replace(setting, parameters=())
     setting = replace(setting, sharp_yuv=setting.sharp_yuv and backend.sharp_yuv)
     if setting.tables is None or (setting.tables_name != OWN and backend.takes_tables):
         return setting

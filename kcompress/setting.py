@@ -23,6 +23,7 @@ class Setting:
         tables_name: JPEG only: ``standard``, ``learned``, the name of a file, or ``own`` for the encoder's.
         trellis: JPEG only: the encoder does trellis quantisation instead of rounding to the nearest level.
         bits: of a sample in the file; what is decoded has 8.
+        parameters: of the encoder, (name, value): all that the codec lets users change.
     """
 
     codec: str
@@ -36,3 +37,4 @@ class Setting:
     tables_name: str | None = None
     trellis: bool = False
     bits: int = 8
+    parameters: tuple[tuple[str, str], ...] = ()

@@ -28,7 +28,7 @@ UNIT = st.tuples(st.integers(0, 40), ZEROS).map(lambda p: bytes([p[0] << 1, 1]) 
 
 
 def coded(encoder: x265.StreamEncoder, planes: Planes) -> list[bytes]:
-    return annexb.units(x265.encode(encoder, planes, 30, EFFORT, exact_qp=True))
+    return annexb.units(x265.encode(encoder, planes, 30, EFFORT))
 
 
 def sequence_set(units: list[bytes]) -> bytes:

@@ -33,13 +33,13 @@ GOLDEN_FILES = sorted(GOLDEN.glob("*.bpg"))
 @pytest.fixture(scope="module")
 def plain() -> Bpg:
     planes = from_rgb(smooth(50, 34), "420", BOX)
-    return Bpg(50, 34, "420", x265.encode(x265.FfmpegX265(), planes, 30, 1, exact_qp=False))
+    return Bpg(50, 34, "420", x265.encode(x265.FfmpegX265(), planes, 30, 1))
 
 
 @pytest.fixture(scope="module")
 def full(plain: Bpg) -> Bpg:
     plane = grey_planes(smooth(50, 34)[:, :, 1])
-    extra = x265.encode(x265.FfmpegX265(), plane, 30, 1, exact_qp=False)
+    extra = x265.encode(x265.FfmpegX265(), plane, 30, 1)
     return replace(plain, extra=extra, extensions=METADATA)
 
 
@@ -221,7 +221,7 @@ def test_sizes_of_blocks_are_bounded_before_anything_is_computed(plain: Bpg, pow
 
 def test_parameter_sets_of_ones_own_do_not_count(plain: Bpg) -> None:
     """BPG has none: its header tells the size."""
-    foreign = x265.encode(x265.FfmpegX265(), from_rgb(smooth(256, 256), "420", BOX), 30, 1, exact_qp=False)
+    foreign = x265.encode(x265.FfmpegX265(), from_rgb(smooth(256, 256), "420", BOX), 30, 1)
     data = mux(plain)
     sps = next(unit for unit in annexb.units(foreign) if annexb.kind(unit) == annexb.SPS)
     start = 8 + len(_ue7(len(data)))

@@ -50,20 +50,20 @@ def test_what_an_encoder_half_wrote_is_no_picture(sampling: str, share: float) -
         return whole[: len(whole) - int((1 - share) * len(annexb.units(whole)[-1]))]
 
     with pytest.raises(ProgramError, match="no complete picture"):
-        x265.encode(Cutting(cut), planes_of(sampling), 24, 2, exact_qp=True)
+        x265.encode(Cutting(cut), planes_of(sampling), 24, 2)
 
 
 def test_an_encoder_that_writes_no_hash_is_judged_by_its_picture() -> None:
     planes = planes_of("420")
-    whole = x265.encode(ENCODER, planes, 24, 2, exact_qp=True)
-    assert x265.encode(Cutting(without_hash), planes, 24, 2, exact_qp=True) == whole
+    whole = x265.encode(ENCODER, planes, 24, 2)
+    assert x265.encode(Cutting(without_hash), planes, 24, 2) == whole
     # Neither costs a byte.
     assert whole == without_hash(whole)
 
 
 @pytest.mark.parametrize("sampling", ["400", "420", "444"])
 def test_a_stream_cut_anywhere_is_refused(sampling: str) -> None:
-    units = annexb.units(x265.encode(ENCODER, planes_of(sampling), 24, 2, exact_qp=True))
+    units = annexb.units(x265.encode(ENCODER, planes_of(sampling), 24, 2))
     whole = x265.decode(annexb.stream(units))
     assert all(map(np.array_equal, x265.decode(annexb.stream(units), strict=True).all, whole.all))
     for end in (6, 20, len(units[-1]) // 2, len(units[-1]) - 4):
@@ -83,9 +83,7 @@ def test_slices_have_to_cover_the_picture(sampling: str) -> None:
 
 
 def test_the_parameter_set_that_counts_is_the_one_the_picture_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = (
-        annexb.units(x265.encode(ENCODER, planes_of("420", side), 24, 2, exact_qp=True)) for side in (64, 256)
-    )
+    small, large = (annexb.units(x265.encode(ENCODER, planes_of("420", side), 24, 2)) for side in (64, 256))
     # The large picture's sets replace the small one's before the first slice.
     stream = annexb.stream([*small[:3], *large])
     assert x265.decode(stream).luma.shape == (256, 256)
@@ -98,13 +96,13 @@ def test_the_parameter_set_that_counts_is_the_one_the_picture_names(monkeypatch:
 
 
 def test_the_first_picture_of_a_film_is_decoded_alone() -> None:
-    units = annexb.units(x265.encode(ENCODER, planes_of("420"), 24, 2, exact_qp=True))
+    units = annexb.units(x265.encode(ENCODER, planes_of("420"), 24, 2))
     film = annexb.stream(units * 3)
     assert all(map(np.array_equal, x265.decode(film, strict=True).all, x265.decode(annexb.stream(units)).all))
 
 
 def test_without_the_sets_that_it_names_there_is_no_picture() -> None:
-    units = annexb.units(x265.encode(ENCODER, planes_of("420", 64), 24, 2, exact_qp=True))
+    units = annexb.units(x265.encode(ENCODER, planes_of("420", 64), 24, 2))
     assert annexb.first_picture(units).sps == next(unit for unit in units if annexb.kind(unit) == annexb.SPS)
     for number in (annexb.SPS, annexb.PPS, annexb.kind(units[-1])):
         with pytest.raises(ValueError, match=r"missing|no picture"):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kcompress.bitstream.annexb import escape, skip_profile, unescape
+from kcompress.bitstream.annexb import VPS, escape, kind, skip_profile, unescape
 from kcompress.bitstream.bits import LARGEST, BitReader, BitWriter
 
 MAX_BYTES = 65535
@@ -26,6 +26,7 @@ class Sps:
         crop_bit: position of the cropping flag in the unescaped unit, to write another.
         crop_end: position behind flag and values.
         coding_tools: what BPG's header repeats, in its order.
+        scaling_lists: whether quantiser steps depend on the frequency.
         full_range: signalled in the VUI.
         matrix: H.273 code signalled in the VUI, 2 (unspecified) without.
         primaries: H.273 code, likewise.
@@ -42,6 +43,7 @@ class Sps:
     crop_bit: int
     crop_end: int
     coding_tools: "CodingTools"
+    scaling_lists: bool
     full_range: bool
     matrix: int
     primaries: int
@@ -129,8 +131,8 @@ def parse_sps(unit: bytes) -> Sps:
     """Read a sequence parameter set (H.265, 7.3.2.2) of a stream without temporal layers.
 
     Raises:
-        ValueError: it uses what no still picture needs (sub-layers, separate planes, scaling lists), or says what
-            H.265 does not allow.
+        ValueError: it uses what no still picture needs (sub-layers, separate planes), or says what H.265 does not
+            allow.
         EOFError: it is cut short.
     """
     if len(unit) > MAX_BYTES:
@@ -158,8 +160,9 @@ def parse_sps(unit: bytes) -> Sps:
     blocks = [r.ue(3) for _ in range(4)]
     r.ue(4)  # transform depth of inter blocks, which a still picture has not
     depth_intra = r.ue(4)
-    if r.u(1):
-        raise ValueError("the stream has scaling lists")
+    scaling_lists = bool(r.u(1))
+    if scaling_lists and r.u(1):
+        _skip_scaling_lists(r)
     r.u(1)
     sao = r.u(1)
     pcm = read_pcm(r)
@@ -173,7 +176,7 @@ def parse_sps(unit: bytes) -> Sps:
     tools = CodingTools(blocks[0], blocks[1], blocks[2], blocks[3], depth_intra, sao, pcm, strong, read_extension(r))
     sps = Sps(
         data[3:15], chroma_format, width, height, crop, bits_luma, bits_chroma, crop_bit, crop_end, tools,
-        full_range, matrix, primaries, transfer,
+        scaling_lists, full_range, matrix, primaries, transfer,
     )  # fmt: skip
     if r.position > _stop_bit(data):
         raise EOFError("the parameter set ends too early")
@@ -201,6 +204,19 @@ def _skip_reference_sets(r: BitReader) -> None:
                 r.ue(32767)
                 r.u(1)
             delta_counts.append(negative + positive)
+
+
+def _skip_scaling_lists(r: BitReader) -> None:
+    """Scaling list data (7.3.4): decoders read them, nothing here does."""
+    for size in range(4):
+        for _ in range(2 if size == 3 else 6):
+            if not r.u(1):
+                r.ue(5)  # a list that is repeated
+                continue
+            if size > 1:
+                r.ue(494)  # DC: -7..247 as H.265 writes signed numbers
+            for _ in range(min(64, 16 << 2 * size)):
+                r.ue(256)  # -128..127
 
 
 def _vui(r: BitReader) -> tuple[bool, int, int, int]:
@@ -262,3 +278,11 @@ def uncropped(unit: bytes) -> bytes:
     """The parameter set without a window."""
     sps = parse_sps(unit)
     return cropped(unit, sps.width, sps.height)
+
+
+def as_main_10(unit: bytes) -> bytes:
+    """The parameter set, video or sequence, with the profile Main 10 signalled (H.265, A.3.3)."""
+    data, start = bytearray(unescape(unit)), 6 if kind(unit) == VPS else 3
+    # Profile 2 and compatible with itself, progressive, frames only; the level stays.
+    data[start : start + 11] = bytes.fromhex("02 20000000 900000000000")
+    return escape(bytes(data))

@@ -47,6 +47,7 @@ def encode(
     bits: options.Bits = None,
     effort: options.Effort = None,
     sharp_yuv: options.SharpYuv = None,
+    parameters: options.Parameters = None,
     tables: options.Tables = "auto",
     min_saving: encode_options.MinSaving = "2",
     max_side: encode_options.MaxSide = None,
@@ -77,7 +78,10 @@ def encode(
     from kcompress.workers import one_thread
 
     chosen, raw = _codec(codec, out)
-    setting = chosen.setting(quality, chroma, effort, sharp_yuv=sharp_yuv, raw=raw, bits=bits)
+    setting = chosen.setting(
+        quality, chroma, effort, sharp_yuv=sharp_yuv, raw=raw, bits=bits,
+        parameters=options.pairs("--param", parameters or []),
+    )  # fmt: skip
     goal = encode_options.target(target, target_size, target_bpp, quality)
     resize, saving = encode_options.resize(max_side, scale), encode_options.min_saving(min_saving)
     # Everything that can be refused is refused before the first picture is read.

@@ -87,6 +87,7 @@ def success(job: Job, done: "EncodeResult") -> dict[str, object]:
         "bits": encoded.setting.bits,
         "effort": encoded.setting.effort,
         "sharp_yuv": encoded.setting.sharp_yuv,
+        "parameters": dict(encoded.setting.parameters),
         "tables": encoded.setting.tables_name,
         "width": encoded.width,
         "height": encoded.height,

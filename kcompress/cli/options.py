@@ -74,7 +74,7 @@ Quality = Annotated[
     typer.Option(
         "--quality", "-q",
         help="On the codec's own scale: JPEG, WebP and AVIF 0..100, higher is better (75, AVIF 60); "
-        "HEVC and BPG QP 0..51, lower is better (28 and 29).",
+        "HEVC and BPG 0..51, as good as at this constant QP, lower is better (28 and 29).",
     ),
 ]  # fmt: skip
 Network = Annotated[
@@ -95,7 +95,11 @@ Chroma = Annotated[
     ChromaName | None, typer.Option(**by_name(ChromaName), help="Chroma sampling. WebP has 420 only. [default: 420]")
 ]
 Bits = Annotated[
-    int | None, typer.Option(metavar="8|10", help="Bits a sample in the file: 10 for AVIF alone. [default: 8]")
+    int | None,
+    typer.Option(
+        metavar="8|10",
+        help="Bits a sample in the file: 10 for AVIF, HEVC and BPG; not every reader of HEIC has it. [default: 8]",
+    ),
 ]
 Effort = Annotated[
     int | None,
@@ -106,6 +110,12 @@ SharpYuv = Annotated[
     bool | None,
     typer.Option("--sharp-yuv/--no-sharp-yuv", help="WebP: chroma computed for how decoders enlarge it, "
                  "by cwebp alone, or means. [default: means]"),
+]  # fmt: skip
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the encoder in place of the codec's own; any "
+                 "number of times. HEVC and BPG have x265's aq-mode, aq-strength, cbqpoffs, crqpoffs, psy-rd, "
+                 "psy-rdoq, sao, scaling-list (HEVC), tskip, tu-intra-depth."),
 ]  # fmt: skip
 Tables = Annotated[
     str,
@@ -177,6 +187,19 @@ Quiet = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Bits per pixel, times, versions; every note of every picture.")
 ]
+
+
+def pairs(option: str, texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and values of texts such as ``aq-mode=1``.
+
+    Raises:
+        UsageError: a text without a name or a value.
+    """
+    found = [tuple(part.strip() for part in text.partition("=")) for text in texts]
+    for name, _, value in found:
+        if not name or not value:
+            raise UsageError(f"{option} {name}{value} is no KEY=VALUE. Give such as {option} aq-mode=1.")
+    return [(name, value) for name, _, value in found]
 
 
 def listed(text: str) -> list[str]:

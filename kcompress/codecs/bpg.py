@@ -11,7 +11,7 @@ from kcompress.codecs.containers.bpg import EXIF, ICC, XMP, Bpg
 from kcompress.codecs.x265 import STREAM_ENCODERS, X265Backend
 from kcompress.errors import InputError, ProgramError
 from kcompress.images import Image, Pixels, write
-from kcompress.planes import LIBBPG, Planes, from_rgb, grey_planes, to_rgb
+from kcompress.planes import LIBBPG, Planes, grey_planes, to_rgb
 from kcompress.programs import BPGENC, scratch_folder
 from kcompress.setting import Setting
 
@@ -21,9 +21,15 @@ class Bpgenc(Backend):
 
     name = "bpgenc"
     install = BPGENC.install
+    takes_parameters = False
+    bits = (8, 10)
 
     def version(self) -> str | None:
         return BPGENC.version()
+
+    def cannot(self, setting: Setting) -> str | None:
+        changed = setting.parameters not in ((), BPG.setting().parameters)
+        return f"--param: the backend {self.name} has no parameters" if changed else super().cannot(setting)
 
     def refuses(self, image: Image) -> str | None:
         # bpgenc 0.9.8 crashes where the padded width is below 32.
@@ -34,6 +40,7 @@ class Bpgenc(Backend):
             source, target = folder / "picture.png", folder / "picture.bpg"
             source.write_bytes(write(replace(image, icc=None, exif=None, xmp=None), "PNG"))
             arguments = ["-q", str(setting.quality), "-f", setting.chroma, "-m", str(setting.effort)]
+            arguments += [] if setting.bits == 8 else ["-b", str(setting.bits)]
             BPGENC.run([*arguments, "-o", str(target), str(source)])
             try:
                 written = container.demux(target.read_bytes(), "what bpgenc wrote")
@@ -45,18 +52,27 @@ class Bpgenc(Backend):
         return container.mux(replace(written, extensions=_extensions(image)))
 
 
+# bpgenc codes an intra picture three steps finer than it is told.
+_QUALITIES, _RATE_FACTORS = (0, 12, 18, 24, 42, 51), (0, 11.9, 17.1, 22.9, 40.9, 50)
+
+
+def rate_factor(quality: int) -> float:
+    """CRF at which photographs are on average as good, by SSIMULACRA2, as bpgenc's way of coding makes them."""
+    return float(np.interp(quality, _QUALITIES, _RATE_FACTORS))
+
+
 class BpgBackend(X265Backend):
     """x265 by one of the ways to reach it, in our own container."""
 
     def encode(self, image: Image, setting: Setting) -> bytes:
-        planes = grey_planes(image.pixels[:, :, 0]) if image.grey else from_rgb(image.pixels, setting.chroma, LIBBPG)
-        bpg = Bpg(image.width, image.height, planes.sampling, self._stream(planes, setting))
+        planes = x265.planes_of(image, setting, LIBBPG)
+        bpg = Bpg(image.width, image.height, planes.sampling, self._stream(planes, setting), bits=setting.bits)
         if image.alpha is not None:
-            bpg = replace(bpg, extra=self._stream(grey_planes(image.alpha), setting))
+            bpg = replace(bpg, extra=self._stream(grey_planes(image.alpha, setting.bits), setting))
         return container.mux(replace(bpg, extensions=_extensions(image)))
 
     def _stream(self, planes: Planes, setting: Setting) -> bytes:
-        return x265.encode(self._encoder, planes, setting.quality, setting.effort, exact_qp=False)
+        return x265.encode(self._encoder, planes, rate_factor(setting.quality), setting.effort, setting.parameters)
 
 
 def decode(data: bytes, name: str, *, strict: bool = False) -> Image:
@@ -96,12 +112,21 @@ def _extensions(image: Image) -> tuple[tuple[int, bytes], ...]:
     return tuple((tag, content) for tag, content in found if content is not None)
 
 
+PARAMETERS = {
+    **{name: parameter for name, parameter in x265.PARAMETERS.items() if name != "scaling-list"},
+    # Measured against constant QP, which bpgenc has: at more, PSNR and VMAF-NEG lose.
+    "aq-strength": replace(x265.PARAMETERS["aq-strength"], default="0.5"),
+}
+"""Those of HEVC without scaling lists, for which BPG's header has no place."""
+
 BPG = Codec(
     name="bpg",
     suffixes=(".bpg",),
     quality=Scale(finest=0, coarsest=51, default=29),
     effort=Scale(finest=1, coarsest=9, default=8),  # bpgenc's -m: x265's presets from superfast to placebo
     chromas=("420", "444"),
+    bits=(8, 10),
+    parameters=PARAMETERS,
     max_side=16384,
     alpha=True,
     backends=(Bpgenc(), *(BpgBackend(encoder) for encoder in STREAM_ENCODERS)),

@@ -1,7 +1,8 @@
 """Codec: a quality scale, limits, and the backends that encode."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import nan
 from typing import Protocol, get_args
 
 from kcompress.codecs.quantisation import QuantisationTables
@@ -30,6 +31,11 @@ class Backend(Protocol):
     def takes_tables(self) -> bool:
         """Whether quantisation tables can be chosen, by which it then rounds."""
         return not self.trellis
+
+    @property
+    def takes_parameters(self) -> bool:
+        """Whether it obeys the codec's parameters."""
+        return True
 
     @property
     def sharp_yuv(self) -> bool:
@@ -92,6 +98,33 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """A number that an encoder takes by name, and the codec's own choice."""
+
+    default: str
+    lowest: float
+    highest: float
+    whole: bool = True
+
+    def checked(self, name: str, text: str) -> str:
+        """The number of a text, as the encoder takes it.
+
+        Raises:
+            UsageError: it is none, or out of range.
+        """
+        try:
+            number = float(text)
+        except ValueError:
+            number = nan
+        if not self.lowest <= number <= self.highest or (self.whole and number % 1):
+            kind = " in whole numbers" if self.whole else ""
+            raise UsageError(
+                f"--param {name}={text} is not possible. Allowed: {self.lowest:g}..{self.highest:g}{kind}."
+            )
+        return f"{number:g}"
+
+
+@dataclass(frozen=True)
 class Codec:
     """One codec.
 
@@ -110,6 +143,7 @@ class Codec:
         grey: whether its files can hold one plane alone; otherwise grey is coded as colour.
         backends: in the order they are tried.
         only_by_name: backends taken only when asked for.
+        parameters: of its encoder, by name, with the values that measure best.
         tables: of JPEG, its quantisation tables; the same codec with others is another one.
         is_complete: whether a backend's bytes are a whole file; None where the container checks them.
         add_metadata: puts profile, EXIF and XMP into a file of backends that write none.
@@ -131,6 +165,7 @@ class Codec:
     plain_effort: int | None = None
     raw_suffixes: tuple[str, ...] = ()
     sharp_yuv: bool | None = None
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     tables: QuantisationTables | None = None
     is_complete: Callable[[bytes], bool] | None = None
     add_metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
@@ -140,6 +175,7 @@ class Codec:
     def setting(
         self, quality: int | None = None, chroma: str | None = None, effort: int | None = None, *,
         sharp_yuv: bool | None = None, raw: bool = False, bits: int | None = None,
+        parameters: Iterable[tuple[str, str]] = (),
     ) -> Setting:  # fmt: skip
         """Check what is asked for, fill in the defaults.
 
@@ -161,8 +197,19 @@ class Codec:
             raise UsageError(f"--bits {bits}: {self.name} has only {', '.join(map(str, self.bits))}. Leave it out.")
         tables, name = (self.tables.at(quality), self.tables.name) if self.tables else (None, None)
         return Setting(
-            self.name, quality, self.quality.coarseness(quality), chosen, effort, sharp, raw, tables, name, bits=bits
-        )
+            self.name, quality, self.quality.coarseness(quality), chosen, effort, sharp, raw, tables, name, bits=bits,
+            parameters=self._parameters(parameters),
+        )  # fmt: skip
+
+    def _parameters(self, changed: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """All parameters, with the last value that is given for each."""
+        found = {name: parameter.default for name, parameter in self.parameters.items()}
+        for name, value in changed:
+            if name not in found:
+                known = f"Allowed: {', '.join(found)}." if found else "It has none: leave it out."
+                raise UsageError(f"--param {name}={value}: {self.name} has no parameter of this name. {known}")
+            found[name] = self.parameters[name].checked(name, value)
+        return tuple(found.items())
 
     def at(self, setting: Setting, quality: int) -> Setting:
         """A setting of this codec at another quality, by the codec's own tables.
@@ -172,8 +219,9 @@ class Codec:
         """
         sharp = None if self.sharp_yuv is None else setting.sharp_yuv
         return self.setting(
-            quality, setting.chroma, setting.effort, sharp_yuv=sharp, raw=setting.raw, bits=setting.bits
-        )
+            quality, setting.chroma, setting.effort, sharp_yuv=sharp, raw=setting.raw, bits=setting.bits,
+            parameters=setting.parameters,
+        )  # fmt: skip
 
     def conformed(self, image: Image) -> Image:
         """The picture as the codec can hold it, checked before any work.

@@ -68,6 +68,8 @@ def decoded(path: Path) -> np.ndarray:
     ("jpeg", ["--effort", "0"]), ("webp", ["--effort", "0"]), ("hevc", ["--effort", "0"]), ("bpg", ["--effort", "1"]),
     ("avif", ["-q", "40"]), ("avif", ["--chroma", "444"]), ("avif", ["--effort", "0"]), ("avif", ["--bits", "10"]),
     ("avif", ["--network", "shrink"]),
+    ("hevc", ["--bits", "10"]), ("bpg", ["--bits", "10"]), ("hevc", ["--param", "aq-mode=0"]),
+    ("bpg", ["--param", "cbqpoffs=-3", "--param", "crqpoffs = -3"]),
 ])  # fmt: skip
 def test_an_option_changes_the_bytes(run, photo, folder, codec, option):
     run("encode", "photo.png", "--codec", codec, "-o", "plain/")
@@ -143,6 +145,9 @@ def test_an_animation_needs_a_frame(run, folder):
     (["--network", "magic"], "shrink"), (["--backend", "magic"], "cjpeg"),
     (["--codec", "webp", "--chroma", "444"], "420"), (["--sharp-yuv"], "jpeg has no such choice"),
     (["--chroma", "999"], "420"), (["--codec", "gif"], "jpeg"),
+    (["--codec", "hevc", "--bits", "12"], "8, 10"), (["--bits", "10"], "8"), (["--param", "aq-mode=1"], "jpeg has no"),
+    (["--codec", "hevc", "--param", "aq-mode"], "KEY=VALUE"), (["--codec", "hevc", "--param", "=1"], "KEY=VALUE"),
+    (["--codec", "hevc", "--param", "keyint=2"], "aq-mode"), (["--codec", "bpg", "--param", "aq-mode=9"], "0..4"),
     (["--jobs", "0"], "1"), (["--metadata", "some"], "icc"),
     (["--device", "tpu"], "cuda"), (["--device", "cuda:99"], "--device cpu"),
     (["--network", "shrink", "--weights", "mine.safetensors"], "--network"), (["--json", "-o", "-"], "-o FILE"),

@@ -6,7 +6,7 @@ import pytest
 
 ENCODED = {
     "type": str, "input": str, "output": str, "codec": str, "backend": str, "version": str, "network": str,
-    "quality": int, "chroma": str, "bits": int, "effort": int, "sharp_yuv": bool,
+    "quality": int, "chroma": str, "bits": int, "effort": int, "sharp_yuv": bool, "parameters": dict,
     "tables": type(None), "width": int, "height": int, "input_bytes": int,
     "output_bytes": int, "saving": float, "bpp": float, "network_seconds": float, "codec_seconds": float,
     "kept": type(None),

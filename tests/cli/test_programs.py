@@ -108,12 +108,29 @@ def test_x265(run, fake, photo, folder):
     (call,) = x265.calls
     assert " ".join(call["argv"]) == (
         "--input - --input-res 336x224 --input-csp i420 --input-depth 8 --output-depth 8 --fps 25 --frames 1 "
-        "--preset 2 --tune ssim --log-level error --no-progress --qp 30 --keyint 1 --no-info --no-wpp --rect --amp "
+        "--preset 2 --tune ssim --log-level error --no-progress --crf 31.5 --keyint 1 --no-info --no-wpp --rect --amp "
         "--range full --colorprim bt709 --transfer iec61966-2-1 --colormatrix smpte170m --chromaloc 1 "
-        "--min-cu-size 8 --hash 1 --ipratio 1 --output -"
+        "--min-cu-size 8 --hash 1 --aq-mode 1 --aq-strength 0.8 --cbqpoffs -1 --crqpoffs -1 --psy-rd 0 --psy-rdoq 0 "
+        "--sao --scaling-list default --tskip --tu-intra-depth 4 --output -"
     )
-    run("encode", "photo.png", "--codec", "bpg", "--network", "none")
-    assert "--no-info" in x265.calls[1]["argv"] and "--ipratio" not in x265.calls[1]["argv"]
+    run("encode", "photo.png", "--codec", "bpg", "--network", "none", "--param", "tskip=0", "--bits", "10", expect=6)
+    argv = " ".join(x265.calls[1]["argv"])
+    assert "--input-depth 10 --output-depth 10" in argv and "--no-tskip" in argv and "--scaling-list" not in argv
+
+
+def test_bpgenc_takes_no_parameters_of_x265(run, fake, small, folder):
+    bpgenc = fake("bpgenc", answer=(GOLDEN / "ycbcr420-q29.bpg").read_bytes())
+    arguments = ["encode", "small.png", "--codec", "bpg", "--network", "none", "--param", "aq-mode=0", "--json"]
+    ended = run(*arguments, "--backend", "bpgenc", expect=2)
+    assert "--param: the backend bpgenc has no parameters. Leave one out." in ended.stdout.decode()
+    (line,) = run(*arguments).lines
+    assert line["backend"] == "ffmpeg" and line["parameters"]["aq-mode"] == "0"
+    assert bpgenc.calls == []
+    (line,) = run(
+        "encode", "small.png", "--codec", "bpg", "--bits", "10", "--network", "none", "--json", "-o", "ten.bpg"
+    ).lines
+    assert "-b 10" in " ".join(bpgenc.calls[0]["argv"])
+    assert (line["backend"], line["bits"], line["parameters"]) == ("bpgenc", 10, {})
 
 
 def test_bpgenc_and_what_becomes_of_its_file(run, fake, folder):

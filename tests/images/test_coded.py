@@ -24,7 +24,7 @@ FEW = settings(deadline=None, max_examples=200, derandomize=True)
 def stream(side: int = 128, grey: bool = False) -> bytes:
     pixels = smooth(side, side)
     planes = grey_planes(pixels[:, :, 0]) if grey else from_rgb(pixels, "420", BOX)
-    return x265.encode(x265.FfmpegX265(), planes, 26, 1, exact_qp=True)
+    return x265.encode(x265.FfmpegX265(), planes, 26, 1)
 
 
 def cut(data: bytes, share: float) -> bytes:

@@ -154,6 +154,8 @@ def _shortened(stream: bytes, bpg: Bpg) -> tuple[bytes, list[bytes]]:
             f"the HEVC stream is {sps.width}x{sps.height}, but BPG needs {expected[0]}x{expected[1]}. "
             "Try another --backend."
         )
+    if sps.scaling_lists:
+        raise ProgramError("the HEVC stream has scaling lists, and BPG has no place for them. Try another --backend.")
     w = BitWriter().ue(tools.min_cb_minus3).ue(tools.diff_max_min_cb).ue(tools.min_tb_minus2)
     w.ue(tools.diff_max_min_tb).ue(tools.depth_intra).u(tools.sao, 1).u(tools.pcm is not None, 1)
     _write_pcm(w, tools)

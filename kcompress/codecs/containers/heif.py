@@ -67,8 +67,8 @@ def mux(heif: Heif) -> bytes:
     """
     picture, alpha = _coded(heif.picture), None if heif.alpha is None else _coded(heif.alpha)
     sps = parse_sps(_unit(annexb.units(heif.picture), annexb.SPS))
-    # Main and Main Still Picture (profiles 1..3) are `heic`; range extensions (grey, 4:4:4) are `heix`.
-    brand = b"heic" if sps.profile_tier_level[0] & 31 <= 3 else b"heix"
+    # Main and Main Still Picture (profiles 1 and 3) are `heic`; Main 10 and range extensions (grey, 4:4:4) are `heix`.
+    brand = b"heic" if sps.profile_tier_level[0] & 31 in (1, 3) else b"heix"
     return written(heif, picture, alpha, (brand, b"mif1", b"miaf", brand))
 
 
