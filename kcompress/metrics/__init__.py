@@ -7,7 +7,7 @@ from math import inf
 from kcompress.errors import UsageError
 from kcompress.images import Pixels
 from kcompress.inference.weights import is_shipped
-from kcompress.metrics import psnr, vmaf, vqscore
+from kcompress.metrics import cvvdp, psnr, vmaf, vqscore
 from kcompress.metrics.metric import Metric, ScoreFunction
 
 __all__ = ["METRICS", "Metric", "ScoreFunction", "Scorer"]
@@ -60,6 +60,11 @@ METRICS: dict[str, Metric] = {
         Metric(
             "butteraugli", "3-norm of visible differences at 80 nits; about 1 at the threshold of visibility",
             "lower", (0, inf), smallest_side=8, prepare=_prepared_by("butteraugli"),
+        ),
+        Metric(
+            "cvvdp", "ColorVideoVDP on a 4K screen: 10 less just-objectionable differences of luma and colour",
+            "higher", (-inf, 10), smallest_side=cvvdp.SMALLEST_SIDE, prepare=cvvdp.prepare,
+            available=cvvdp.available, install=cvvdp.INSTALL,
         ),
         Metric(
             "vqscore", "quality without a look at the original, by a network; 100 is without visible traces",

@@ -31,12 +31,14 @@ PERFECT = {
     "vif": pytest.approx(1, abs=1e-6),
     "ssimulacra2": 100,
     "butteraugli": 0,
+    "cvvdp": 10,
 }
 
 
 def test_the_table():
     assert list(METRICS) == [
-        "ssimulacra2", "psnr", "psnr-hvs-m", "ms-ssim", "iw-ssim", "vif", "vmaf", "vmaf-neg", "butteraugli", "vqscore",
+        "ssimulacra2", "psnr", "psnr-hvs-m", "ms-ssim", "iw-ssim", "vif", "vmaf", "vmaf-neg", "butteraugli", "cvvdp",
+        "vqscore",
     ]  # fmt: skip
     for name, metric in METRICS.items():
         assert metric.name == name
