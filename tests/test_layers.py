@@ -24,7 +24,7 @@ LAYERS = {
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {
-    "torch", "pytorch_msssim", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg", "simplejpeg",
+    "torch", "onnxruntime", "onnx", "cv2", "pyvips", "pillow_heif", "imageio_ffmpeg", "simplejpeg",
     "tifffile",
 }  # fmt: skip
 

@@ -41,6 +41,7 @@ _LOW_WEIGHTS = torch.tensor([29.2353797994, 0.844626970982, 0.703646627719])[:, 
 _LOW_WEIGHTS /= 1.05**2  # these weights are of later versions: measured against the program of 0.7 by shifts of grey
 
 _SIGMA_MASK = 2.7
+_LOWEST = torch.tensor([0.45, 0.3, 0.25])  # shares of the three lowest values of a neighbourhood
 _SCALE = 1 / (17.8 * 0.79079917404)  # what is just good enough becomes 1
 _HALF_WEIGHT = 0.5  # of the picture at half the size
 _SMALL = 1e-12  # under roots, whose slope is infinite at 0
@@ -204,7 +205,7 @@ def _eroded(activity: Tensor) -> Tensor:
     padded = F.pad(activity, (3, 3, 3, 3), value=math.inf)
     around = [padded[..., row : row + height, column : column + width] for row in (0, 3, 6) for column in (0, 3, 6)]
     lowest = torch.cat([*around, 2 * activity, 2 * activity], dim=1).topk(3, dim=1, largest=False, sorted=True)[0]
-    return torch.einsum("nkhw,k->nhw", lowest, torch.tensor([0.45, 0.3, 0.25]).to(lowest))[:, None]
+    return torch.einsum("nkhw,k->nhw", lowest, constant(_LOWEST, lowest))[:, None]
 
 
 def _masked(mask: Tensor, multiplier: float, scaler: float, offset: float) -> Tensor:

@@ -11,6 +11,7 @@ photograph of 640x400 that makes 0.1 points at score 85 and 2.4 at 42; on a crop
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.nn.functional import pad
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
+from kcompress.inference.constants import constant
 from kcompress.metrics.filters import filtered, gaussian
 
 SCALES = 6
@@ -158,7 +160,8 @@ class _Scale:
 
     def __init__(self, picture: Tensor, weights: Tensor) -> None:
         """Take XYB with mirrored rows (N, 3, H + 2 * reach, W) and weights (3, 2, 3): X, Y, B-Y; norms; error maps."""
-        self._weights, self._counted = weights, _counted(weights)
+        self._counted = _counted(weights)
+        self._weights = constant(weights, picture.new_empty(0, dtype=weights.dtype))
         self._pixels = (picture.shape[2] - 2 * _REACH) * picture.shape[3]
         ssim = self._counted[0]
         self._strips = []
@@ -191,8 +194,13 @@ def _parts(batch: Tensor) -> list[Tensor]:
 
 def _prepared(original: Tensor) -> list[_Scale]:
     pictures = list(_scales(original))
-    weights = _WEIGHTS[: 18 * len(pictures)].reshape(3, len(pictures), 2, 3).to(original.device)
-    return [_Scale(picture, weights[:, number]) for number, picture in enumerate(pictures)]
+    return [_Scale(*each) for each in zip(pictures, _weights(len(pictures)), strict=True)]
+
+
+@cache
+def _weights(scales: int) -> tuple[Tensor, ...]:
+    """Weights (3, 2, 3) of each scale: X, Y, B-Y; norms; error maps."""
+    return _WEIGHTS[: 18 * scales].reshape(3, scales, 2, 3).unbind(1)
 
 
 def _score(original: list[_Scale], distorted: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.rdo import Rdo
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import DifferentiableJpeg, bits_per_pixel, unpack_levels
 from kcompress.proxies.straight_through import straight_through
+from kcompress.training.tasks.rdo.objective import Objective
 from kcompress.training.tasks.rdo.patches import RATE, Batch
 
 _SHARPNESS = 20.0
@@ -30,23 +30,18 @@ class RdoLoss(nn.Module):
     def __init__(self, network: Rdo, objective: Mapping[str, float]) -> None:
         super().__init__()
         self.network = network
-        self._objective = dict(objective)
+        self._objective = Objective(objective) if objective else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss``, and what of it is ``rate`` and ``distortion``."""
         sampled = self.sampled(batch)
         levels = sampled.levels.requires_grad_()
-        decoded, images = self.decoded(batch, levels), batch.images
-        # Each score by itself, which holds one graph at a time; then the codec, once.
-        seen = decoded.detach().requires_grad_()
-        cost, pixel_slopes = torch.zeros_like(batch.rates), torch.zeros_like(seen)
-        for name, share in self._objective.items():
-            change = -share * batch.slopes[name] * (SCORES[name](images)(seen) - batch.plain[name])
-            pixel_slopes += torch.autograd.grad(change.sum(), seen)[0]
-            cost = cost + change.detach()
-        if self._objective:
-            (slopes,) = torch.autograd.grad(decoded, levels, pixel_slopes)
-            cost = straight_through(cost, sampled.change_of_cost(slopes).to(cost))  # some scores are float64
+        cost = torch.zeros_like(batch.rates)
+        if self._objective is not None:
+            decoded = self.decoded(batch, levels)
+            cost, by_pixels = self._objective(batch, decoded.detach())
+            (slopes,) = torch.autograd.grad(decoded, levels, by_pixels)
+            cost = straight_through(cost, sampled.change_of_cost(slopes))
         rate = (self.rate(batch, sampled) - batch.plain[RATE]) / batch.rates
         return {"loss": cost + rate, "rate": rate.detach(), "distortion": cost.detach()}
 

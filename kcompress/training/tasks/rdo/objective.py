@@ -1,0 +1,63 @@
+"""The objective of rdo's training: what decoded pictures are worth, and how that changes with their pixels."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from kcompress.metrics.differentiable import SCORES
+from kcompress.search.repeated import Repeated
+from kcompress.training.tasks.rdo.patches import Batch
+
+
+class Objective:
+    """Change of cost by the scores' change against the plain codec, each at the price that the plain codec pays.
+
+    It works in place on batches of one shape, so that on CUDA all of a step's kernels are started at once, as a graph:
+    there are twenty thousand of them, and most are small.
+    """
+
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        """``shares`` are weights of ``SCORES``."""
+        self._shares = dict(shares)
+        self._works: dict[tuple[torch.Size, torch.device], _Work] = {}
+
+    def __call__(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cost (N,), and its derivatives by the decoded pictures (N, 3, H, W), until the next call."""
+        place = (decoded.shape, decoded.device)
+        if place not in self._works:
+            self._works[place] = _Work(self._shares, decoded)
+        return self._works[place](batch, decoded)
+
+
+class _Work:
+    """An objective on pictures of one shape and device."""
+
+    def __init__(self, shares: Mapping[str, float], like: Tensor) -> None:
+        self._shares = shares
+        self._images, self._decoded, self._derivatives = (torch.zeros_like(like) for _ in range(3))
+        self._cost = like.new_zeros(len(like))
+        self._slopes, self._plain = (like.new_zeros(len(shares), len(like), dtype=torch.float64) for _ in range(2))
+        self._repeated = Repeated(graph=like.is_cuda)
+
+    def __call__(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        self._images.copy_(batch.images)
+        self._decoded.copy_(decoded)
+        for number, name in enumerate(self._shares):
+            self._slopes[number] = batch.slopes[name]
+            self._plain[number] = batch.plain[name]
+        with torch.enable_grad():
+            self._repeated(self._work)
+        return self._cost, self._derivatives
+
+    def _work(self) -> None:
+        decoded = self._decoded.detach().requires_grad_()
+        self._cost.zero_()
+        self._derivatives.zero_()
+        for number, (name, share) in enumerate(self._shares.items()):
+            # Each score by itself, which holds one graph of derivatives at a time.
+            score = SCORES[name](self._images)(decoded)
+            worth = -share * self._slopes[number]
+            self._cost.add_((worth * (score.detach() - self._plain[number])).float())
+            (derivatives,) = torch.autograd.grad((worth * score).sum(), decoded)
+            self._derivatives.add_(derivatives)
