@@ -1,18 +1,11 @@
-<<<<<<< HEAD
 """MS-SSIM over R, G and B: structural similarity at five scales. Scores equal those of the package pytorch-msssim.
 
 Source: Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image quality assessment", Asilomar 2003:
 its weights, a Gaussian window of 11x11 and sigma 1.5, K1 = 0.01, K2 = 0.03, mean of the three channels.
-=======
-"""MS-SSIM over R, G and B, in torch: batched and differentiable, with the original's part computed once.
-
-Source: Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image quality assessment", Asilomar 2003:
-five scales with its weights, Gaussian window of 11x11 and sigma 1.5, K1 = 0.01, K2 = 0.03, mean of the three channels.
-Scores equal those of the package ``pytorch-msssim``, odd sides too.
->>>>>>> 00ab65d (MS-SSIM is computed here, with the original's part once, and all scores copy their constants to a device once: what is captured in a CUDA graph may copy nothing)
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -25,18 +18,12 @@ from kcompress.metrics.filters import gaussian, windowed
 
 SMALLEST_SIDE = 161  # four halvings must leave the window room
 
-<<<<<<< HEAD
 _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Weights of the scales, finest first; they add up to 1."""
 
 _WINDOW = gaussian(1.5, 5)
 _C1, _C2 = 0.01**2, 0.03**2
 _SMALL = 1e-8  # under roots, whose slope is infinite at 0
-=======
-_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-_C1, _C2 = 0.01**2, 0.03**2
-_WINDOW = gaussian(1.5, 5)
->>>>>>> 00ab65d (MS-SSIM is computed here, with the original's part once, and all scores copy their constants to a device once: what is captured in a CUDA graph may copy nothing)
 
 
 class Reference:
@@ -51,45 +38,21 @@ class Reference:
         self._size = original.shape[2:]
         if min(self._size) < SMALLEST_SIDE:
             raise UnsupportedError(f"MS-SSIM needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
-<<<<<<< HEAD
         self._scales = [_Scale(planes) for planes in _pyramid(original)]
 
     def score(self, distorted: Tensor) -> Tensor:
         """MS-SSIM (N,): 1 for identical pictures, about 0 where no structure is left. Differentiable.
-=======
-        self._scales = [(x, mean, square - mean * mean) for x, mean, square in map(_moments, _pyramid(original))]
-
-    def score(self, distorted: Tensor) -> Tensor:
-        """MS-SSIM (N,): 0..1, higher is better, 1 for identical pictures. Differentiable.
->>>>>>> 00ab65d (MS-SSIM is computed here, with the original's part once, and all scores copy their constants to a device once: what is captured in a CUDA graph may copy nothing)
 
         Raises:
             InputError: the sizes differ.
         """
         if distorted.shape[2:] != self._size:
             raise InputError("MS-SSIM compares pictures of one size. Give an original and versions of it.")
-<<<<<<< HEAD
         pairs = zip(self._scales, _pyramid(distorted), strict=True)
         *structures, (last, luminance) = [scale.similarity(planes) for scale, planes in pairs]
         means = [structure.mean((2, 3)) for structure, _ in structures] + [(last * luminance).mean((2, 3))]
         powers = [mean.clamp_min(_SMALL) ** exponent for mean, exponent in zip(means, _EXPONENTS, strict=True)]
-        return torch.stack(powers).prod(0).mean(1)
-=======
-        product = torch.ones((), device=distorted.device)
-        for weight, (x, mu_x, var_x), y in zip(_WEIGHTS, self._scales, _pyramid(distorted), strict=True):
-            _, mu_y, square = _moments(y)
-            covariance = windowed(x * y, _WINDOW) - mu_x * mu_y
-            found = (2 * covariance + _C2) / (var_x + square - mu_y * mu_y + _C2)
-            if weight == _WEIGHTS[-1]:
-                found = found * (2 * mu_x * mu_y + _C1) / (mu_x * mu_x + mu_y * mu_y + _C1)
-            product = product * torch.relu(found.flatten(2).mean(-1)) ** weight
-        return product.mean(1)
-
-
-def ms_ssim(original: Tensor, distorted: Tensor) -> Tensor:
-    """MS-SSIM (N,) of two batches of pictures; shapes and range as in `Reference.score`."""
-    return Reference(original).score(distorted)
->>>>>>> 00ab65d (MS-SSIM is computed here, with the original's part once, and all scores copy their constants to a device once: what is captured in a CUDA graph may copy nothing)
+        return math.prod(powers).mean(1)
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:
@@ -106,7 +69,6 @@ def prepare(original: Pixels) -> Callable[[Pixels], float]:
     return score
 
 
-<<<<<<< HEAD
 class _Scale:
     """Local moments of the original at one scale."""
 
@@ -134,21 +96,3 @@ def _pyramid(planes: Tensor) -> list[Tensor]:
 def _batch(pixels: Pixels) -> Tensor:
     """(1, 3, H, W) float32, 0..1."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32))[None] / 255
-=======
-def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures, and means of them and of their squares in each window."""
-    return x, windowed(x, _WINDOW), windowed(x * x, _WINDOW)
-
-
-def _pyramid(picture: Tensor) -> Iterator[Tensor]:
-    """Pictures of the five scales; beyond an odd side's ends lies black, as in the package."""
-    for scale in range(len(_WEIGHTS)):
-        if scale:
-            picture = F.avg_pool2d(picture, 2, padding=(picture.shape[2] % 2, picture.shape[3] % 2))
-        yield picture
-
-
-def _batch(pixels: Pixels) -> Tensor:
-    """(1, 3, H, W) float64, 0..1: variances of flat places are small differences."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float64))[None] / 255
->>>>>>> 00ab65d (MS-SSIM is computed here, with the original's part once, and all scores copy their constants to a device once: what is captured in a CUDA graph may copy nothing)

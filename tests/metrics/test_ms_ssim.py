@@ -1,26 +1,14 @@
-<<<<<<< HEAD
 """MS-SSIM against the paper's formula, written once more in NumPy, and against pytorch-msssim."""
 
 import numpy as np
 import pytest
-=======
-"""MS-SSIM against the paper's formula, written once more in NumPy, and against the package pytorch-msssim."""
-
-import numpy as np
-import pytest
-import pytorch_msssim
->>>>>>> 00ab65d (MS-SSIM is computed here, with the original's part once, and all scores copy their constants to a device once: what is captured in a CUDA graph may copy nothing)
 import torch
 from metrics.degraded import jpeg, noisy
 from numpy.lib.stride_tricks import sliding_window_view
 
 from kcompress.errors import InputError, UnsupportedError
-<<<<<<< HEAD
 from kcompress.inference.batches import tensor
 from kcompress.metrics.ms_ssim import Reference, prepare
-=======
-from kcompress.metrics.ms_ssim import Reference, ms_ssim, prepare
->>>>>>> 00ab65d (MS-SSIM is computed here, with the original's part once, and all scores copy their constants to a device once: what is captured in a CUDA graph may copy nothing)
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
@@ -57,7 +45,6 @@ def test_a_shift_of_brightness_costs_less_than_noise_of_its_size(photo):
     assert prepare(dark)(dark + 20) > prepare(dark)(noisy(dark, 20))
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(("height", "width"), [(161, 200), (173, 167)])
 def test_equals_the_package(photo, height, width):
     ms_ssim = pytest.importorskip("pytorch_msssim").ms_ssim
@@ -82,23 +69,3 @@ def test_sizes():
         Reference(grey).score(grey[..., :165])
     with pytest.raises(UnsupportedError, match="needs 161 pixels"):
         Reference(grey[..., :160])
-=======
-@pytest.mark.parametrize("size", [(176, 192), (161, 200), (195, 173)])
-def test_equals_pytorch_msssim_in_batches_with_its_gradient(size):
-    random = torch.Generator().manual_seed(4)
-    original = torch.rand(2, 3, *size, generator=random)
-    distorted = (original + 0.1 * torch.randn(original.shape, generator=random)).clamp(0, 1).requires_grad_()
-    theirs = pytorch_msssim.ms_ssim(distorted, original, data_range=1, size_average=False)
-    (their_slopes,) = torch.autograd.grad(theirs.sum(), distorted)
-    ours = ms_ssim(original, distorted)
-    (slopes,) = torch.autograd.grad(ours.sum(), distorted)
-    torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
-    torch.testing.assert_close(slopes, their_slopes, atol=1e-7, rtol=1e-3)
-
-
-def test_other_sizes_are_refused():
-    with pytest.raises(UnsupportedError, match="161"):
-        Reference(torch.zeros(1, 3, 160, 200))
-    with pytest.raises(InputError, match="one size"):
-        ms_ssim(torch.zeros(1, 3, 170, 170), torch.zeros(1, 3, 170, 171))
->>>>>>> 00ab65d (MS-SSIM is computed here, with the original's part once, and all scores copy their constants to a device once: what is captured in a CUDA graph may copy nothing)
