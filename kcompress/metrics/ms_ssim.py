@@ -4,7 +4,7 @@ Source: Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image
 its weights, a Gaussian window of 11x11 and sigma 1.5, K1 = 0.01, K2 = 0.03, mean of the three channels.
 """
 
-import math
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -52,7 +52,7 @@ class Reference:
         *structures, (last, luminance) = [scale.similarity(planes) for scale, planes in pairs]
         means = [structure.mean((2, 3)) for structure, _ in structures] + [(last * luminance).mean((2, 3))]
         powers = [mean.clamp_min(_SMALL) ** exponent for mean, exponent in zip(means, _EXPONENTS, strict=True)]
-        return math.prod(powers).mean(1)
+        return functools.reduce(torch.mul, powers).mean(1)
 
 
 def prepare(original: Pixels) -> Callable[[Pixels], float]:

@@ -13,7 +13,7 @@ Sources: ITU-T T.81 (JPEG) and T.871 (JFIF: colours); libjpeg's files are named 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -210,11 +210,32 @@ def _bits(levels: Tensor, relaxed: Tensor, model: RateModel) -> Tensor:
     difference = expected(lambda size: (size + 1).log2(), _dc_differences)
     return (
         model.a_block * (levels[0].numel() // 64)
-        + model.a_block_with_ac * (1 - (1 - nonzero).prod(-1)).flatten(1).sum(1)
+        + model.a_block_with_ac * (1 - _joint(1 - nonzero)).flatten(1).sum(1)
         + model.dc_difference * difference.flatten(1).sum(1)
         + (model.ac_nonzero * nonzero + model.ac_magnitude * magnitude).flatten(1).sum(1)
         + model.ac_run * _runs(nonzero)
     )
+
+
+def _joint(probabilities: Tensor) -> Tensor:
+    """Product over the last axis; torch's own looks for zeros before its gradient, and so waits for a GPU."""
+    product: Tensor = _Joint.apply(probabilities)  # type: ignore[no-untyped-call]
+    return product
+
+
+class _Joint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.prod(-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        one = torch.ones_like(values[..., :1])
+        before = torch.cat([one, values[..., :-1]], -1).cumprod(-1)
+        after = torch.cat([one, values[..., 1:].flip(-1)], -1).cumprod(-1).flip(-1)
+        return gradient[..., None] * before * after
 
 
 def _runs(nonzero: Tensor) -> Tensor:
