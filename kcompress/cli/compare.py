@@ -77,7 +77,7 @@ def _target(page: str, sources: list[str], *, force: bool) -> str:
     if files.names_folder(page):
         raise UsageError(f"--html {output.name(page)} is a folder. Name a file in it.")
     for source in sources:
-        (job,) = files.plan([source], page, ".html", frozenset(), force=force)
+        (job,) = files.plan([source], page, [".html"], frozenset(), force=force)
         if job.refusal is not None:
             raise job.refusal
     return page

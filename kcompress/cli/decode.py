@@ -41,7 +41,7 @@ def decode(
     from kcompress.codecs import CODECS
 
     known = frozenset(suffix for codec in CODECS.values() for suffix in (*codec.suffixes, *codec.raw_suffixes))
-    planned = files.plan(sources, target, ".png", known, force=force, skip_existing=skip_existing)
+    planned = files.plan(sources, target, [".png"], known, force=force, skip_existing=skip_existing)
     wrong = next((job.target for job in planned if _suffix(job) not in _FORMATS), None)
     if wrong is not None:
         allowed = " ".join(_FORMATS)

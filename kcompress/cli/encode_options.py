@@ -1,16 +1,50 @@
 """Options of ``encode`` alone. Nothing heavy is imported here."""
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kcompress.cli.options import CodecName, alias, listed
 from kcompress.errors import MissingProgramError, UsageError
 
 if TYPE_CHECKING:
     from kcompress.images import Resize
     from kcompress.search.target import Target as Goal
 
+BEST = "best"
+_SHOWN_BY_BROWSERS = ("jpeg", "webp", "avif")
+
+
+@dataclass(frozen=True)
+class Codecs:
+    """Codecs by name, each to write a file, or with ``best`` the one whose file is smallest."""
+
+    names: tuple[str, ...]
+    best: bool = False
+
+
+def _codecs(text: str) -> Codecs:
+    head, _, rest = text.strip().partition(":")
+    best = head.strip().lower() == BEST
+    names = tuple(dict.fromkeys(map(alias, listed(rest if best else text)))) or (_SHOWN_BY_BROWSERS if best else ())
+    unknown = [name for name in names if name not in [*CodecName]]
+    if unknown or not names:
+        raise typer.BadParameter(
+            f"{', '.join(unknown) or text} is not known. Allowed: {', '.join(CodecName)}. Or several with commas "
+            f"between, {BEST}, or {BEST}:jpeg,avif."
+        )
+    return Codecs(names, best)
+
+
+Codec = Annotated[
+    Codecs | None,
+    typer.Option("--codec", "-c", parser=_codecs, metavar=f"[{'|'.join(CodecName)}|{BEST}]",
+                 help="Codec, or several with commas between: a file of each. Best writes the smallest of jpeg, webp "
+                 "and avif (or of best:jpeg,avif) that has the --target. Without it, the suffix of -o decides; else "
+                 "jpeg."),
+]  # fmt: skip
 TargetSize = Annotated[
     str | None,
     typer.Option("--target-size", metavar="BYTES", help="Largest size of each file, such as 200k: the quality that "

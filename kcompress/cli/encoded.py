@@ -38,6 +38,11 @@ def report(job: Job, done: "EncodeResult", notes: output.Notes, *, verbose: bool
     if done.target is not None and done.reached is not None:
         reached = done.target.shown(done.reached)
         output.say(f"  {done.target.of} {reached}, in {done.tries} {'try' if done.tries == 1 else 'tries'}")
+    if done.rivals:
+        rivals = (
+            f"{each.codec} {output.size(each.size)}{'' if each.holds else ', not reached'}" for each in done.rivals
+        )
+        output.say(f"  best: {encoded.setting.codec}; others: {'; '.join(rivals)}")
     for line, seconds in _searches(done):
         output.say(f"  {line}{f', {seconds:.1f} s' if verbose else ''}")
     notes.add(_notes(encoded, length))
@@ -108,6 +113,11 @@ def _searched(done: "EncodeResult") -> dict[str, object]:
     fields: dict[str, object] = {}
     if done.target is not None and done.reached is not None:
         fields |= {"target": str(done.target), "reached": round(done.reached, 4), "tries": done.tries}
+    if done.rivals:
+        fields["rivals"] = [
+            {"codec": each.codec, "bytes": each.size, "reached": each.reached, "holds": each.holds}
+            for each in done.rivals
+        ]
     if done.selection is not None:
         fields["candidates"] = [
             {

@@ -3,13 +3,15 @@
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kcompress import storage
 from kcompress.cli.output import name, say
 from kcompress.errors import InputError, KcompressError, OutputError, UsageError
+
+Wanted = Callable[[Path], bool]
 
 STREAM = "-"
 """Stdin as an input, stdout as an output."""
@@ -42,18 +44,19 @@ def read(source: str) -> bytes:
         raise InputError(f"{name(source)} cannot be read: {error.strerror}. Check the path and its rights.") from error
 
 
-def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozenset[str], *, force: bool,
-         skip_existing: bool | None = None) -> list[Job]:  # fmt: skip
-    """Pair every input with its output.
+def plan(sources: Sequence[str], output: str | None, suffixes: Sequence[str], known: frozenset[str], *, force: bool,
+         skip_existing: bool | None = None, wanted: Wanted | None = None) -> list[Job]:  # fmt: skip
+    """Pair every input with its outputs, one for each suffix; those of an input follow one another.
 
     Args:
         sources: files, folders (searched through), ``-``.
         output: a file, a folder, ``-``, or None for beside the input.
-        suffix: of the output files.
+        suffixes: of the output files.
         known: suffixes of the files taken from folders.
         force: whether existing files may be overwritten.
         skip_existing: whether pictures are finished whose files exist, results among the inputs too; None where there
             is no such option.
+        wanted: whether a file of a folder, by its path below it, is taken; None for all.
 
     Raises:
         UsageError: several pictures and one output, or an empty name.
@@ -61,10 +64,7 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
     """
     if "" in (*sources, output):
         raise UsageError("a file name is empty. Name a file or a folder.")
-    found = [pair for source in sources for pair in _expanded(source, output, known)]
-    if not found:
-        places = ", ".join(map(name, sources))
-        raise InputError(f"no picture was found in {places}. Known are {' '.join(sorted(known))} files.")
+    found = expanded(sources, output, known, wanted)
     if len(found) > 1 and (output == STREAM or (output is None and STREAM in sources)):
         raise UsageError(f"{len(found)} pictures cannot go to stdout together. Give -o FOLDER.")
     several = len(found) > 1 or any(map(is_folder, sources))
@@ -73,7 +73,19 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
         storage.mode(output) or (Path(output).suffix and not names_folder(output))
     ):  # fmt: skip
         raise UsageError(f"-o {name(output)} names a file and a folder is needed: end its name in /.")
-    pairs = _apart([(source, _target(source, below, output, suffix, into_folder)) for source, below in found])
+    if len(suffixes) > 1 and output not in (None, STREAM) and not into_folder:
+        raise UsageError(
+            f"-o {name(output or '')} names a file, and there are several results. Give a folder, ending in /."
+        )
+    if skip_existing and len(suffixes) > 1:  # results of the run before are no pictures from which names come apart
+        targets = {(_target(*pair, output, suffix, into_folder), pair[0]) for pair in found for suffix in suffixes}
+        results = {_identity(target) for target, source in targets if target not in (source, STREAM)}
+        found = [pair for pair in found if pair[0] == STREAM or _identity(pair[0]) not in results]
+    each = [
+        _apart([(source, _target(source, below, output, suffix, into_folder)) for source, below in found])
+        for suffix in suffixes
+    ]
+    pairs = [pair for results in zip(*each, strict=True) for pair in results]
     if skip_existing:  # results of the run before, beside their pictures
         results = {_identity(target) for source, target in pairs if target not in (source, STREAM)}
         pairs = [pair for pair in pairs if pair[0] == STREAM or _identity(pair[0]) not in results]
@@ -107,6 +119,22 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, known: frozens
             taken.setdefault(real, source)
         jobs.append(Job(source, target, refusal, finished))
     return jobs
+
+
+def expanded(
+    sources: Sequence[str], output: str | None, known: frozenset[str], wanted: Wanted | None = None
+) -> list[tuple[str, Path | None]]:
+    """Every input file, with its path below the folder it was found in; None for files named one by one.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = [pair for source in sources for pair in _expanded(source, output, known)]
+    found = [(source, below) for source, below in found if below is None or wanted is None or wanted(below)]
+    if not found:
+        places = ", ".join(map(name, sources))
+        raise InputError(f"no picture was found in {places}. Known are {' '.join(sorted(known))} files.")
+    return found
 
 
 def unfinished(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> list[Job]:

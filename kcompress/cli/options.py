@@ -62,13 +62,6 @@ def by_name(kind: type[Name]) -> dict[str, Any]:
 
 
 # Typer resolves these at run time, where Optional reads well in its help.
-Codec = Annotated[
-    CodecName | None,
-    typer.Option(
-        "--codec", "-c", **by_name(CodecName),
-        help="Codec. Without it, the suffix of -o decides; else jpeg.",
-    ),
-]  # fmt: skip
 Quality = Annotated[
     int | None,
     typer.Option(

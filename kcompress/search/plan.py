@@ -64,6 +64,16 @@ class EncodePlan:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A codec's file that was not kept: bytes, its score or size, and whether that holds the target."""
+
+    codec: str
+    size: int
+    reached: float | None
+    holds: bool
+
+
+@dataclass(frozen=True)
 class EncodeResult:
     """A picture that was compressed.
 
@@ -76,6 +86,7 @@ class EncodeResult:
         reached: size or score of the file, where there is a target.
         tries: encodes of the search for it.
         kept: ``original``, ``lossless`` or ``near-lossless`` where such a file stands for the one that was planned.
+        rivals: files of other codecs, which were larger.
     """
 
     encoded: Encoded
@@ -86,6 +97,7 @@ class EncodeResult:
     reached: float | None = None
     tries: int = 0
     kept: str | None = None
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def holds(self) -> bool:

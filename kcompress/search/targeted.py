@@ -68,4 +68,6 @@ def encode_to_target(
     result = replace(found.result, selection=selection, target=target, reached=found.measured, tries=tries)
     if found.holds:
         return result
-    return result.noted(f"the target {target} was not reached; the nearest is {target.shown(found.measured)}")
+    finer = target.metric and plan.setting.chroma == "420" and "444" in plan.codec.chromas
+    advice = ", and --chroma 444 may have more" if finer else ""
+    return result.noted(f"the target {target} was not reached; the nearest is {target.shown(found.measured)}{advice}")
