@@ -1,6 +1,7 @@
 """The product: picture -> preprocessor -> codec -> Encoded."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kcompress.codecs import Backend, Codec, decode
@@ -134,9 +135,17 @@ def encode(
 
 
 def round_trip(codec: Codec, backend: str = "auto") -> RoundTrip:
-    """Encode and decode as a function for networks that watch the codec; it raises what `encode` raises."""
-    # A file and its bare stream hold the same picture, and the stream's may have a row and a column more.
-    return lambda image, setting: Session.of(image, codec, replace(setting, raw=False), backend)[1].reconstruction
+    """Encode and decode as a function for networks that watch the codec; it raises what `encode` raises.
+
+    It encodes at the codec's quick effort, where the setting's is more.
+    """
+
+    def prepared(image: Image, setting: Setting) -> Callable[[Image], Pixels]:
+        # A file and its bare stream hold the same picture, and the stream's may have a row and a column more.
+        setting = replace(setting, raw=False, effort=min(setting.effort, codec.quick_effort or setting.effort))
+        return Session.of(image, codec, setting, backend)[1].reconstruction
+
+    return prepared
 
 
 def effective(setting: Setting, backend: Backend) -> Setting:

@@ -114,7 +114,8 @@ def _feedback(asked: Asked) -> Ready:
     from kcompress.training.tasks.feedback.recipe import RANGES
     from kcompress.training.tasks.feedback.task import FeedbackTask
 
-    recipe: FeedbackRecipe = asked.recipe(**_codec(asked, RANGES))
+    codec = _codec(asked, RANGES)
+    recipe: FeedbackRecipe = asked.recipe(sharp_chroma=codec["codec"] == "webp", **codec)
     _check_side(recipe.side, recipe.objective)
     return FeedbackTask(asked.photos, recipe, asked.jobs), f"feedback-{recipe.codec}"
 

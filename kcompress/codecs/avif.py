@@ -156,6 +156,7 @@ AVIF = Codec(
     name="avif",
     suffixes=(".avif",),
     quality=Scale(finest=100, coarsest=0, default=60),
+    quick_effort=2,
     effort=Scale(finest=0, coarsest=10, default=4),
     chromas=("420", "444"),
     bits=(8, 10),

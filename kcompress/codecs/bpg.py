@@ -123,6 +123,7 @@ BPG = Codec(
     name="bpg",
     suffixes=(".bpg",),
     quality=Scale(finest=0, coarsest=51, default=29),
+    quick_effort=3,
     effort=Scale(finest=1, coarsest=9, default=8),  # bpgenc's -m: x265's presets from superfast to placebo
     chromas=("420", "444"),
     bits=(8, 10),

@@ -134,6 +134,7 @@ class Codec:
         raw_suffixes: of its bare streams without a container.
         quality: its native scale.
         effort: its own scale; more is slower and smaller.
+        quick_effort: loses about the same of a picture as the default in less time; None where none does.
         plain_effort: of the encoder as it comes, with which bench compares; None for the default.
         chromas: samplings it can write; the first is the default.
         sharp_yuv: whether chroma is sharp by default; None where there is no choice.
@@ -164,6 +165,7 @@ class Codec:
     only_by_name: tuple[Backend, ...] = ()
     plain_effort: int | None = None
     raw_suffixes: tuple[str, ...] = ()
+    quick_effort: int | None = None
     sharp_yuv: bool | None = None
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     tables: QuantisationTables | None = None

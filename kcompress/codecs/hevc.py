@@ -58,6 +58,7 @@ HEVC = Codec(
     suffixes=(".heic", ".heif"),
     raw_suffixes=(".hevc", ".265"),
     quality=Scale(finest=0, coarsest=51, default=28),
+    quick_effort=2,
     effort=Scale(finest=0, coarsest=9, default=6),  # x265's presets from ultrafast to placebo
     chromas=("420", "444"),
     bits=(8, 10),

@@ -52,6 +52,7 @@ WEBP = Codec(
     name="webp",
     suffixes=(".webp",),
     quality=Scale(finest=100, coarsest=0, default=75),
+    quick_effort=4,
     effort=Scale(finest=0, coarsest=6, default=6),  # against 4, 4 % fewer bytes at equal scores in twice the time
     chromas=("420",),
     sharp_yuv=False,  # 3 % fewer bytes at equal SSIMULACRA2, 4 % more at equal IW-SSIM, and Pillow has none

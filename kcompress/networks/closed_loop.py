@@ -1,6 +1,6 @@
 """A preprocessor that watches the encoder: what was lost of the picture decides what to hand it next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from kcompress.images import Image, Pixels
 from kcompress.inference.engine import Engine
-from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, tiled
+from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, Tile, tiled
 from kcompress.networks.preprocessor import Preprocessor, blended, with_warning
+from kcompress.networks.sharp import sharp_chroma
 from kcompress.setting import Setting
 
 RoundTrip = Callable[[Image, Setting], Callable[[Image], Pixels]]
@@ -19,9 +20,9 @@ RoundTrip = Callable[[Image, Setting], Callable[[Image], Pixels]]
 class ClosedLoop:
     """``input += network(target, reconstruction)``, a few times.
 
-    The target is the picture after a first preprocessor, and the first input. The reconstruction is the codec's decode
-    of the input, which is rounded to 8 bits each time. So every pass is an encode and a decode, at the setting of the
-    file.
+    The target is the picture after a first preprocessor; with sharp chroma, if wanted, it is the first input.
+    The reconstruction is the codec's decode of the input, which is rounded to 8 bits each time. So every pass is an
+    encode and a decode, at the quality of the file.
 
     The engine takes (1, 6, H, W) RGB 0..1 of both pictures, and the condition, and gives the change (1, 3, H, W). Other
     arguments are as those of `preprocessor.NetworkPreprocessor`; the strength is that of the whole change.
@@ -31,13 +32,13 @@ class ClosedLoop:
 
     def __init__(
         self, name: str, engine: Engine, round_trip: RoundTrip, first: Preprocessor, *, network: str, passes: int,
-        strength: float, halo: int, multiple: int, condition: Callable[[Setting], NDArray[np.float32]],
+        strength: float, sharp: bool, halo: int, multiple: int, condition: Callable[[Setting], NDArray[np.float32]],
         warning: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
     ) -> None:  # fmt: skip
         self.name, self.network = name, network
         self._engine, self._round_trip, self._first = engine, round_trip, first
-        self._passes, self._strength = passes, strength
+        self._passes, self._strength, self._sharp = passes, strength, sharp
         self._condition, self._warning = condition, warning
         self._tiled = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
 
@@ -47,13 +48,18 @@ class ClosedLoop:
         reconstruct = self._round_trip(Image(target, grey=image.grey), setting)
         # Changes of all passes: many are less than half a level, so they must not be rounded on the way.
         added = np.zeros(target.shape, np.float16)
-        current = target
-        for _ in range(self._passes):
-            reconstruction = reconstruct(Image(current, grey=image.grey))
-            current = np.empty_like(target)
-            for tile, change in self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction):
+        current = target.copy()
+
+        def add(pieces: Iterable[tuple[Tile, NDArray[np.float32]]]) -> None:
+            for tile, change in pieces:
                 added[tile.inner] += change.mean(axis=2, keepdims=True) if image.grey else change
                 current[tile.inner] = blended(target[tile.inner], target[tile.inner] + np.float32(added[tile.inner]), 1)
+
+        if self._sharp and setting.chroma == "420" and not setting.sharp_yuv and not image.grey:
+            add(self._tiled(sharp_chroma, target))
+        for _ in range(self._passes):
+            reconstruction = reconstruct(Image(current, grey=image.grey))
+            add(self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction))
             del reconstruction  # before the next is made: large pictures are large
         if self._strength != 1:
             current = blended(image.pixels, current.astype(np.float32), self._strength)

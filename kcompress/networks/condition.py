@@ -49,6 +49,7 @@ class TrainingDomain:
         qualities: lowest and highest, on the codec's scale.
         coarseness: finest and coarsest, 0..1.
         passes: number of passes of a closed loop.
+        sharp_chroma: whether a closed loop begins with sharp chroma, where that is halved.
         depth: blocks of ``Rdo``, whose default it is.
 
     Raises:
@@ -60,12 +61,13 @@ class TrainingDomain:
     qualities: tuple[int, int] = (0, 100)
     coarseness: tuple[float, float] = (0.0, 1.0)
     passes: int = 1
+    sharp_chroma: bool = False
     depth: int = 4
 
     def to_recipe(self) -> dict[str, Any]:
         """Entries of the recipe in the metadata of weights, from which `from_weights` reads the domain.
 
-        ``passes`` is a field of the recipes that have it, and ``depth`` an argument of the module.
+        ``passes`` and ``sharp_chroma`` are fields of some recipes, and ``depth`` is an argument of the module.
         """
         return {"lowest": self.qualities[0], "highest": self.qualities[1], "coarseness": self.coarseness}
 
@@ -81,7 +83,8 @@ class TrainingDomain:
             finest, coarsest = recipe.get("coarseness", (0, 1))
             qualities, passes = (recipe.get("lowest", 0), recipe.get("highest", 100)), recipe.get("passes", 1)
             depth = weights.arguments.get("depth", cls.depth)
-            return cls(weights.name, codec, qualities, (finest, coarsest), passes, depth)
+            sharp = bool(recipe.get("sharp_chroma", False))
+            return cls(weights.name, codec, qualities, (finest, coarsest), passes, sharp, depth)
         except (TypeError, ValueError) as error:
             raise WeightsError(f"{weights.path}: its recipe makes no sense ({error}). Give other weights.") from error
 

@@ -3,8 +3,8 @@
 The residual, target less reconstruction, is split by scale in a Laplacian pyramid (Burt and Adelson, IEEE Transactions
 on Communications 31, 1983), and every scale has a gain. Coarse scales get positive gains. Rate-distortion optimised
 encoders drop a little of every transform's coarse coefficients, which prediction makes cheap to restore. Fine scales
-get negative gains: what the codec drops of them costs bits to describe badly. Gains depend on the codec's coarseness
-and on local activity.
+get negative gains: what the codec drops of them costs bits to describe badly. Gains depend on the codec's coarseness,
+on local activity and on local luminance.
 """
 
 import torch
@@ -28,19 +28,22 @@ LIMIT = 6 / 255
 
 Half the resolution cannot hold that, and asking for it in every pass overshoots."""
 
+SLOPES = 4
+"""Weights of each gain: its value at middle coarseness, activity and luminance, and its slopes over them."""
+
 UNIT = 0.1
 """Gain that a weight of 1 adds."""
 
-_START = (-0.9, 1.3, 2.0, 2.0, 1.3, 2.0, 2.0)
+_START = (-1.3, 1.8, 2.8, 2.8, 1.8, 2.8, 2.8)
 """Initial gains in units, about the best on a few pictures before WebP and HEVC."""
 
 
 class Feedback(nn.Module):
-    """The network of 3 * 7 weights: for each gain its value, its slope over coarseness, its slope over activity.
+    """The network of 4 * 7 weights: each gain, and its slopes over coarseness, activity and luminance.
 
     target, reconstruction (N, 3, H, W) -> residual -> YCbCr -> luma pyramid (N, 1, H / 2^s, W / 2^s), s = 0..3
                                                              -> chroma pyramid (N, 2, H / 2^s, W / 2^s), s = 1..3
-      -> gain of each scale, by coarseness and activity -> collapsed pyramids -> RGB change (N, 3, H, W)
+      -> gain of each scale, by coarseness, activity, luminance -> collapsed pyramids -> RGB change (N, 3, H, W)
     """
 
     to_ycc: Tensor
@@ -48,7 +51,7 @@ class Feedback(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gains = nn.Parameter(torch.tensor([_START, (0.0,) * GAINS, (0.0,) * GAINS]))
+        self.gains = nn.Parameter(torch.tensor([_START, *[(0.0,) * GAINS] * (SLOPES - 1)]))
         to_ycc = torch.tensor(JFIF_RGB_TO_YCC)
         self.register_buffer("to_ycc", to_ycc, persistent=False)
         self.register_buffer("to_rgb", torch.linalg.inv(to_ycc.double()).float(), persistent=False)
@@ -60,12 +63,15 @@ class Feedback(nn.Module):
         """
         target = both[:, :3]
         residual = target - both[:, 3:]
-        activities = self._activities(pointwise(self.to_ycc[:1], halved(target)))
+        half = pointwise(self.to_ycc[:1], halved(target))
+        activities, luminances = self._activities(half), self._luminances(half)
         weights = (UNIT * self.gains)[:, None, :, None, None]
         base = weights[0] + weights[1] * (2 * coarseness - 1)[:, :, None, None]
 
         def amplified(gain: int, detail: Tensor, scale: int) -> Tensor:
-            return detail * (base[:, gain : gain + 1] + weights[2, :, gain : gain + 1] * activities[scale])
+            active, light = weights[2, :, gain : gain + 1], weights[3, :, gain : gain + 1]
+            slopes: Tensor = active * activities[scale] + light * luminances[scale]
+            return detail * (base[:, gain : gain + 1] + slopes)
 
         luma = pyramid(pointwise(self.to_ycc[:1], residual), LUMA)
         chroma = pyramid(halved(pointwise(self.to_ycc[1:], residual).clamp(-LIMIT, LIMIT)), CHROMA)
@@ -81,6 +87,15 @@ class Feedback(nn.Module):
         (fine,) = pyramid(luma, 1)
         mean = halved(halved(fine.abs()))
         found = [(torch.log2(1 + 255 * mean) - 1.5).clamp(-1.5, 2.5) / 1.5]
+        return self._finer(found)
+
+    def _luminances(self, luma: Tensor) -> list[Tensor]:
+        """Local mean of luma (N, 1, H / 2, W / 2) on the grid of every scale, fine to coarse: -1 black, 1 white."""
+        return self._finer([2 * halved(halved(luma)) - 1])
+
+    @staticmethod
+    def _finer(found: list[Tensor]) -> list[Tensor]:
+        """Planes on the grids of every scale, given those on the coarsest."""
         for _ in range(LUMA - 1):
             found.insert(0, doubled(found[0]))
         return found

@@ -81,7 +81,8 @@ def wrapped(
             raise UsageError(f"--network {network} watches an encoder, and there is none here. Take another --network.")
         return ClosedLoop(
             trained.name, engine, round_trip, Shrink(), network=network, passes=trained.passes, strength=strength,
-            halo=kind.halo, multiple=kind.multiple, condition=partial(coarseness, trained=trained),
+            sharp=trained.sharp_chroma, halo=kind.halo, multiple=kind.multiple,
+            condition=partial(coarseness, trained=trained),
             warning=partial(_loop_warning, trained),
         )  # fmt: skip
     if not kind.conditioned:

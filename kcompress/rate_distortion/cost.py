@@ -80,8 +80,12 @@ class RateDistortionCost:
             InputError: it cannot be decoded, or holds a picture of another size.
         """
         scores = self.scores if data == self.plain.data else self._scores(data)
-        gained = math.fsum(
-            weight * self.slopes[name] * METRICS[name].sign * (scores[name] - self.scores[name])
-            for name, weight in self._weights.items()
-        )
+        gains = self.gains(scores)
+        gained = math.fsum(weight * gains[name] for name, weight in self._weights.items())
         return Cost(len(data), scores, math.log(len(data)) - self._rate - gained)
+
+    def gains(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """Worth of scores by metric, against those of `plain`, as ln(bytes) by the plain codec's slopes."""
+        return {
+            name: slope * METRICS[name].sign * (scores[name] - self.scores[name]) for name, slope in self.slopes.items()
+        }

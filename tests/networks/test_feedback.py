@@ -1,6 +1,7 @@
 """The closed loop: what it asks of the encoder, and what its network makes of the answer."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from kcompress.images import Image, Pixels
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import OnnxEngine, TorchEngine
 from kcompress.inference.models import torch_module
+from kcompress.inference.tiling import batch
 from kcompress.networks import NETWORKS
 from kcompress.networks.closed_loop import ClosedLoop
 from kcompress.networks.feedback import GAINS, LIMIT, LUMA, UNIT, Feedback, collapsed, doubled, halved, pyramid
 from kcompress.networks.loading import load
+from kcompress.networks.sharp import sharp_chroma
 from kcompress.networks.shrink import Shrink
 from kcompress.setting import Setting
 
@@ -45,6 +48,7 @@ def loop(network: Feedback, shown, first=lambda image, setting: image, **options
         "network": "feedback",
         "passes": 1,
         "strength": 1.0,
+        "sharp": False,
         "halo": KIND.halo,
         "multiple": KIND.multiple,
         "condition": middle,
@@ -140,6 +144,18 @@ def test_nothing_is_changed_where_nothing_was_lost(lake: Image) -> None:
     assert torch.count_nonzero(Feedback()(torch.cat([picture, picture], 1), torch.zeros(1, 1))) == 0
 
 
+def test_luminance_matters() -> None:
+    module = gained(*[0.5] * GAINS)
+    with torch.no_grad():
+        module.gains[3] = 1.0
+    torch.manual_seed(0)
+    lost = 0.05 * torch.rand(1, 3, 64, 64)
+    dark, light = (
+        module(torch.cat([torch.full_like(lost, level), level - lost], 1), torch.zeros(1, 1)) for level in (0.1, 0.9)
+    )
+    assert light.abs().mean() > 1.2 * dark.abs().mean()
+
+
 @pytest.mark.parametrize("row", [1, 2])
 def test_coarseness_and_activity_matter(row: int) -> None:
     module = gained(*[0.5] * GAINS)
@@ -218,6 +234,23 @@ def test_small_changes_add_up_between_the_passes(lake: Image) -> None:
     assert np.array_equal(once, lake.pixels) and not np.array_equal(often, lake.pixels)
 
 
+def test_the_first_input_has_sharp_chroma_where_the_codec_halves_it(lake: Image) -> None:
+    seen = []
+
+    def watched(image: Image, setting: Setting) -> Pixels:
+        seen.append(image.pixels.copy())
+        return image.pixels
+
+    full, encoders = replace(SETTING, chroma="444"), replace(SETTING, sharp_yuv=True)
+    for setting in (SETTING, full, encoders):
+        loop(Feedback(), watched, sharp=True)(lake, setting)
+    loop(Feedback(), watched)(lake, SETTING)
+    change = 255 * sharp_chroma(batch(lake.pixels[:400, :640]))[0].transpose(1, 2, 0)
+    expected = np.clip(np.rint(lake.pixels[:400, :640] + change), 0, 255)
+    assert (seen[0][:384, :624] == expected[:384, :624]).mean() > 0.99
+    assert all(np.array_equal(each, lake.pixels) for each in seen[1:])
+
+
 def test_strength_lies_between_the_picture_and_the_result(lake: Image) -> None:
     results = [
         loop(Feedback(), darker, strength=strength)(lake, SETTING).pixels.astype(int) for strength in (0, 0.5, 1)
@@ -235,12 +268,21 @@ def test_grey_stays_grey(grey: Image) -> None:
 @pytest.mark.parametrize("name", ["webp", "hevc"])
 def test_round_trip_is_what_viewers_show(name: str, balloons: Image) -> None:
     codec = CODECS[name]
-    setting = codec.setting(codec.quality.default)
+    setting = codec.setting(codec.quality.default, effort=codec.quick_effort)
     expected = decode(encode(balloons, codec, setting, None).data).pixels
     assert np.array_equal(round_trip(codec)(balloons, setting)(balloons), expected)
     if name == "hevc":  # a bare stream has even sides
         raw = codec.setting(codec.quality.default, raw=True)
         assert round_trip(codec)(balloons, raw)(balloons).shape == balloons.pixels.shape
+
+
+def test_round_trip_takes_no_more_effort_than_it_needs(balloons: Image) -> None:
+    assert WEBP.quick_effort is not None and WEBP.quick_effort < WEBP.effort.default
+    slow, quick, less = (
+        round_trip(WEBP)(balloons, WEBP.setting(60, effort=effort))(balloons)
+        for effort in (WEBP.effort.default, WEBP.quick_effort, 0)
+    )
+    assert np.array_equal(slow, quick) and not np.array_equal(quick, less)
 
 
 def test_round_trip_asks_the_backend_that_is_named(monkeypatch: pytest.MonkeyPatch, balloons: Image) -> None:
@@ -285,7 +327,7 @@ def test_those_that_ship(name: str, lake: Image) -> None:
     again = load("feedback", device="cpu", codec=name, round_trip=counted)
     assert again is not None
     again(image, setting)
-    assert (opened, passes) == (1, 3)  # the encoder is resolved once a picture
+    assert (opened, passes) == (1, 2)  # the encoder is resolved once a picture
     if name == "hevc":
         four = network(image, codec.setting(codec.quality.default, "444"))
         assert four.notes == ("feedback-hevc was trained for 4:2:0; 444 is unlike it",)

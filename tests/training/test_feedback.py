@@ -18,7 +18,7 @@ from kcompress.encoding import Session, encode, round_trip
 from kcompress.errors import InputError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
-from kcompress.networks.feedback import GAINS, Feedback
+from kcompress.networks.feedback import GAINS, SLOPES, Feedback
 from kcompress.networks.loading import load
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.training.tasks.feedback.loss import FeedbackLoss, Patch, Trial, closed_loop, trained
@@ -41,11 +41,11 @@ def patch(lake: Image) -> Patch:
 
 
 def signs(count: int) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], (count, 3 * GAINS))).float()
+    return torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], (count, SLOPES * GAINS))).float()
 
 
 def test_the_estimate_is_the_gradient_on_average(patch: Patch) -> None:
-    slopes = torch.linspace(-0.01, 0.02, 3 * GAINS)
+    slopes = torch.linspace(-0.01, 0.02, SLOPES * GAINS)
     costs = FeedbackLoss(Feedback(), TINY, 1, lambda patch, weights: (float(weights @ slopes), 0.0))
     found = costs(Trial([patch] * 400, signs(400)))["loss"]
     assert torch.allclose(found, (parameters_to_vector(costs.network.parameters()) @ slopes).expand(400), atol=1e-5)
@@ -63,14 +63,28 @@ def test_a_trial_costs_what_the_encoder_says(patch: Patch) -> None:
     for way in (1, -1):
         moved = Feedback()
         with torch.no_grad():
-            moved.gains += way * TINY.perturbation * moves.view(3, GAINS)
+            moved.gains += way * TINY.perturbation * moves.view(SLOPES, GAINS)
         data = encode(patch.image, CODECS["webp"], patch.setting, closed_loop(moved, TINY)).data
-        expected.append(patch.cost(data).cost)
+        cost, rate = patch.cost(data), np.log(len(data) / len(patch.cost.plain.data))
+        worst = max(rate - gain for gain in patch.cost.gains(cost.scores).values())
+        expected.append(cost.cost + TINY.penalty * max(0, worst))
         sizes.append(len(data) / len(patch.cost.plain.data))
     assert found == pytest.approx(np.mean(expected), abs=1e-6) and expected[0] != expected[1]
     assert parts["rate"].item() == pytest.approx(np.mean(np.log(sizes)), abs=1e-6)
     assert found == pytest.approx(parts["rate"].item() + parts["distortion"].item(), abs=1e-6)
     assert torch.equal(network.gains, Feedback().gains)
+
+
+def test_a_score_that_loses_costs_more(patch: Patch) -> None:
+    with torch.no_grad():
+        blurring = Feedback()
+        blurring.gains[0] = -9.0
+    lenient, strict = (
+        FeedbackLoss(blurring, replace(TINY, penalty=penalty, limit=9.0, perturbation=1e-6), jobs=1)
+        for penalty in (0.0, 1.0)
+    )
+    losses = [each(Trial([patch], signs(1)))["loss"].item() for each in (lenient, strict)]
+    assert losses[1] > losses[0] + 0.01
 
 
 def test_no_patch_is_believed_more_than_the_limit(patch: Patch) -> None:
@@ -89,7 +103,7 @@ def test_a_trial_follows_from_its_number(photos: DataSet, tmp_path: Path) -> Non
     data = drained(task.prepare(task.split(), tmp_path))
     first, second, again = (task.batch(data, number) for number in (0, 1, 1))
     assert torch.equal(second.signs, again.signs) and not torch.equal(first.signs, second.signs)
-    assert second.patches == again.patches and first.signs.shape == (2, 3 * GAINS)
+    assert second.patches == again.patches and first.signs.shape == (2, SLOPES * GAINS)
     assert data.trained_on == 3 and data.held_out == 1
 
 

@@ -19,8 +19,8 @@ FIELDS = {
     "validate_every seed start",
     RdoRecipe: "width depth steps batch patches together side lowest highest tables mozjpeg objective "
     "learning_rate warmup averaging exact_from validate_every validation_pictures split seed start",
-    FeedbackRecipe: "codec lowest highest passes steps batch patches side perturbation limit objective learning_rate "
-    "warmup averaging exact_from validate_every validation_pictures split seed",
+    FeedbackRecipe: "codec lowest highest passes sharp_chroma steps batch patches side perturbation limit objective "
+    "penalty learning_rate warmup averaging exact_from validate_every validation_pictures split seed",
     SimulatorRecipe: "codec lowest highest width depth steps batch versions patches side difference learning_rate "
     "warmup averaging exact_from validate_every validation_pictures split seed start",
     MinnenRecipe: "codec lowest highest width latent slope mimic_from rate_match steps batch versions patches side "

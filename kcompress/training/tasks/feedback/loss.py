@@ -50,6 +50,9 @@ class Trial(NamedTuple):
 class FeedbackLoss(nn.Module):
     """A trial -> costs of its patches as ln(bytes), (N,), with estimated gradients.
 
+    The cost is the mean over the metrics of the objective, and a part of the worst of them where that one loses: what
+    pleases some judges must not be paid by another.
+
     ``jobs`` encoders run at once; ``cost``, of a patch given the weights, is by default that of the real encoder.
     """
 
@@ -83,14 +86,18 @@ class FeedbackLoss(nn.Module):
         preprocessor = closed_loop(network, self._recipe)
         data = encode(patch.image, CODECS[self._recipe.codec], patch.setting, preprocessor).data
         found = patch.cost(data)
-        return found.cost, math.log(found.size / len(patch.cost.plain.data))
+        rate = math.log(found.size / len(patch.cost.plain.data))
+        worst = max(rate - gained for gained in patch.cost.gains(found.scores).values())
+        return found.cost + self._recipe.penalty * max(0.0, worst), rate
 
 
 def trained(recipe: FeedbackRecipe) -> TrainingDomain:
     """Training domain of a network of this recipe."""
     scale = CODECS[recipe.codec].quality
     low, high = sorted((scale.coarseness(recipe.lowest), scale.coarseness(recipe.highest)))
-    return TrainingDomain(NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes)
+    return TrainingDomain(
+        NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes, recipe.sharp_chroma
+    )
 
 
 def closed_loop(network: Feedback, recipe: FeedbackRecipe) -> Preprocessor:

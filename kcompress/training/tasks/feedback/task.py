@@ -11,7 +11,7 @@ import torch
 from kcompress.codecs import CODECS
 from kcompress.encoding import Session
 from kcompress.images import Image
-from kcompress.networks.feedback import GAINS, Feedback
+from kcompress.networks.feedback import GAINS, SLOPES, Feedback
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.training.crops import holds, random_crop
 from kcompress.training.events import Metrics, Prepared
@@ -64,7 +64,7 @@ class FeedbackTask(PhotoTask[FeedbackRecipe, FeedbackData, Trial]):
         count, patches = self.recipe.batch, data.patches
         random = np.random.default_rng([self.recipe.seed, 3, number])
         chosen = random.choice(len(patches), count, replace=count > len(patches))
-        signs = random.choice([-1.0, 1.0], (count, 3 * GAINS))
+        signs = random.choice([-1.0, 1.0], (count, SLOPES * GAINS))
         return Trial([patches[each] for each in chosen], torch.from_numpy(signs).float())
 
     def validate(self, module: FeedbackLoss, data: FeedbackData) -> Metrics:

@@ -1,0 +1,57 @@
+"""Sharp chroma: a picture whose 4:2:0 form decodes nearest to it; what libwebp calls sharp YUV, before any encoder.
+
+Halved chroma that decoders interpolate is blurred twice. Here it is corrected by what it misses (back-projection: Irani
+and Peleg, CVGIP 53, 1991). What blur still takes from the colours is light, too: a display's light grows about with the
+square of a level, so the light of a pixel is its mean level squared and the variance of its channels. Luma gives back
+a part of it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Planes = NDArray[np.float32]
+
+CORRECTIONS = 1
+"""Times that chroma is corrected. The second costs more bits than its colours are worth."""
+
+LIGHT = 0.75
+"""Share of the lost light that luma gives back.
+
+Metrics that look at luma alone lose by it, those that look at RGB gain more."""
+
+_BLUE, _RED = 1.772, 1.402  # B = Y + 1.772 Cb, R = Y + 1.402 Cr: JFIF 1.02
+_GREEN = -0.114 * _BLUE / 0.587, -0.299 * _RED / 0.587
+_OF_LIGHT = 0.2126, 0.7152, 0.0722  # BT.709's, as in sRGB
+
+
+def sharp_chroma(batch: Planes) -> Planes:
+    """Change (1, 3, H, W) of RGB pictures (1, 3, H, W), 0..1, with even sides.
+
+    Chroma of the result is equal in blocks of 2x2, so that any way of halving finds what is meant.
+    """
+    import cv2  # slow to import
+
+    red, green, blue = batch[0]
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    planes = [(blue - luma) * np.float32(1 / _BLUE), (red - luma) * np.float32(1 / _RED)]
+    size, half = red.shape[::-1], (red.shape[1] // 2, red.shape[0] // 2)
+    blurred, repeated = [], []
+    for plane in planes:
+        halves = cv2.resize(plane, half, interpolation=cv2.INTER_AREA)  # means of 2x2
+        for _ in range(CORRECTIONS):
+            halves += cv2.resize(plane - cv2.resize(halves, size), half, interpolation=cv2.INTER_AREA)
+        blurred.append(cv2.resize(halves, size) - plane)  # bilinear, as decoders do it
+        repeated.append(cv2.resize(halves, size, interpolation=cv2.INTER_NEAREST) - plane)
+    light, mean, square = (np.zeros_like(luma) for _ in range(3))
+    for share, level, change in zip(_OF_LIGHT, batch[0], _rgb(*blurred), strict=True):
+        shown = level + change
+        light += share * (level * level)
+        mean += share * shown
+        square += share * (shown * shown)
+    lighter = LIGHT * (np.sqrt(np.maximum(light - square + mean * mean, 0)) - mean)
+    return np.stack([lighter + change for change in _rgb(*repeated)])[None]
+
+
+def _rgb(blue: Planes, red: Planes) -> tuple[Planes, Planes, Planes]:
+    """Red, green and blue of chroma planes without luma."""
+    return np.float32(_RED) * red, np.float32(_GREEN[0]) * blue + np.float32(_GREEN[1]) * red, np.float32(_BLUE) * blue
