@@ -64,7 +64,7 @@ class Asked:
             return None, {}
         from kcompress.inference.weights import open_weights
 
-        weights = open_weights(self.given["--start"], self.network)
+        weights = open_weights(Path(self.given["--start"]), self.network)
         return weights, {"start": f"{weights.name} {weights.digest()}"}
 
 
