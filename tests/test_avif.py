@@ -52,10 +52,24 @@ def test_the_version_names_the_libraries() -> None:
     assert str(AvifImagePlugin.get_codec_version("aom")) in version
 
 
-def test_it_is_what_pillow_writes_but_for_tiles(balloons: Image) -> None:
+def test_without_our_tuning_it_is_what_pillow_writes(balloons: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.BytesIO()
     Pil.fromarray(balloons.pixels).save(output, "AVIF", quality=60, speed=6, max_threads=2, autotiling=False)
-    assert PILLOW.encode(balloons, AVIF.setting()) == output.getvalue()
+    tuned = PILLOW.encode(balloons, AVIF.setting())
+    monkeypatch.setattr(avif, "_pillow_tunes", lambda: False)
+    plain = PILLOW.encode(balloons, AVIF.setting())
+    assert plain == output.getvalue() != tuned
+
+
+@pytest.mark.parametrize("option", ["tune", "sharpness", "deltaq-strength"])
+@pytest.mark.parametrize("backend", [FFMPEG, PILLOW], ids=lambda backend: backend.name)
+def test_each_tuning_changes_the_file(
+    backend: Backend, option: str, balloons: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = backend.encode(balloons, AVIF.setting(40))
+    fewer = {key: value for key, value in avif._TUNING.items() if key != option}
+    monkeypatch.setattr(avif, "_TUNING", {"tune": "iq"} | fewer if option == "tune" else fewer)
+    assert backend.encode(balloons, AVIF.setting(40)) != tuned
 
 
 @pytest.mark.parametrize("threads", [2, 5])
@@ -66,12 +80,22 @@ def test_the_bytes_do_not_depend_on_threads(threads: int, balloons: Image, monke
     assert [encoded(picture, backend=backend) for backend in (FFMPEG, PILLOW)] == usual
 
 
-def test_the_quantiser_is_about_libavifs(balloons: Image) -> None:
+def test_ffmpeg_and_pillow_take_the_same_quantiser(balloons: Image) -> None:
     quantisers = [avif.quantiser(quality) for quality in range(101)]
-    assert quantisers == sorted(quantisers, reverse=True) and (quantisers[0], quantisers[-1]) == (63, 0)
+    assert quantisers == sorted(quantisers, reverse=True) and (quantisers[0], quantisers[-1]) == (61, 0)
     for quality in (20, 60, 90):
         ours, theirs = (len(encoded(balloons, quality, backend=backend)) for backend in (FFMPEG, PILLOW))
-        assert ours == pytest.approx(theirs, rel=0.1)
+        assert ours == pytest.approx(theirs, rel=0.05)
+
+
+def test_a_quality_is_about_as_good_as_pillows(balloons: Image) -> None:
+    for quality in (20, 40, 60, 80):
+        output = io.BytesIO()
+        Pil.fromarray(balloons.pixels).save(output, "AVIF", quality=quality, speed=6)
+        theirs = psnr(decode(output.getvalue()).pixels, balloons.pixels)
+        assert psnr(decode(FFMPEG.encode(balloons, AVIF.setting(quality))).pixels, balloons.pixels) == pytest.approx(
+            theirs, abs=0.5
+        )
 
 
 def test_chroma_is_exact(balloons: Image) -> None:
@@ -81,7 +105,7 @@ def test_chroma_is_exact(balloons: Image) -> None:
 
 
 def test_an_older_ffmpeg_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(avif, "_tunes_for_eyes", lambda: False)
+    monkeypatch.setattr(avif, "_ffmpeg_tunes", lambda: False)
     assert FFMPEG.version() is None
     assert AVIF.backend().name == "pillow"
 
@@ -179,7 +203,7 @@ def test_10_bits_come_closer(codec: Codec, backend: Backend) -> None:
 
 @WITH_AVIFENC
 def test_10_bits_take_an_encoder_that_has_them(balloons: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(avif, "_tunes_for_eyes", lambda: False)
+    monkeypatch.setattr(avif, "_ffmpeg_tunes", lambda: False)
     assert encode(balloons, AVIF, AVIF.setting(effort=0)).backend == "pillow"
     done = encode(balloons, AVIF, AVIF.setting(effort=0, bits=10))
     assert done.backend == "avifenc"
@@ -188,7 +212,7 @@ def test_10_bits_take_an_encoder_that_has_them(balloons: Image, monkeypatch: pyt
 
 def test_10_bits_without_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(avif, "_tunes_for_eyes", lambda: False)
+    monkeypatch.setattr(avif, "_ffmpeg_tunes", lambda: False)
     with pytest.raises(
         MissingProgramError, match=r"no encoder for avif of 10 bits is installed\. Upgrade .* Debian: apt install"
     ):

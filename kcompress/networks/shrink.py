@@ -18,7 +18,7 @@ _OF_STEP = 0.075
 """Height before the others, in quantiser steps above the finest; steps double every 6 QP (ITU-T H.265, 8.6.3)."""
 
 _QP = {"hevc": (0.0, 51.0), "bpg": (0.0, 51.0), "avif": (13.0, 46.5)}
-"""QP at coarseness 0 and 1. AVIF's is the one at which HEVC has the same SSIMULACRA2, within 0.3 from 20 to 90."""
+"""QP at coarseness 0 and 1. AVIF's is about the one at which HEVC has the same SSIMULACRA2."""
 
 BLOCK = {"jpeg": 8, "webp": 4, "hevc": 4, "bpg": 4, "avif": 4}
 """Side of the DCT's blocks, pixels: the codec's, or the smallest of them."""

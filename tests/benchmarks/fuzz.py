@@ -78,6 +78,7 @@ def parents() -> dict[str, bytes]:
         found[name.lower()] = stream.getvalue()
     for name, codec, raw, picture in (
         ("heic", "hevc", False, Image(pixels, alpha)), ("bpg", "bpg", False, Image(pixels, alpha)),
+        ("avif by ffmpeg", "avif", False, Image(pixels, alpha)),
         ("hevc", "hevc", True, Image(pixels)),
     ):  # fmt: skip
         chosen = CODECS[codec]
@@ -222,7 +223,7 @@ def results(arguments: argparse.Namespace) -> Iterator[Ended]:
     work, megabytes, count = tried, MEGABYTES, arguments.mutants
     if arguments.headers:
         work, megabytes, count = header, HEADER_MEGABYTES, arguments.headers
-        files = {name: files[name] for name in ("bpg", "hevc", "heic", "avif")}
+        files = {name: files[name] for name in ("bpg", "hevc", "heic", "avif", "avif by ffmpeg")}
     jobs = [
         (name, data, number, arguments.seed, arguments.keep)
         for number in range(-(-count // len(files)))

@@ -60,7 +60,7 @@ def test_json(run, others, folder):
 
 
 def test_all_formats(run, small):
-    names = ["a.jpg", "a.webp", "a.heic", "a.hevc", "a.bpg"]
+    names = ["a.jpg", "a.webp", "a.heic", "a.hevc", "a.bpg", "a.avif"]
     for name in names:
         run("encode", "small.png", "-o", name)
     lines = run("compare", "small.png", *names, "-m", "psnr", "--json").lines

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "bpg"
-SUFFIXES = [".jpg", ".webp", ".heic", ".bpg", ".hevc"]
+SUFFIXES = [".jpg", ".webp", ".heic", ".bpg", ".avif", ".hevc"]
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_an_existing_file_needs_force(run, small, folder):
     assert pixels(folder / "packed.png").shape == (64, 96, 3)
 
 
-@pytest.mark.parametrize("suffix", [".webp", ".heic", ".bpg"])
+@pytest.mark.parametrize("suffix", [".webp", ".heic", ".bpg", ".avif"])
 def test_alpha_comes_back(run, small, folder, suffix):
     with Image.open(small) as picture:
         picture.putalpha(Image.linear_gradient("L").resize(picture.size))

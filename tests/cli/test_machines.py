@@ -41,7 +41,7 @@ def ready(kit, folder):
     return folder
 
 
-@pytest.mark.parametrize("codec", ["jpeg", "webp", "hevc", "bpg"])
+@pytest.mark.parametrize("codec", ["jpeg", "webp", "hevc", "bpg", "avif"])
 def test_encode_for_machines_with_every_codec(run, ready, codec) -> None:
     options = ["photos/lake/0.png", "--codec", codec, "--json", "--force"]
     (plain,) = run("encode", *options, "--network", "none", "-o", "plain").lines

@@ -18,7 +18,9 @@ from kcompress.cli import options, output
 COMMAND = [sys.executable, "-m", "kcompress"]
 
 
-@pytest.mark.parametrize("suffix, codec", [("jpg", "jpeg"), ("webp", "webp"), ("heic", "hevc"), ("bpg", "bpg")])
+@pytest.mark.parametrize(
+    "suffix, codec", [("jpg", "jpeg"), ("webp", "webp"), ("heic", "hevc"), ("bpg", "bpg"), ("avif", "avif")]
+)
 def test_stdout_holds_the_file_and_nothing_else(run, launch, small, folder, suffix, codec):
     run("encode", "small.png", "-o", f"file.{suffix}")
     expected = (folder / f"file.{suffix}").read_bytes()

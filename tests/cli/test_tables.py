@@ -74,7 +74,7 @@ def test_mozjpeg_has_its_own(run, small, folder, tables):
     assert not (folder / "no.jpg").exists()
 
 
-@pytest.mark.parametrize("codec", ["webp", "hevc", "bpg"])
+@pytest.mark.parametrize("codec", ["webp", "hevc", "bpg", "avif"])
 def test_tables_are_jpegs(run, small, folder, tables, codec):
     (line,) = run("encode", "small.png", "--codec", codec, "--network", "none", "--tables", "auto", "--json").lines
     assert line["tables"] is None

@@ -54,14 +54,15 @@ def test_own_weights_are_used_on_the_cpu_without_onnx(stem: Path, tmp_path: Path
 
 def test_weights_for_the_codec_go_before_those_for_any(stem: Path, tmp_path: Path, shipped) -> None:
     shipped(tmp_path)
-    names = {codec: [] for codec in ("jpeg", "webp", "hevc", "bpg", None)}
+    names = {codec: [] for codec in ("jpeg", "webp", "hevc", "bpg", "avif", None)}
     for present in ("kuchen", "kuchen-webp", "kuchen-hevc"):
         (tmp_path / f"{present}.safetensors").write_bytes(stem.with_suffix(".safetensors").read_bytes())
         for codec, found in names.items():
             found.append(load("kuchen", device="cpu", codec=codec).name)  # type: ignore[union-attr]
     assert names == {
         "jpeg": ["kuchen"] * 3, "webp": ["kuchen", "kuchen-webp", "kuchen-webp"],
-        "hevc": ["kuchen", "kuchen", "kuchen-hevc"], "bpg": ["kuchen", "kuchen", "kuchen-hevc"], None: ["kuchen"] * 3,
+        "hevc": ["kuchen", "kuchen", "kuchen-hevc"], "bpg": ["kuchen", "kuchen", "kuchen-hevc"],
+        "avif": ["kuchen", "kuchen", "kuchen-hevc"], None: ["kuchen"] * 3,
     }  # fmt: skip
 
 

@@ -265,7 +265,7 @@ def test_grey_stays_grey(grey: Image) -> None:
     assert not np.array_equal(result.pixels, grey.pixels)
 
 
-@pytest.mark.parametrize("name", ["webp", "hevc"])
+@pytest.mark.parametrize("name", ["webp", "hevc", "avif"])
 def test_round_trip_is_what_viewers_show(name: str, balloons: Image) -> None:
     codec = CODECS[name]
     setting = codec.setting(codec.quality.default, effort=codec.quick_effort)
@@ -333,6 +333,17 @@ def test_those_that_ship(name: str, lake: Image) -> None:
         assert four.notes == ("feedback-hevc was trained for 4:2:0; 444 is unlike it",)
     finest = codec.setting(codec.quality.finest)
     assert "beyond them" in network(image, finest).notes[0]
+
+
+def test_weights_that_are_borrowed_from_another_scale_say_so(lake: Image) -> None:
+    codec, image = CODECS["avif"], Image(np.ascontiguousarray(lake.pixels[100:164, 200:264]))
+    weights = weight_files.folder() / "feedback-hevc.safetensors"
+    network = load("feedback", device="cpu", weights=weights, codec="avif", round_trip=round_trip(codec))
+    assert network is not None
+    for quality, told in ((40, ", not for avif"), (90, "; avif 90 is finer")):
+        assert network(image, codec.setting(quality, effort=0)).notes == (
+            f"feedback-hevc was trained for hevc 18..42{told}",
+        )
 
 
 @pytest.mark.parametrize("name", ["feedback-webp", "feedback-hevc"])

@@ -54,7 +54,8 @@ def test_it_is_frozen_and_known_by_its_digest(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "codec", "reason"),
     [("simulated", "jpeg", "--proxy simulated is not known"), ("rdo-jpeg.safetensors", "jpeg", "are rdo weights"),
-     ("simulator-webp.safetensors", "jpeg", "is a proxy of webp, not of jpeg"), ("minnen", "webp", "none came along")],
+     ("simulator-webp.safetensors", "jpeg", "is a proxy of webp, not of jpeg"), ("minnen", "webp", "none came along"),
+     ("simulator-hevc.safetensors", "avif", "is a proxy of hevc, not of avif")],
 )  # fmt: skip
 def test_what_cannot_stand_in_is_refused(text, codec, reason) -> None:
     if text.endswith(".safetensors"):
