@@ -71,6 +71,14 @@ def bench(
     count: Annotated[
         int | None, typer.Option("--pictures", min=1, help="At most so many pictures, drawn by their sha256.")
     ] = None,
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers",
+            help="Also the free encoders as their own users run them: mozjpeg, jpegli, cwebp at "
+            "its best, libheif, libavif; those that are here.",
+        ),
+    ] = False,
     backend: options.Backend = "auto",
     tables: options.Tables = "auto",
     device: options.Device = "auto",
@@ -98,6 +106,8 @@ def bench(
     networks = options.chosen(network, "--network", [*NETWORKS, DEFAULT])
     preprocessors = preprocessor_names(networks, options.listed(filters))
     qualities = _qualities(quality or [AUTO], codecs)
+    if peers and task:
+        raise UsageError("--peers are judged by metrics, not by a --task. Leave one of the two out.")
     known_tables = tables_named(tables)
     if known_tables is not None and "jpeg" not in codecs:
         raise UsageError(f"--tables {tables}: of the codecs jpeg alone has tables to choose. Leave it out.")
@@ -120,9 +130,11 @@ def bench(
                 ladders[name] = list(ladder(pictures, names, plan.codec(name, NONE), backend))
             _remember(memory, ladders, weights)
         plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
-        total = len(names) * sum(
-            len(listed) * len(plan.preprocessors_of(name)) for name, listed in plan.qualities.items()
-        )
+        if peers:
+            found = _peer_ladders(plan, names, ladders)
+            _remember(memory, ladders, weights)
+            plan = replace(plan, peers=found)
+        total = len(names) * sum(map(plan.count, plan.qualities))
         with output.progress(total) as bar:
             shown = bar.add_task("points", total=total)
             jobs = jobs or options.cores()
@@ -130,6 +142,34 @@ def bench(
         command = shlex.join(["kcompress", *(argument for argument in sys.argv[1:] if argument != "--resume")])
         write_report(plan, outcome, target, command)
     _finish(outcome, target)
+
+
+def _peer_ladders(
+    plan: "Plan", pictures: list[str], ladders: dict[str, list[int]]
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Qualities of the peers that are here, by codec and name; new ones join the ladders."""
+    from kcompress.evaluation.ladder import peer_ladders
+    from kcompress.evaluation.peers import peers_of
+    from kcompress.networks import NONE
+
+    chosen: dict[str, dict[str, tuple[int, ...]]] = {}
+    for codec, qualities in plan.qualities.items():
+        keys, new = {}, []
+        for peer in peers_of(codec, plan.backend):
+            if peer.version() is None:
+                output.say(f"note: {peer.name} is no peer here, as it is not installed. {peer.install}", "yellow")
+                continue
+            # A ladder spans what these qualities of the codec span.
+            keys[peer.name] = f"{codec} {peer.name} {','.join(map(str, qualities))}"
+            if keys[peer.name] not in ladders:
+                new.append(peer)
+        if new:
+            output.say(f"looking for qualities of {', '.join(peer.name for peer in new)} that score as {codec}'s")
+            plain = plan.codec(codec, NONE)
+            found = peer_ladders(plan.dataset, pictures, plain, qualities, new, plan.backend)
+            ladders |= {keys[name]: list(listed) for name, listed in found.items()}
+        chosen[codec] = {name: tuple(ladders[key]) for name, key in keys.items() if key in ladders}
+    return chosen
 
 
 def _finish(outcome: "Outcome", target: Path) -> None:
@@ -163,14 +203,20 @@ def _qualities(given: list[str], codecs: list[str]) -> dict[str, tuple[int, ...]
 def _recalled(path: Path, weights: dict[str, str], before: "list[Point]", *, resume: bool) -> dict[str, list[int]]:
     """The ladders of the run that is resumed; its points count only if they came from the same weights."""
     from kcompress.codecs import check_settings
+    from kcompress.evaluation.peers import PEERS, SCALE
 
     if not (resume and path.is_file()):
         return {}
     try:
         kept = json.loads(path.read_bytes())
         kept = {"weights": dict(kept["weights"]), "ladders": dict(kept["ladders"])}
-        check_settings(path, [(name, quality) for name, ladder in kept["ladders"].items() for quality in ladder])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        for name, listed in kept["ladders"].items():
+            codec, *peer = name.split(" ")  # a peer's ladder is named after it, too, and the codec's qualities
+            if not peer:
+                check_settings(path, [(codec, quality) for quality in listed])
+            elif peer[0] not in PEERS or [SCALE.checked(quality, "--quality", peer[0]) for quality in listed] != listed:
+                raise ValueError(name)
+    except (ValueError, KeyError, TypeError, RecursionError, UsageError):
         raise InputError(f"{path} is no plan of a bench. Remove it, or give another -o.") from None
     used = {f"{point.preprocessor.partition(':')[0]} {point.codec}" for point in before}
     used |= {name for name in weights if before and " " not in name}  # metrics

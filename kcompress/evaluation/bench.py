@@ -10,6 +10,7 @@ from kcompress.codecs import check_settings
 from kcompress.csv_rows import Journal, Rows, check_numbers
 from kcompress.errors import OutputError
 from kcompress.evaluation import machines
+from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.plots import overview
 from kcompress.evaluation.points import Key, Point
 from kcompress.evaluation.report import markdown
@@ -43,7 +44,7 @@ def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list
     if not resume:
         raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
     points = Rows(Point, metrics, check_numbers).read(path)
-    check_settings(path, ((point.codec, point.quality) for point in points))
+    check_settings(path, ((point.codec, point.quality) for point in points if point.preprocessor not in PEERS))
     return points
 
 
@@ -72,7 +73,7 @@ def run(
                 outcome.notes[measured.picture] = measured.notes
                 if measured.error is not None:
                     outcome.failures.append(measured)
-                progress(len(plan.qualities[measured.codec]) * len(plan.preprocessors_of(measured.codec)))
+                progress(plan.count(measured.codec))
     finally:
         journal.close()
     by_key = {point.key: point for point in outcome.points}

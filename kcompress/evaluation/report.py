@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcompress.evaluation.comparison import score_text
+from kcompress.evaluation.peers import PEERS
 from kcompress.networks import NONE
 
 REFUSALS = (
@@ -24,6 +25,7 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         "",
         REFUSALS,
         "",
+        *([peers, ""] if (peers := peers_text(summary)) else []),
         *_machines(summary.get("machines", ())),
         "At the same quality setting: change of the total size, and mean scores without -> with the preprocessor.",
         "",
@@ -46,6 +48,14 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         "",
     ]
     return "\n".join(parts)
+
+
+def peers_text(summary: Mapping[str, Any]) -> str:
+    """Meaning of the rows that are named after peers; empty where there are none."""
+    names = dict.fromkeys(entry["preprocessor"] for entry in summary["comparisons"] if entry["preprocessor"] in PEERS)
+    if not names:
+        return ""
+    return f"Encoders as their own users run them, at qualities that score as the plain codec's: {', '.join(names)}."
 
 
 def _machines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -113,6 +123,7 @@ def _same_rows(entry: Mapping[str, Any], metrics: Sequence[str]) -> list[list[st
 def _side_by_side(comparisons: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[str]:
     """A table a set of preprocessors, in the form of table 1 of the Kuchen paper."""
     parts: list[str] = []
+    comparisons = [entry for entry in comparisons if entry["same_quality"]]
     codecs: dict[tuple[str, ...], list[str]] = {}
     for codec in dict.fromkeys(entry["codec"] for entry in comparisons):
         names = tuple(entry["preprocessor"] for entry in comparisons if entry["codec"] == codec)

@@ -10,9 +10,10 @@ from kcompress.codecs import decode
 from kcompress.encoding import encode
 from kcompress.evaluation.comparison import score_text
 from kcompress.evaluation.page import Shown, render, shown
+from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.report import REFUSALS, bd_text, machine_text
+from kcompress.evaluation.report import REFUSALS, bd_text, machine_text, peers_text
 from kcompress.evaluation.sweep import Plan, original, preprocessor_of
 from kcompress.images import Pixels
 from kcompress.networks import NONE
@@ -38,13 +39,16 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
     codecs = [] if plan.machines else plan.qualities
     return render(
         "report.html", summary=summary, metrics=plan.metrics, bd_text=bd_text, score_text=score_text,
-        refusals=REFUSALS, machine_text=machine_text, mean_figures=means, pairs=list(_pairs(plan, summary)),
+        refusals=REFUSALS, peers=peers_text(summary), machine_text=machine_text, mean_figures=means,
+        pairs=list(_pairs(plan, summary)),
         picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in codecs],
     )  # fmt: skip
 
 
 def _pairs(plan: Plan, summary: Mapping[str, Any]) -> Iterator[_Pair]:
     for entry in summary["comparisons"]:
+        if entry["preprocessor"] in PEERS:
+            continue
         rates = entry["bd_rate_percent"][plan.metrics[0]]["pictures"]
         extremes = dict.fromkeys(pick(rates, key=rates.get) for pick in (min, max)) if rates else {}
         for picture in extremes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.points import Point
 from kcompress.metrics import METRICS
 from kcompress.networks import NONE
@@ -56,7 +57,8 @@ def _compared(
         "preprocessor": preprocessor,
         "pictures": len(pictures),
         "bd_rate_percent": {metric: _bd_rates(metric, pictures, plain, prepared) for metric in metrics},
-        "same_quality": _same_quality(pictures, plain, prepared, metrics),
+        # A peer's qualities mean something else.
+        "same_quality": [] if preprocessor in PEERS else _same_quality(pictures, plain, prepared, metrics),
         "seconds_per_megapixel": {
             "preprocess": round(sum(p.preprocess_seconds for name in pictures for p in prepared[name]) / pixels, 4),
             "encode": round(sum(p.encode_seconds for name in pictures for p in prepared[name]) / pixels, 4),

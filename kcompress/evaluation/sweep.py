@@ -1,7 +1,8 @@
 """The measuring itself: pictures x codecs x preprocessors x qualities -> points."""
 
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from kcompress.dataset import DataSet, digest
 from kcompress.encoding import Session, preprocessed, round_trip
 from kcompress.errors import MissingProgramError, failure_of
 from kcompress.evaluation.machines import Machine
+from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.points import Key, Point
-from kcompress.images import Image, read_canonical
+from kcompress.images import Image, bits_per_pixel, read_canonical
 from kcompress.inference.engine import resolve_device
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import NETWORKS, NONE, Preprocessor, default_network
@@ -39,6 +41,7 @@ class Plan:
         task_weights: of npp.
         backend: of all codecs; ``auto`` takes the first that there is.
         tables: of JPEG; None for those that go with each preprocessor.
+        peers: encoders beside a codec, and the qualities of each: codec -> name -> qualities.
     """
 
     dataset: DataSet
@@ -51,6 +54,7 @@ class Plan:
     task_weights: Path | None = None
     backend: str = "auto"
     tables: QuantisationTables | None = None
+    peers: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
 
     def codec(self, name: str, preprocessor: str) -> Codec:
         """A codec with the tables that it has behind a preprocessor.
@@ -69,6 +73,11 @@ class Plan:
         """Names of the preprocessors before a codec, each once."""
         default = default_network(codec, self.backend)
         return tuple(dict.fromkeys(default if name == DEFAULT else name for name in self.preprocessors))
+
+    def count(self, codec: str) -> int:
+        """Points of one picture with a codec and its peers."""
+        ours = len(self.qualities[codec]) * len(self.preprocessors_of(codec))
+        return ours + sum(map(len, self.peers.get(codec, {}).values()))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -114,6 +123,10 @@ def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measu
             for preprocessor in plan.preprocessors_of(codec)
             for quality in plan.qualities[codec]
         ]
+        for name, qualities in plan.peers.get(codec, {}).items():
+            if PEERS[name].takes(image):
+                encoder = (*source[:3], name, PEERS[name].version() or "", name)
+                keys += [Key(*encoder, quality) for quality in qualities]
         missing = [key for key in keys if key not in done]
         points = tuple(_points(plan, data, image, missing))
         return Measured(picture, codec, tuple(keys), points, notes=image.notes)
@@ -129,21 +142,28 @@ def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Itera
     by_machines = [machine.scorer(image.pixels, keys[0].picture) for machine in plan.machines]
     before, prepared, seconds = NONE, image, 0.0
     for key in keys:
-        codec = plan.codec(key.codec, key.preprocessor)
-        _, session = Session.of(image, codec, plan.setting(codec, key.preprocessor, key.quality), plan.backend)
-        preprocessor = preprocessor_of(plan, key.preprocessor, key.codec)
-        # What does not depend on the setting is prepared once for all qualities.
-        if before != key.preprocessor or (preprocessor and preprocessor.conditioned):
-            prepared, _, seconds = preprocessed(image, preprocessor, session.setting)
-            before = key.preprocessor
-        encoded = session.encode(prepared)
-        decoded = decode(encoded.data, key.picture)
+        if key.preprocessor in PEERS:
+            start = time.perf_counter()
+            file, seconds = PEERS[key.preprocessor].encode(image, key.quality), 0.0
+            encode_seconds = time.perf_counter() - start
+        else:
+            codec = plan.codec(key.codec, key.preprocessor)
+            _, session = Session.of(image, codec, plan.setting(codec, key.preprocessor, key.quality), plan.backend)
+            preprocessor = preprocessor_of(plan, key.preprocessor, key.codec)
+            # What does not depend on the setting is prepared once for all qualities.
+            if before != key.preprocessor or (preprocessor and preprocessor.conditioned):
+                prepared, _, seconds = preprocessed(image, preprocessor, session.setting)
+                before = key.preprocessor
+            encoded = session.encode(prepared)
+            file, encode_seconds = encoded.data, encoded.codec_seconds
+        decoded = decode(file, key.picture)
         scores = _scorer(data, key.picture, metrics)(decoded.pixels)
         for scorer in by_machines:
             scores |= scorer(decoded.pixels)
         yield Point(
-            **vars(key), width=image.width, height=image.height, bytes=len(encoded.data), bpp=encoded.bpp,
-            preprocess_seconds=round(seconds, 4), encode_seconds=round(encoded.codec_seconds, 4), scores=scores,
+            **vars(key), width=image.width, height=image.height, bytes=len(file),
+            bpp=bits_per_pixel(len(file), image.width, image.height), preprocess_seconds=round(seconds, 4),
+            encode_seconds=round(encode_seconds, 4), scores=scores,
         )  # fmt: skip
 
 

@@ -1,0 +1,97 @@
+"""Peers: free encoders as their own users run them, whose curves stand beside a codec's in a bench."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from typing import Any
+
+from PIL import features
+
+from kcompress.codecs import CODECS, Codec, Scale
+from kcompress.images import Image, pillow
+
+SCALE = Scale(finest=100, coarsest=0, default=75)
+"""Quality of every peer."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One encoder without a preprocessor of ours.
+
+    Attributes:
+        name: in tables, where others have the name of a preprocessor.
+        beside: names of the codecs beside which it stands.
+        install: instruction to install it, for people.
+        version: of the encoder and what it is told; None where it is not available.
+        encode: picture in sRGB, quality 0..100 -> file.
+        takes: whether it can write a picture.
+    """
+
+    name: str
+    beside: tuple[str, ...]
+    install: str
+    version: Callable[[], str | None]
+    encode: Callable[[Image, int], bytes]
+    takes: Callable[[Image], bool] = lambda image: True
+
+
+def _backend(name: str, codec: Codec, backend: str, told: str = "", **options: Any) -> Peer:
+    """A backend of ours at other options than our defaults."""
+    chosen = next(each for each in (*codec.backends, *codec.only_by_name) if each.name == backend)
+
+    def version() -> str | None:
+        found = chosen.version()
+        return None if found is None else f"{found}{told}"
+
+    return Peer(
+        name, (codec.name,), chosen.install, version,
+        lambda image, quality: chosen.encode(image, codec.setting(quality, **options)),
+        lambda image: chosen.refuses(image) is None,
+    )  # fmt: skip
+
+
+def _libheif_version() -> str | None:
+    from pillow_heif import libheif_info
+
+    info = libheif_info()
+    return f"{info['libheif']}, {info['HEIF']}" if info["HEIF"] else None
+
+
+def _libheif(image: Image, quality: int) -> bytes:
+    from pillow_heif import from_pillow
+
+    output = io.BytesIO()
+    from_pillow(pillow(image)).save(output, quality=quality)
+    return output.getvalue()
+
+
+def _libavif_version() -> str | None:
+    return f"{features.version('avif')} in Pillow {installed('pillow')}" if features.check("avif") else None
+
+
+def _libavif(image: Image, quality: int) -> bytes:
+    output = io.BytesIO()
+    pillow(image).save(output, "AVIF", quality=quality)
+    return output.getvalue()
+
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        _backend("libjpeg-turbo", CODECS["jpeg"], "pillow", effort=1),
+        _backend("mozjpeg", CODECS["jpeg"], "mozjpeg"),
+        _backend("jpegli", CODECS["jpeg"], "jpegli"),
+        _backend("cwebp", CODECS["webp"], "cwebp", " -m 6 -sharp_yuv", effort=6, sharp_yuv=True),
+        Peer("libheif", ("hevc",), "Reinstall the Python package pillow-heif.", _libheif_version, _libheif),
+        Peer(
+            "libavif", ("hevc", "bpg", "avif"), "Upgrade the Python package pillow.", _libavif_version, _libavif
+        ),
+    )
+}  # fmt: skip
+
+
+def peers_of(codec: str, backend: str = "auto") -> tuple[Peer, ...]:
+    """Peers beside a codec, but for the one that its plain encoder is."""
+    plain = CODECS[codec].backend(backend).version() or ""
+    return tuple(peer for peer in PEERS.values() if codec in peer.beside and peer.name not in plain)
