@@ -114,8 +114,9 @@ def _extensions(image: Image) -> tuple[tuple[int, bytes], ...]:
 
 PARAMETERS = {
     **{name: parameter for name, parameter in x265.PARAMETERS.items() if name != "scaling-list"},
-    # Measured against constant QP, which bpgenc has: at more, PSNR and VMAF-NEG lose.
-    "aq-strength": replace(x265.PARAMETERS["aq-strength"], default="0.5"),
+    # Measured against constant QP, which bpgenc has: with more of either, PSNR, VIF or VMAF-NEG lose.
+    "aq-strength": replace(x265.PARAMETERS["aq-strength"], default="0.4"),
+    "cbqpoffs": replace(x265.PARAMETERS["cbqpoffs"], default="0"),
 }
 """Those of HEVC without scaling lists, for which BPG's header has no place."""
 
