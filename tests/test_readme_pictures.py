@@ -48,6 +48,7 @@ def test_rows_are_held_against_the_first_plain_encoder(tmp_path: Path, monkeypat
     second = _bench(tmp_path / "second", {"none": 0.8, "rdo": 0.7}, "mozjpeg")
     _run(monkeypatch, chart, first, second, WEIGHTS / "feedback-webp.json", "-o", tmp_path / "chart.png")
     rows = json.loads((tmp_path / "chart.json").read_text())["rows"]
+    assert chart.shown(rows) == ["ssimulacra2", "butteraugli", "psnr"]
     assert [chart.label(row) for row in rows] == [
         "JPEG by libjpeg-turbo, rdo", "JPEG by mozjpeg", "JPEG by mozjpeg, rdo", "WebP, feedback",
     ]  # fmt: skip
@@ -58,13 +59,26 @@ def test_rows_are_held_against_the_first_plain_encoder(tmp_path: Path, monkeypat
     assert list(rows[3]["bd_rate_percent"]["psnr"].values()) == card["feedback"]["psnr"]
 
 
+def test_peers_are_named_and_paler_and_may_lack_pictures(tmp_path: Path) -> None:
+    folder = _bench(tmp_path / "bench", {"none": 1.0, "rdo": 0.7, "jpegli": 0.8}, "cjpeg")
+    lines = (folder / "points.csv").read_text().splitlines()
+    kept = [line for line in lines if not ("b.png" in line and "jpegli" in line)]
+    (folder / "points.csv").write_text("\n".join(kept) + "\n")
+    rows = chart.benches([folder])
+    assert [chart.label(row) for row in rows] == ["JPEG by libjpeg-turbo, rdo", "JPEG: jpegli"]
+    assert [row["bd_rate_percent"]["psnr"]["mean"] for row in rows] == [-30, -20]
+    assert [row["bd_rate_percent"]["psnr"]["pictures"] for row in rows] == [2, 1]
+    (axes,) = chart.drawn(rows).axes
+    assert [bar.get_alpha() for bar in axes.patches] == [1, chart.PALE] * 3
+
+
 def test_bars_are_as_long_as_the_figures_and_come_back_from_the_stored_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = json.loads(STORED.read_text())["rows"]
     (axes,) = chart.drawn(rows).axes
     widths = [bar.get_width() for bar in axes.patches]
-    assert widths == [row["bd_rate_percent"][metric]["mean"] for metric in chart.METRIC_NAMES for row in rows]
+    assert widths == [row["bd_rate_percent"][metric]["mean"] for metric in chart.shown(rows) for row in rows]
     _run(monkeypatch, chart, STORED, "-o", tmp_path / "again.png")
     with PillowImage.open(tmp_path / "again.png") as again, PillowImage.open(STORED.with_suffix(".png")) as stored:
         assert again.size == stored.size

@@ -1,11 +1,12 @@
 """Chart of bytes at equal quality, from finished benches and the cards of weights, as the README shows it.
 
-    chart.py help-jpeg/ help-mozjpeg/ weights/feedback-webp.json weights/feedback-hevc.json -o equal-quality.png
+    kcompress bench photos/ -o peers/ --codec jpeg,webp,hevc,avif --peers --metric ssimulacra2,butteraugli,iw-ssim,psnr
+    chart.py peers/ -o equal-quality.png
     chart.py equal-quality.json -o equal-quality.png
 
-Folders are those of `kcompress bench`. A codec's rows are held against the plain encoder of the first folder that
-has the codec, so that a second JPEG encoder stands beside the first. Figures are kept beside the chart, in a .json of
-its name.
+Folders are those of `kcompress bench`, and peers in them are paler. A codec's rows are held against the plain encoder
+of the first folder that has the codec, so that a second JPEG encoder stands beside the first. Figures are kept beside
+the chart, in a .json of its name.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kcompress.csv_rows import Rows
+from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.summary import curves
 from kcompress.metrics import METRICS
@@ -26,9 +28,10 @@ from kcompress.networks import NONE
 from kcompress.rate_distortion.bd_rate import NoBdRate, bd_rate
 from kcompress.rate_distortion.bootstrap import mean_interval
 
-METRIC_NAMES = {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli", "psnr": "PSNR"}
-COLOURS = {"ssimulacra2": "#1b6ca8", "butteraugli": "#e08e2b", "psnr": "#8a8a8a"}
-CODECS = {"jpeg": "JPEG", "webp": "WebP", "hevc": "HEVC", "bpg": "BPG", "avif": "AVIF"}
+METRIC_NAMES = {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli", "iw-ssim": "IW-SSIM", "psnr": "PSNR"}
+COLOURS = {"ssimulacra2": "#1b6ca8", "butteraugli": "#e08e2b", "iw-ssim": "#3a8f5c", "psnr": "#8a8a8a"}
+PALE = 0.45
+"""Opacity of peers' bars."""
 
 
 def points_of(folder: Path) -> list[Point]:
@@ -48,7 +51,7 @@ def benches(folders: Sequence[Path]) -> list[dict[str, Any]]:
             if (anchor := plain.setdefault(codec, by_picture)) is by_picture:
                 continue
             first = next(iter(by_picture.values()))[0]
-            rates = {metric: compared(anchor, by_picture, metric) for metric in METRIC_NAMES}
+            rates = {metric: compared(anchor, by_picture, metric) for metric in METRIC_NAMES if metric in first.scores}
             rows.append(row(codec, f"{first.backend} {first.version}", preprocessor, rates, source))
     return rows
 
@@ -57,7 +60,11 @@ def measured(card: Path) -> dict[str, Any]:
     """What a card says of its network, against the plain encoder."""
     told = json.loads(card.read_text())
     rates = told["measured"]["BD-rate % (mean, 95 % interval)"][told["network"]]
-    figures = {metric: dict(zip(("mean", "low", "high"), rates[metric], strict=True)) for metric in METRIC_NAMES}
+    figures = {
+        metric: dict(zip(("mean", "low", "high"), rates[metric], strict=True))
+        for metric in METRIC_NAMES
+        if metric in rates
+    }
     return row(told["codec"], told["measured"]["encoder"], told["network"], figures, card.name)
 
 
@@ -70,7 +77,7 @@ def row(codec: str, encoder: str, preprocessor: str, rates: dict[str, Any], sour
 def compared(plain: dict[str, list[Point]], other: dict[str, list[Point]], metric: str) -> dict[str, Any]:
     """Mean BD-rate over pictures and its 95 % bootstrap interval."""
     rates, refused = [], 0
-    for picture in plain:
+    for picture in plain.keys() & other.keys():
         both = [[(p.bpp, p.scores[metric]) for p in each[picture]] for each in (plain, other)]
         try:
             rates.append(bd_rate(*both, higher=METRICS[metric].direction == "higher"))
@@ -83,27 +90,38 @@ def compared(plain: dict[str, list[Point]], other: dict[str, list[Point]], metri
 
 def label(row: dict[str, Any]) -> str:
     """Name of a row: the codec, its encoder where there are several, the network."""
-    name = CODECS[row["codec"]]
+    name = {"webp": "WebP"}.get(row["codec"], row["codec"].upper())
+    if row["preprocessor"] in PEERS:
+        return f"{name}: {row['preprocessor']}"
     if row["codec"] == "jpeg":
         name += " by mozjpeg" if "mozjpeg" in row["encoder"] else " by libjpeg-turbo"
     return name if row["preprocessor"] == NONE else f"{name}, {row['preprocessor']}"
 
 
+def shown(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Metrics that all rows have."""
+    return [metric for metric in METRIC_NAMES if all(metric in row["bd_rate_percent"] for row in rows)]
+
+
 def drawn(rows: Sequence[dict[str, Any]]) -> Figure:
     """One group of bars a row, one bar a metric, white behind them so that it can be read in dark mode too."""
-    figure = Figure(figsize=(8, 1.1 + 0.62 * len(rows)), dpi=100, facecolor="white", layout="constrained")
+    metrics = shown(rows)
+    figure = Figure(
+        figsize=(8, 1.1 + 0.62 / 3 * len(metrics) * len(rows)), dpi=100, facecolor="white", layout="constrained"
+    )
     axes = figure.subplots()
-    height = 0.8 / len(METRIC_NAMES)
-    for number, metric in enumerate(METRIC_NAMES):
+    height = 0.8 / len(metrics)
+    for number, metric in enumerate(metrics):
         each = [row["bd_rate_percent"][metric] for row in rows]
         means = np.array([figures["mean"] for figures in each])
         sides = [means - [f["low"] for f in each], [f["high"] for f in each] - means]
-        places = np.arange(len(rows)) + (number - (len(METRIC_NAMES) - 1) / 2) * height
+        places = np.arange(len(rows)) + (number - (len(metrics) - 1) / 2) * height
         bars = axes.barh(
             places, means, height * 0.92, xerr=sides, color=COLOURS[metric], label=METRIC_NAMES[metric],
             error_kw={"ecolor": "#333333", "elinewidth": 1, "capsize": 2},
         )  # fmt: skip
-        for bar, figures in zip(bars, each, strict=True):
+        for bar, figures, row in zip(bars, each, rows, strict=True):
+            bar.set_alpha(PALE if row["preprocessor"] in PEERS else 1)
             end, side = (figures["low"], "right") if figures["mean"] < 0 else (figures["high"], "left")
             place = (end - 0.25 if side == "right" else end + 0.25, bar.get_y() + bar.get_height() / 2)
             axes.text(*place, f"{figures['mean']:+.1f} %", ha=side, va="center", fontsize=8)
