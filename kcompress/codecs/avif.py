@@ -111,6 +111,8 @@ def _pillow_tunes() -> bool:
 class PillowAvif(Backend):
     """libavif inside Pillow; its own tuning where its libaom does not know ours."""
 
+    _FINEST = 100  # which libavif takes for lossless, and then no tune
+
     name = "pillow"
     install = "Upgrade the Python package pillow: wheels from 11.3 on have AVIF."
 
@@ -122,7 +124,9 @@ class PillowAvif(Backend):
         output = io.BytesIO()
         # Pillow writes EXIF anew where it tells an orientation, and loses what it does not know: ours takes its place.
         vacant = None if image.exif is None else _EMPTY_EXIF + bytes(len(image.exif) - len(_EMPTY_EXIF))
-        own = {"cq-level": str(quantiser(setting.quality)), **_TUNING} if _pillow_tunes() else {}
+        own: dict[str, str] = {}
+        if _pillow_tunes() and setting.quality < self._FINEST:
+            own = {"cq-level": str(quantiser(setting.quality)), **_TUNING}
         pillow(image).save(
             output, "AVIF", codec="aom", quality=setting.quality, speed=_FASTEST - setting.effort,
             subsampling=":".join(_sampling(image, setting)), max_threads=int(_THREADS), autotiling=False,
