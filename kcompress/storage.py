@@ -16,10 +16,13 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def write(target: str, data: bytes, *, replace: bool = True) -> None:
+def write(
+    target: str, data: bytes, *, replace: bool = True, rights: int | None = None, times: tuple[int, int] | None = None
+) -> None:
     """Write a file wholly or not at all: to a temporary file beside it, then renamed; a device or pipe directly.
 
-    Without ``replace``, a file that has come to be there is left alone, whoever made it and when.
+    Without ``replace``, a file that has come to be there is left alone, whoever made it and when. ``rights`` are those
+    of `os.chmod`, in place of the user's usual ones; ``times`` of access and change are in nanoseconds.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full, or the file is there and may not be replaced.
@@ -34,7 +37,9 @@ def write(target: str, data: bytes, *, replace: bool = True) -> None:
         handle, temporary = tempfile.mkstemp(prefix=".kcompress-", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).chmod(0o666 & ~_umask() if rights is None else rights)
+        if times is not None:
+            os.utime(temporary, ns=times)
         if replace:
             Path(temporary).replace(path)
         else:

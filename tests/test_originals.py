@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image as Pil
 from PIL import ImageCms
 
+from kcompress.bitstream.vp8 import quantisers
 from kcompress.codecs import CODECS, decode
-from kcompress.codecs.originals import codec_of, own_tables, under_policy
+from kcompress.codecs.originals import codec_of, own_tables, under_policy, webp_quality
 from kcompress.encoding import encode
 from kcompress.images import Image, read
 
@@ -50,6 +51,22 @@ def test_the_quality_of_libjpeg_is_found(quality, subsampling):
     assert own.at(5) == own.at(95) == CODECS["jpeg"].tables.at(quality)
     assert own.at(0) == CODECS["jpeg"].tables.at(own.quality)
     assert own.sampling == ("420" if subsampling else "444")
+
+
+@pytest.mark.parametrize("quality", [0, 5, 20, 40, 60, 75, 85, 95, 100])
+def test_the_quality_of_webp_is_found(lake, balloons, alpha, quality):
+    pictures = [lake.pixels, balloons.pixels, lake.pixels[:33, :40], np.dstack([alpha.pixels, alpha.alpha])]
+    for pixels in pictures:
+        output = io.BytesIO()
+        Pil.fromarray(pixels).save(output, "WEBP", quality=quality, method=6)
+        found = webp_quality(output.getvalue())
+        assert quality - 20 <= found <= quality + 1
+        with pytest.raises(ValueError, match="no VP8"):
+            quantisers(output.getvalue())
+
+
+def test_lossless_webp_has_no_quality(balloons):
+    assert webp_quality(saved(balloons, "WEBP", lossless=True)) is None
 
 
 def test_tables_of_grey_and_of_what_is_no_ycbcr(lake):

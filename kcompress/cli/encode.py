@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kcompress.cli import encode_options, encode_run, files, options
-from kcompress.cli.encode_tasks import Task, codecs_for, unfinished
+from kcompress.cli import encode_dry_run, encode_options, encode_report, encode_run, files, options
+from kcompress.cli.encode_tasks import Task, codecs_for, in_place_jobs, refuse_beside_in_place, unfinished
 from kcompress.cli.files import STREAM
 from kcompress.cli.reporting import reported
 from kcompress.errors import UsageError
@@ -15,7 +15,9 @@ from kcompress.errors import UsageError
 
 @reported
 def encode(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders of pictures, - for stdin.")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="Pictures, folders of pictures, - for stdin.")
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +43,7 @@ def encode(
     min_saving: encode_options.MinSaving = "2",
     max_side: encode_options.MaxSide = None,
     scale: encode_options.Scale = None,
-    metadata: options.Metadata = options.MetadataName.icc,
+    metadata: encode_options.Metadata = None,
     background: options.Background = None,
     frame: options.Frame = None,
     jobs: options.Jobs = None,
@@ -50,6 +52,15 @@ def encode(
     as_json: options.Json = False,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
+    in_place: encode_options.InPlace = False,
+    backup: encode_options.Backup = None,
+    keep_times: encode_options.KeepTimes = False,
+    files_from: encode_options.FilesFrom = None,
+    null: encode_options.Null = False,
+    include: encode_options.Include = None,
+    exclude: encode_options.Exclude = None,
+    dry_run: encode_options.DryRun = False,
+    report: encode_options.Report = None,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,7 +78,16 @@ def encode(
     from kcompress.search.plan import plan as planned_encode
     from kcompress.workers import one_thread
 
-    chosen, raw = codecs_for(codec, out)
+    sources = encode_options.sources(inputs or [], files_from, null)
+    wanted = encode_options.wanted(include, exclude)
+    if in_place:
+        refuse_beside_in_place({"-o": out, "--skip-existing": skip_existing or None, "--frame": frame})
+        chosen, left = in_place_jobs(codec, sources, backup, wanted)
+        raw = False
+    elif backup is not None:
+        raise UsageError(f"--backup {backup} belongs to --in-place. Leave it out: inputs are never replaced without.")
+    else:
+        chosen, raw = codecs_for(codec, out)
     best = codec is not None and codec.best
     goal = encode_options.target(target, target_size, target_bpp, quality)
     resize, saving = encode_options.resize(max_side, scale), encode_options.min_saving(min_saving)
@@ -86,16 +106,18 @@ def encode(
     known_tables = tables_named(tables)
     if task_weights is not None:
         weights = _for_task(task_weights, network or default_network(chosen[0].name, backend), weights)
-    suffixes = [each.raw_suffixes[0] if raw else each.suffixes[0] for each in chosen]
-    every = files.plan(inputs, out, suffixes, SUFFIXES, force=force, skip_existing=skip_existing)
-    left = unfinished(every, len(chosen), best=best, force=force, skip_existing=skip_existing)
+    if not in_place:
+        suffixes = [each.raw_suffixes[0] if raw else each.suffixes[0] for each in chosen]
+        every = files.plan(sources, out, suffixes, SUFFIXES, force=force, skip_existing=skip_existing, wanted=wanted)
+        left = unfinished(every, len(chosen), best=best, force=force, skip_existing=skip_existing)
     if not left:
         return
     jobs = jobs or options.cores()
+    policy = metadata or (options.MetadataName.all if in_place else options.MetadataName.icc)
     plans = [
         planned_encode(
             each, setting, network or default_network(each.name, backend), device=device, strength=strength,
-            weights=weights, backend=backend, metadata=metadata.value, background=_colour(background), frame=frame,
+            weights=weights, backend=backend, metadata=policy.value, background=_colour(background), frame=frame,
             refine=refine, threads=max(1, jobs // len(left)), tables=known_tables, target=goal, resize=resize,
             min_saving=saving,
         )
@@ -104,10 +126,14 @@ def encode(
     tasks = [Task(group[0][1].source, tuple((plans[number], job) for number, job in group), best) for group in left]
     if refine or network == AUTO or (goal and goal.metric):
         one_thread()  # pictures and tiles run in parallel, and scores are the same on every machine
-    if tasks[0].choices[0][1].target == STREAM:
+    reports = encode_report.reports(report or [], force=force)
+    if dry_run:
+        encode_dry_run.tell(tasks, jobs, as_json=as_json)
+    elif tasks[0].choices[0][1].target == STREAM:
         encode_run.to_stdout(tasks[0], as_json=as_json, verbose=verbose)
     else:
-        encode_run.to_files(tasks, jobs, as_json=as_json, force=force, verbose=verbose)
+        writing = encode_run.Writing(force, keep_times, as_json, verbose)
+        encode_run.to_files(tasks, jobs, writing, reports)
 
 
 def _refuse_scales(given: Mapping[str, object]) -> None:

@@ -1,12 +1,17 @@
 """Options of ``encode`` alone. Nothing heavy is imported here."""
 
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kcompress.cli.options import CodecName, alias, listed
+from kcompress.cli.files import STREAM, Wanted, read
+from kcompress.cli.options import CodecName, MetadataName, alias, by_name, listed
 from kcompress.errors import MissingProgramError, UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +74,71 @@ MaxSide = Annotated[
 ]
 Scale = Annotated[float | None, typer.Option("--scale", metavar="SHARE", help="The same by a share of each side: 0.5.")]
 
+Metadata = Annotated[
+    MetadataName | None,
+    typer.Option(
+        **by_name(MetadataName), help="Keep the ICC profile, that and EXIF and XMP, or nothing (colours become sRGB). "
+        "[default: icc; all with --in-place]"
+    ),
+]  # fmt: skip
+InPlace = Annotated[
+    bool, typer.Option("--in-place", help="Replace each file by its result in the same format, where that is smaller.")
+]
+Backup = Annotated[
+    str | None, typer.Option("--backup", metavar="DIR", help="With --in-place: where originals are kept.")
+]
+KeepTimes = Annotated[bool, typer.Option("--keep-times", help="Results have the time of change of their inputs.")]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option("--files-from", metavar="FILE", help="File with names of pictures, one a line; - for stdin."),
+]
+Null = Annotated[bool, typer.Option("-0", "--null", help="Names of --files-from end in a null byte: find -print0.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Of folders, take only pictures whose name or path matches; may be repeated."),
+]
+Exclude = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Of folders, leave such pictures out.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, with sizes estimated from a sample; write nothing.")
+]
+Report = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="Results as a table (.csv), or as a page with pictures, worst first (.html); "
+                 "may be repeated."),
+]  # fmt: skip
+
 _UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def sources(inputs: Sequence[str], listed_in: str | None, null: bool) -> list[str]:
+    """Names of pictures on the command line and in a list.
+
+    Raises:
+        UsageError: there are none, stdin is to be two things, or ``-0`` has no list.
+        InputError: the list cannot be read.
+    """
+    if null and listed_in is None:
+        raise UsageError("-0 belongs to --files-from. Give a list, such as --files-from -.")
+    if listed_in is None:
+        if not inputs:
+            raise UsageError("no picture is named. Give files, folders, - for stdin, or --files-from.")
+        return list(inputs)
+    if listed_in == STREAM and STREAM in inputs:
+        raise UsageError("stdin cannot be a picture and the list of --files-from. Leave one out.")
+    data = read(listed_in)
+    names = data.split(b"\0") if null else data.splitlines()
+    return [*inputs, *(os.fsdecode(name) for name in names if name.strip())]
+
+
+def wanted(include: Sequence[str] | None, exclude: Sequence[str] | None) -> Wanted | None:
+    """Filter for files of folders, by globs on their names and their paths below the folder; None for all."""
+    if not include and not exclude:
+        return None
+
+    def matches(below: Path, globs: Sequence[str]) -> bool:
+        return any(fnmatch(text, glob) for glob in globs for text in (below.name, below.as_posix()))
+
+    return lambda below: (not include or matches(below, include)) and not matches(below, exclude or ())
 
 
 def min_saving(text: str) -> float | None:

@@ -1,13 +1,13 @@
 """Tasks of ``encode``: a picture, and the files that are to come of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kcompress.cli import files, output
 from kcompress.cli.encode_options import Codecs
-from kcompress.cli.files import STREAM, Job
+from kcompress.cli.files import STREAM, Job, Wanted
 from kcompress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,3 +84,40 @@ def codecs_for(asked: Codecs | None, target: str | None) -> "tuple[list[Codec], 
                 f"{other}."
             )
     return chosen, suffix in chosen[0].raw_suffixes
+
+
+def refuse_beside_in_place(given: Mapping[str, object]) -> None:
+    """Options that have no meaning with ``--in-place``.
+
+    Raises:
+        UsageError: one is given.
+    """
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"--in-place and {option} exclude each other: results replace their inputs. Leave one out."
+            )
+
+
+def in_place_jobs(
+    asked: Codecs | None, sources: Sequence[str], backup: str | None, wanted: Wanted | None
+) -> "tuple[list[Codec], list[list[tuple[int, Job]]]]":
+    """Codecs of the files by their suffixes, and for each file the number of its codec and its job.
+
+    Raises:
+        UsageError: several codecs are asked for, or stdin is among the files.
+        InputError: nothing to do.
+    """
+    from kcompress.codecs import CODECS
+    from kcompress.images import SUFFIXES
+
+    if asked is not None and len(asked.names) > 1:
+        raise UsageError(
+            f"--in-place keeps the format of each file, and --codec {','.join(asked.names)} asks for several."
+        )
+    known = [codec for codec in CODECS.values() if asked is None or codec.name in asked.names]
+    by_suffix = {suffix: codec for codec in known for suffix in codec.suffixes if suffix in SUFFIXES}
+    jobs = files.plan_in_place(sources, frozenset(by_suffix), backup=backup, wanted=wanted)
+    codecs = [by_suffix.get(Path(job.source).suffix.lower(), known[0]) for job in jobs]
+    there = [codec for codec in known if codec in codecs]
+    return there, [[(there.index(codec), job)] for codec, job in zip(codecs, jobs, strict=True)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kcompress import storage
 from kcompress.cli.output import name, say
-from kcompress.errors import InputError, KcompressError, OutputError, UsageError
+from kcompress.errors import InputError, KcompressError, OutputError, UnsupportedError, UsageError
 
 Wanted = Callable[[Path], bool]
 
@@ -19,12 +19,22 @@ STREAM = "-"
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to do: from where, to where; or why that cannot be, or that it is done already."""
+    """One picture to do: from where, to where; or why that cannot be, or that it is done already.
+
+    Attributes:
+        backup: file that the original goes to before it is replaced.
+    """
 
     source: str
     target: str
     refusal: KcompressError | None = None
     finished: bool = False
+    backup: str | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the result replaces its source."""
+        return self.target == self.source != STREAM
 
 
 def read(source: str) -> bytes:
@@ -119,6 +129,32 @@ def plan(sources: Sequence[str], output: str | None, suffixes: Sequence[str], kn
             taken.setdefault(real, source)
         jobs.append(Job(source, target, refusal, finished))
     return jobs
+
+
+def plan_in_place(
+    sources: Sequence[str], known: frozenset[str], *, backup: str | None, wanted: Wanted | None = None
+) -> list[Job]:
+    """A job for every file, once, whose result is to replace it; ``known`` suffixes alone can be.
+
+    Raises:
+        InputError: nothing to do.
+        UsageError: stdin is among them.
+    """
+    if STREAM in sources:
+        raise UsageError("--in-place: stdin is no file that could be replaced. Leave - or --in-place out.")
+    jobs: dict[tuple[int, int] | str, Job] = {}
+    for source, below in expanded(sources, backup, known, wanted):
+        refusal: KcompressError | None = None
+        if not os.path.lexists(source):
+            refusal = InputError(f"{name(source)} does not exist. Check the path.")
+        elif Path(source).suffix.lower() not in known:
+            refusal = UnsupportedError(
+                f"{name(source)} cannot be replaced: --in-place keeps the format, and takes {' '.join(sorted(known))} "
+                "files. Give -o instead."
+            )
+        place = None if backup is None else str(Path(backup, below or Path(source).name))
+        jobs.setdefault(_identity(source), Job(source, source, refusal, backup=place))
+    return list(jobs.values())
 
 
 def expanded(

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image as Pil
 from PIL import JpegImagePlugin
 
+from kcompress.bitstream.vp8 import quantisers
 from kcompress.codecs.containers import jpeg as jpeg_file
 from kcompress.codecs.containers import webp as webp_file
 from kcompress.codecs.containers.bpg import MAGIC as BPG_MAGIC
@@ -16,6 +17,7 @@ from kcompress.images import jpeg as jpeg_markers
 from kcompress.setting import Chroma, Table
 
 _ORIENTATION = 0x0112
+_WEBP_DOUBT = 8
 
 
 def codec_of(data: bytes) -> str | None:
@@ -53,6 +55,21 @@ class OwnTables:
         """Quality at which libjpeg's luma steps are nearest to these, 1..100."""
         own = np.log(self.luma)
         return min(range(100, 0, -1), key=lambda quality: float(np.abs(np.log(STANDARD.at(quality)[0]) - own).sum()))
+
+
+def webp_quality(data: bytes) -> int | None:
+    """Quality 0..100 of a lossy WebP file, by libwebp's scale and at most what it was; None for other files.
+
+    Quantisers of a picture's segments lie around that of its quality, so that their mean is off by up to 8.
+    """
+    frame = webp_file.lossy_frame(data)
+    try:
+        indices = quantisers(frame or b"")
+    except ValueError:
+        return None
+    share = (1 - sum(indices) / len(indices) / 127) ** 3
+    quality = share * 150 if share < 0.5 else (share + 1) * 50
+    return max(0, int(quality) - _WEBP_DOUBT) if quality < 100 else 100
 
 
 def own_tables(data: bytes) -> OwnTables | None:

@@ -1,12 +1,12 @@
 """The input's own file in place of a result that is hardly smaller, so that nothing gets worse for nothing."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kcompress.codecs.jpeg import BEST_SCANS
-from kcompress.codecs.originals import OwnTables, codec_of, own_tables, under_policy
+from kcompress.codecs.originals import OwnTables, codec_of, own_tables, under_policy, webp_quality
 from kcompress.encoding import Encoded
 from kcompress.errors import KcompressError
 from kcompress.images import Image, read
@@ -14,23 +14,41 @@ from kcompress.networks import NONE
 from kcompress.rate_distortion.scoring import FileScorer
 from kcompress.search.plan import EncodePlan, EncodeResult
 
+_UNTOLD = 0.1
+"""Least saving of HEIC and AVIF files by another encode."""
+
 _BEST_SCANS_LEAVE = 0.6
 """Share of a JPEG's bytes that its best scans take at least: beside far smaller results they need not be looked for."""
 
 
-def own_of(plan: EncodePlan, data: bytes) -> OwnTables | None:
-    """Tables of an input that is a JPEG already and is to be one again, at its own size."""
-    is_jpeg = plan.codec.name == codec_of(data) == "jpeg"
-    return own_tables(data) if is_jpeg and plan.min_saving is not None and plan.resize is None else None
+@dataclass(frozen=True)
+class Own:
+    """Quality that an input has already, on its codec's scale, and of JPEG its quantisation tables."""
+
+    quality: int
+    tables: OwnTables | None = None
 
 
-def with_own_tables(plan: EncodePlan, own: OwnTables) -> EncodePlan:
-    """The plan for a JPEG that is not to be coded more coarsely than it is: by its own tables, without a network."""
+def own_of(plan: EncodePlan, data: bytes) -> Own | None:
+    """Quality of an input that its own codec is to code once more, at its own size; None where it is not told."""
+    if plan.min_saving is None or plan.resize is not None or codec_of(data) != plan.codec.name:
+        return None
+    if plan.codec.name == "jpeg":
+        tables = own_tables(data)
+        return None if tables is None else Own(tables.quality, tables)
+    quality = webp_quality(data) if plan.codec.name == "webp" else None
+    return None if quality is None else Own(quality)
+
+
+def at_own(plan: EncodePlan, own: Own) -> EncodePlan:
+    """The plan at the quality that the input has: by its own tables, without a network."""
+    plain = replace(plan.at(own.quality), preprocessors=(None,), auto=False, refine=0)
     backend = plan.codec.backend(plan.backend)
-    codec = plan.codec if backend.trellis else replace(plan.codec, tables=own)
-    chroma = own.sampling if own.sampling in (backend.chromas or codec.chromas) else plan.setting.chroma
-    setting = codec.setting(own.quality, chroma, plan.setting.effort)
-    return replace(plan, codec=codec, setting=setting, preprocessors=(None,), auto=False, refine=0)
+    if own.tables is None or backend.trellis:
+        return plain
+    codec = replace(plan.codec, tables=own.tables)
+    chroma = own.tables.sampling if own.tables.sampling in (backend.chromas or codec.chromas) else plan.setting.chroma
+    return replace(plain, codec=codec, setting=codec.setting(own.quality, chroma, plan.setting.effort))
 
 
 def not_coded_again(plan: EncodePlan, data: bytes, name: str) -> EncodeResult | None:
@@ -39,12 +57,17 @@ def not_coded_again(plan: EncodePlan, data: bytes, name: str) -> EncodeResult | 
     image = None if found is None else _image_of(plan, data, found, name)
     if found is None or image is None:
         return None
-    backend, note = plan.codec.backend(plan.backend), "-q is not below this JPEG's own quality: it was not coded again"
+    backend, note = plan.codec.backend(plan.backend), "-q is not below the input's own quality: it was not coded again"
     encoded = Encoded(
         found, image.width, image.height, plan.setting, backend.name, backend.version() or "", NONE, 0.0, 0.0,
         (*image.notes, note),
     )  # fmt: skip
     return replace(EncodeResult(encoded, len(data)), kept="original")
+
+
+def _least_saving(plan: EncodePlan) -> float:
+    """Share of bytes to be saved: more where a format does not tell its quality, as every encode loses some."""
+    return max(plan.min_saving or 0.0, 0.0 if plan.codec.name in ("jpeg", "webp") else _UNTOLD)
 
 
 def better_original(
@@ -57,7 +80,8 @@ def better_original(
     found = _under_policy(plan, data)
     if found is None or plan.min_saving is None:
         return result
-    target, size = result.target, len(result.encoded.data) / (1 - plan.min_saving)
+    least = _least_saving(plan)
+    target, size = result.target, len(result.encoded.data) / (1 - least)
     if result.holds and size <= _BEST_SCANS_LEAVE * len(found):
         return result
     if plan.setting.effort == BEST_SCANS:
@@ -74,7 +98,7 @@ def better_original(
     image = _image_of(plan, data, found, name)
     if image is None:
         return result
-    note = f"the result would not be smaller by {100 * plan.min_saving:g} %: the original was kept"
+    note = f"the result would not be smaller by {100 * least:g} %: the original was kept"
     encoded = replace(encoded, notes=(*image.notes, note))
     return replace(result, encoded=encoded, reached=reached, kept="original", selection=None, refinement=None)
 

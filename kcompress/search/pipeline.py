@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kcompress.codecs import Codec
 from kcompress.images import Image, read
-from kcompress.search.keep_original import better_original, not_coded_again, own_of, with_own_tables
+from kcompress.search.keep_original import at_own, better_original, not_coded_again, own_of
 from kcompress.search.lossless import better_lossless
 from kcompress.search.plan import EncodePlan, EncodeResult
 from kcompress.search.refinement import Progress
@@ -35,11 +35,11 @@ def run(
     if plan.target is not None:
         result = encode_to_target(plan, plan.target, picture(), len(data), tell, own)
     elif own is not None and plan.setting.quality >= own.quality:
-        plan = with_own_tables(plan, own)
+        plan = at_own(plan, own)
         untouched = not_coded_again(plan, data, name)
         if untouched is not None:
             return untouched
-        note = "-q is not below this JPEG's own quality: its own tables were taken, and no network"
+        note = "-q is not below the input's own quality, which was taken, without a network"
         result = encode_once(plan, picture, len(data), tell).noted(note)
     else:
         result = encode_once(plan, picture, len(data), tell)

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from kcompress.codecs.originals import OwnTables
 from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.networks import DEFAULTS
 from kcompress.rate_distortion.scoring import FileScorer
-from kcompress.search.keep_original import with_own_tables
+from kcompress.search.keep_original import Own, at_own
 from kcompress.search.plan import EncodePlan, EncodeResult
 from kcompress.search.refinement import Progress, refinable
 from kcompress.search.single import encode_once
@@ -20,13 +19,13 @@ _REFINED_TRIES = 3
 
 def encode_to_target(
     plan: EncodePlan, target: Target, image: Image, length: int, tell: Callable[[Progress], None] | None = None,
-    own: OwnTables | None = None,
+    own: Own | None = None,
 ) -> EncodeResult:  # fmt: skip
     """The best file that holds a target, or else the nearest one, with a note.
 
     What ``auto`` and refinement choose depends on the quality, and they take long. So the quality is found for one
     network first. There ``auto`` chooses, and the search goes on for what it chose, and again for what is refined.
-    An input with tables of its own is never coded more finely than it is.
+    An input that tells its quality is never coded more finely than it is.
 
     Raises:
         UnsupportedError: the codec cannot hold the picture.
@@ -44,7 +43,7 @@ def encode_to_target(
 
     def search(plan: EncodePlan, start: int, most: int = TRIES) -> Reached[EncodeResult]:
         def attempt(quality: int) -> tuple[EncodeResult, float]:
-            there = with_own_tables(plan, own) if own and quality == own.quality else plan.at(quality)
+            there = at_own(plan, own) if own and quality == own.quality else plan.at(quality)
             found = encode_once(there, lambda: image, length, tell)
             return found, target.measured(found.encoded, scores)
 

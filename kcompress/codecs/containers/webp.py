@@ -42,6 +42,11 @@ def without_metadata(webp: bytes, *, icc: bool) -> bytes:
     ])  # fmt: skip
 
 
+def lossy_frame(webp: bytes) -> bytes | None:
+    """The VP8 frame of a lossy picture; None for others."""
+    return next((data for name, data in _chunks(webp) if name == b"VP8 "), None)
+
+
 def is_complete(webp: bytes) -> bool:
     """Whether it begins as a WebP file does and is as long as it says."""
     return webp[:4] == b"RIFF" and webp[8:12] == b"WEBP" and struct.unpack_from("<I", webp, 4)[0] + 8 == len(webp)

@@ -1,0 +1,141 @@
+"""``--in-place``, ``--backup`` and ``--keep-times``: nothing is lost, nothing is touched for nothing."""
+
+import os
+import shutil
+import stat
+
+import pytest
+from PIL import Image
+
+from kcompress import storage
+from kcompress.errors import OutputError
+
+
+@pytest.fixture
+def shots(photo, folder):
+    """Two JPEGs with EXIF in a folder with a subfolder, a WebP, a PNG, and a PNG that is called JPEG."""
+    place = folder / "shots"
+    (place / "deep").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    with Image.open(photo) as picture:
+        picture.save(place / "fine.jpg", quality=97, exif=exif)
+        picture.save(place / "deep" / "coarse.jpg", quality=40, exif=exif)
+        picture.save(place / "one.webp", quality=97)
+        picture.save(place / "left.png")
+    for path in place.rglob("*.jpg"):
+        os.utime(path, ns=(10**18, 10**18))
+        path.chmod(0o640)
+    return place
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_are_replaced_where_they_get_smaller(run, shots, folder):
+    before = contents(shots)
+    lines = run("encode", "shots", "--in-place", "--json").lines[:-1]
+    after = contents(shots)
+    assert {line["input"]: line["codec"] for line in lines} == {
+        "shots/fine.jpg": "jpeg", "shots/one.webp": "webp", "shots/deep/coarse.jpg": "jpeg"
+    }  # fmt: skip
+    assert all(line["input"] == line["output"] for line in lines)
+    assert after["left.png"] == before["left.png"] and set(after) == set(before)
+    assert all(len(after[name]) < len(before[name]) for name in ("fine.jpg", "one.webp", "deep/coarse.jpg"))
+    assert all(Image.open(path).getexif()[0x010F] == "maker" for path in shots.rglob("*.jpg"))
+    assert stat.S_IMODE((shots / "fine.jpg").stat().st_mode) == 0o640
+    assert (shots / "fine.jpg").stat().st_mtime_ns != 10**18
+
+
+def test_a_second_time_nothing_changes(run, shots):
+    run("encode", "shots", "--in-place")
+    first, times = contents(shots), {path: path.stat().st_mtime_ns for path in shots.rglob("*")}
+    run("encode", "shots", "--in-place")
+    assert contents(shots) == first
+    assert {path: path.stat().st_mtime_ns for path in shots.rglob("*")} == times
+
+
+def test_times_and_originals_are_kept(run, shots, folder):
+    before = contents(shots)
+    run("encode", "shots", "--in-place", "--keep-times", "--backup", "old")
+    assert (shots / "fine.jpg").stat().st_mtime_ns == 10**18
+    kept = contents(folder / "old")
+    assert kept == {name: before[name] for name in ("fine.jpg", "one.webp", "deep/coarse.jpg")}
+    assert (folder / "old" / "fine.jpg").stat().st_mtime_ns == 10**18
+
+
+def test_without_its_backup_nothing_is_replaced(run, shots, folder):
+    (folder / "old").mkdir()
+    (folder / "old" / "fine.jpg").write_text("precious")
+    before = (shots / "fine.jpg").read_bytes()
+    assert "exists" in run("encode", "shots/fine.jpg", "--in-place", "--backup", "old", expect=5).stderr
+    assert (shots / "fine.jpg").read_bytes() == before and (folder / "old" / "fine.jpg").read_text() == "precious"
+
+
+def test_a_backup_folder_inside_is_no_input(run, shots):
+    run("encode", "shots", "--in-place", "--backup", "shots/old")
+    first = contents(shots)
+    run("encode", "shots", "--in-place", "--backup", "shots/old")
+    assert contents(shots) == first
+
+
+def test_a_name_that_lies_is_left_alone(run, shots):
+    shutil.copy(shots / "left.png", shots / "lie.jpg")
+    before = (shots / "lie.jpg").read_bytes()
+    ended = run("encode", "shots/lie.jpg", "--in-place", expect=4)
+    assert "lie.jpg is no jpeg file" in ended.stderr and (shots / "lie.jpg").read_bytes() == before
+
+
+def test_what_would_lose_parts_is_left_alone(run, shots):
+    film = (shots / "fine.jpg").read_bytes() + b"\0\0\0\x18ftypmp42" + bytes(40)
+    (shots / "fine.jpg").write_bytes(film)
+    (line,) = run("encode", "shots/fine.jpg", "--in-place", "--json").lines
+    assert (shots / "fine.jpg").read_bytes() == film
+    assert line["kept"] == "original" and "film" in line["notes"][0]
+
+
+def test_a_file_that_is_named_twice_is_coded_once(run, shots):
+    lines = run("encode", "shots/fine.jpg", "shots/./fine.jpg", "--in-place", "--json").lines
+    assert len(lines) == 1
+
+
+def test_times_are_kept_elsewhere_too(run, shots, folder):
+    run("encode", "shots/fine.jpg", "-o", "new.webp", "--keep-times")
+    assert (folder / "new.webp").stat().st_mtime_ns == 10**18
+
+
+def test_one_codec_alone(run, shots):
+    lines = run("encode", "shots", "--in-place", "--codec", "webp", "--json").lines
+    assert [line["input"] for line in lines] == ["shots/one.webp"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--in-place", "-o", "x"], ["--in-place and -o exclude"]),
+        (["--in-place", "--skip-existing"], ["--skip-existing exclude"]),
+        (["--in-place", "--codec", "jpeg,webp"], ["asks for several"]),
+        (["--in-place", "-"], ["stdin is no file"]),
+        (["--backup", "x"], ["belongs to --in-place"]),
+        (["--in-place", "-q", "70"], ["--quality 70 means another thing"]),
+    ],
+)
+def test_nonsense_is_refused(run, shots, arguments, words):
+    before = contents(shots)
+    ended = run("encode", "shots", *arguments, expect=2)
+    assert all(word in ended.stderr for word in words), ended.stderr
+    assert contents(shots) == before
+
+
+def test_another_format_is_refused(run, shots):
+    assert "left.png cannot be replaced" in run("encode", "shots/left.png", "--in-place", expect=4).stderr
+
+
+def test_a_file_is_written_with_rights_and_times_or_not_at_all(tmp_path):
+    storage.write(str(tmp_path / "new"), b"data", rights=0o604, times=(10**18, 2 * 10**18))
+    status = (tmp_path / "new").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_atime_ns, status.st_mtime_ns) == (0o604, 10**18, 2 * 10**18)
+    with pytest.raises(OutputError):
+        storage.write(str(tmp_path / "new"), b"other", replace=False, rights=0o600)
+    assert (tmp_path / "new").read_bytes() == b"data"
