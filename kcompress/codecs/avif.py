@@ -191,7 +191,7 @@ AVIF = Codec(
     bits=(8, 10),
     max_side=16384,  # the longest that a level of AV1 allows
     alpha=True,
-    # The last has whatever libaom the system has: that of Debian 12 spends a tenth more.
+    # The last has whatever libaom the system has, and that of Debian 12 spends more.
     backends=(FfmpegAvif(), PillowAvif(), Avifenc()),
     is_complete=is_complete,
     lossless=lossless,
