@@ -237,7 +237,7 @@ def _remember(path: Path, ladders: dict[str, list[int]], weights: dict[str, str]
 def _weights(plan: "Plan") -> dict[str, str]:
     """SHA-256 of the weights behind a plan, by ``network codec``, ``filter codec`` and ``metric``.
 
-    That of tables other than libjpeg's stands behind it; where there is neither, the text is empty.
+    That of tables other than libjpeg's stands behind it, and what else the setting is of which a point tells nothing.
     """
     from kcompress.codecs.quantisation import OWN, STANDARD
     from kcompress.inference.weights import open_shipped, open_weights
@@ -254,9 +254,12 @@ def _weights(plan: "Plan") -> dict[str, str]:
                 digest = open_weights(path).digest()
             elif kind == "ar":
                 digest = open_shipped(kind).digest()
-            tables = plan.codec(codec, name).tables
+            chosen = plan.codec(codec, name)
+            tables = chosen.tables
             if tables is not None and tables.name not in (OWN, STANDARD.name):
                 digest += hashlib.sha256(repr([tables.at(quality) for quality in range(101)]).encode()).hexdigest()
+            setting = plan.setting(chosen, name, chosen.quality.default)
+            digest += f" {setting.effort} {setting.sharp_yuv} {setting.bits} {setting.parameters}"
             found[f"{kind} {codec}"] = digest
     return found
 

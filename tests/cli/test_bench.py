@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image as Pil
 from waiting import wait_until
 
 from kcompress import storage
+from kcompress.codecs import CODECS
 from kcompress.csv_rows import Rows
 from kcompress.evaluation.points import Point
 
@@ -245,6 +247,28 @@ def test_two_in_one_folder(bench: Bench, photos: Path, folder: Path) -> None:
     with storage.sole_user(folder / "report"):
         refused = bench("photos", "-o", "report", *ONE_LINE, *TWO_METRICS, expect=5)
     assert refused.stderr == "kcompress: another kcompress works in report. Wait for its end, or give another -o.\n"
+
+
+def test_points_of_another_effort_are_not_mixed(bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = [
+        "photos",
+        "-o",
+        "report",
+        "--codec",
+        "jpeg",
+        "--network",
+        "none",
+        "-q",
+        "60",
+        "--metric",
+        "psnr",
+        "-j",
+        "1",
+    ]
+    bench(*options)
+    bench(*options, "--resume")
+    monkeypatch.setitem(CODECS, "jpeg", replace(CODECS["jpeg"], plain_effort=0))
+    assert "use of none jpeg are others than before" in bench(*options, "--resume", expect=2).stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b'{"weights": {}, "ladders": {"jpeg": 5}}',
