@@ -118,8 +118,8 @@ def encode(
         planned_encode(
             each, setting, network or default_network(each.name, backend), device=device, strength=strength,
             weights=weights, backend=backend, metadata=policy.value, background=_colour(background), frame=frame,
-            refine=refine, threads=max(1, jobs // len(left)), tables=known_tables, target=goal, resize=resize,
-            min_saving=saving,
+            refine=refine, threads=max(1, jobs // len(left)), tables=known_tables, target=goal,
+            finer_chroma=chroma is None, resize=resize, min_saving=saving,
         )
         for each, setting in zip(chosen, settings, strict=True)
     ]  # fmt: skip

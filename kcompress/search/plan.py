@@ -38,6 +38,7 @@ class EncodePlan:
         threads: for one picture.
         device: where it is refined.
         target: size or score that decides on the quality, in place of the setting's.
+        finer_chroma: whether 4:4:4 may be taken where 4:2:0 cannot hold a target.
         resize: of pictures before anything else.
         min_saving: share of its bytes that an input of the same codec must lose; otherwise it is kept. None keeps none.
     """
@@ -55,6 +56,7 @@ class EncodePlan:
     threads: int = 1
     device: str = "cpu"
     target: Target | None = None
+    finer_chroma: bool = False
     resize: Resize | None = None
     min_saving: float | None = MIN_SAVING
 
@@ -113,7 +115,7 @@ def plan(
     codec: Codec, setting: Setting, network: str, *, device: str = "auto", strength: float = 1.0,
     weights: Path | None = None, backend: str = "auto", metadata: Metadata = "icc",
     background: tuple[int, int, int] | None = None, frame: int | None = None, refine: int = 0, threads: int = 1,
-    tables: QuantisationTables | None = None, target: Target | None = None,
+    tables: QuantisationTables | None = None, target: Target | None = None, finer_chroma: bool = False,
     resize: Resize | None = None, min_saving: float | None = MIN_SAVING,
 ) -> EncodePlan:  # fmt: skip
     """Load the networks of a plan; everything that can be refused is refused here.
@@ -147,5 +149,5 @@ def plan(
     return EncodePlan(
         codec, codec.at(setting, setting.quality), preprocessors, backend, metadata, background, frame, network == AUTO,
         refine, weights if network == "rdo" else None, threads, resolve_device(device) if refine else "cpu", target,
-        resize, min_saving,
+        finer_chroma, resize, min_saving,
     )  # fmt: skip

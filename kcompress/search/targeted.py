@@ -25,7 +25,8 @@ def encode_to_target(
 
     What ``auto`` and refinement choose depends on the quality, and they take long. So the quality is found for one
     network first. There ``auto`` chooses, and the search goes on for what it chose, and again for what is refined.
-    An input that tells its quality is never coded more finely than it is.
+    An input that tells its quality is never coded more finely than it is. Where 4:2:0 has too few colours for a score
+    and no sampling was asked for, it becomes 4:4:4.
 
     Raises:
         UnsupportedError: the codec cannot hold the picture.
@@ -37,6 +38,30 @@ def encode_to_target(
     except UnsupportedError as error:
         plain = encode_once(replace(plan, target=None), lambda: image, length, tell)
         return plain.noted(f"too small for its target, the default -q was taken: {error}")
+    found, tries = _search(plan, target, image, length, tell, own, scores)
+    finer = replace(plan, setting=replace(plan.setting, chroma="444"))
+    if not found.holds and target.metric and plan.finer_chroma and not image.grey and _can(finer):
+        other, more = _search(finer, target, image, length, tell, own, scores)
+        found, tries = better(target, found, other), tries + more
+        if found is other:
+            found = replace(other, result=other.result.noted("4:2:0 cannot hold its target, so it has 4:4:4"))
+    result = replace(found.result, target=target, reached=found.measured, tries=tries)
+    if found.holds:
+        return result
+    return result.noted(f"the target {target} was not reached; the nearest is {target.shown(found.measured)}")
+
+
+def _can(plan: EncodePlan) -> bool:
+    """Whether codec and encoder have the plan's sampling."""
+    codec = plan.codec
+    return plan.setting.chroma in codec.chromas and codec.backend(plan.backend).cannot(plan.setting) is None
+
+
+def _search(
+    plan: EncodePlan, target: Target, image: Image, length: int, tell: Callable[[Progress], None] | None,
+    own: Own | None, scores: FileScorer | None,
+) -> tuple[Reached[EncodeResult], int]:  # fmt: skip
+    """The best result in the plan's sampling, and the number of encodes."""
     scale, codec = plan.codec.quality, plan.codec.name
     step = 1 if scale.finest > scale.coarsest else -1
     qualities = range(scale.coarsest, (scale.finest if own is None else own.quality) + step, step)
@@ -64,9 +89,4 @@ def encode_to_target(
         refined = search(replace(alone, preprocessors=preprocessors, refine=plan.refine), found.quality, _REFINED_TRIES)
         tries += refined.tries
         found = refined if refined.holds else better(target, found, refined)
-    result = replace(found.result, selection=selection, target=target, reached=found.measured, tries=tries)
-    if found.holds:
-        return result
-    finer = target.metric and plan.setting.chroma == "420" and "444" in plan.codec.chromas
-    advice = ", and --chroma 444 may have more" if finer else ""
-    return result.noted(f"the target {target} was not reached; the nearest is {target.shown(found.measured)}{advice}")
+    return replace(found, result=replace(found.result, selection=selection)), tries

@@ -174,3 +174,14 @@ def test_what_cannot_be_reached_is_noted(balloons):
     assert large.encoded.setting.quality == 0 and "target size=20 was not reached" in large.encoded.notes[-1]
     fine = encode_to_target(plan("webp"), Target("ssimulacra2", 99.9), image, 1)
     assert fine.encoded.setting.quality == 100 and "ssimulacra2=99.9 was not reached" in fine.encoded.notes[-1]
+
+
+def test_colours_that_420_cannot_hold_get_444(balloons):
+    image, target = Image(balloons.pixels[20:180, 60:252]), Target("ssimulacra2", 80)
+    half = encode_to_target(plan("jpeg"), target, image, 1)
+    assert not half.holds and half.encoded.setting.chroma == "420" and half.encoded.setting.quality == 100
+    full = encode_to_target(plan("jpeg", finer_chroma=True), target, image, 1)
+    assert full.holds and full.encoded.setting.chroma == "444" and "4:4:4" in full.encoded.notes[-1]
+    assert not encode_to_target(plan("webp", finer_chroma=True), target, image, 1).holds
+    easy = encode_to_target(plan("jpeg", finer_chroma=True), Target("ssimulacra2", 50), image, 1)
+    assert easy.encoded.setting.chroma == "420"
