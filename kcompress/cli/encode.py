@@ -124,12 +124,17 @@ def encode(
         for each, setting in zip(chosen, settings, strict=True)
     ]  # fmt: skip
     tasks = [Task(group[0][1].source, tuple((plans[number], job) for number, job in group), best) for group in left]
-    if refine or network == AUTO or (goal and goal.metric):
-        one_thread()  # pictures and tiles run in parallel, and scores are the same on every machine
     reports = encode_report.reports(report or [], force=force)
+    streamed = tasks[0].choices[0][1].target == STREAM
+    if reports and (dry_run or streamed):
+        raise UsageError(
+            f"--report {(report or [''])[0]}: {'--dry-run' if dry_run else 'stdout'} has none. Leave it out."
+        )
+    if refine or network == AUTO or (goal and goal.metric) or any(each.has_pictures for each in reports):
+        one_thread()  # pictures and tiles run in parallel, and scores are the same on every machine
     if dry_run:
         encode_dry_run.tell(tasks, jobs, as_json=as_json)
-    elif tasks[0].choices[0][1].target == STREAM:
+    elif streamed:
         encode_run.to_stdout(tasks[0], as_json=as_json, verbose=verbose)
     else:
         writing = encode_run.Writing(force, keep_times, as_json, verbose)

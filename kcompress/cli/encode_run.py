@@ -17,7 +17,7 @@ from kcompress.cli.encode_report import Report
 from kcompress.cli.encode_tasks import Task
 from kcompress.cli.files import STREAM, Job
 from kcompress.cli.reporting import fail, failure
-from kcompress.errors import KcompressError, UnsupportedError, UsageError, failure_of
+from kcompress.errors import KcompressError, OutputError, UnsupportedError, UsageError, failure_of
 
 if TYPE_CHECKING:
     from kcompress.evaluation.contact import Shot
@@ -71,11 +71,11 @@ class Writing:
     as_json: bool = False
     verbose: bool = False
 
-    def write(self, job: Job, data: bytes) -> None:
+    def write(self, job: Job, data: bytes, length: int) -> None:
         """Write one result, after its backup where there is one; a file that would stay the same is left alone.
 
         Raises:
-            OutputError: it cannot be written, or is there already.
+            OutputError: it cannot be written or is there already, or what it replaces has no longer its ``length``.
         """
         status = Path(job.source).stat() if job.source != STREAM else None
         times = (status.st_atime_ns, status.st_mtime_ns) if status is not None else None
@@ -86,6 +86,8 @@ class Writing:
         before, rights = Path(job.source).read_bytes(), stat.S_IMODE(status.st_mode)
         if before == data:
             return
+        if len(before) != length:
+            raise OutputError(f"{output.name(job.source)} was changed meanwhile and is left as it is. Start again.")
         if job.backup is not None and not _holds(job.backup, before):
             storage.write(job.backup, before, replace=False, rights=rights, times=times)
         storage.write(job.target, data, rights=rights, times=kept)
@@ -117,7 +119,7 @@ def to_files(tasks: Sequence[Task], jobs: int, writing: Writing = Writing(), rep
                 count += 1
                 if not isinstance(result, KcompressError):
                     try:
-                        writing.write(job, result.encoded.data)
+                        writing.write(job, result.encoded.data, result.length)
                     except (KcompressError, OSError) as error:
                         result = failure_of(error, output.name(job.source))
                 for each in reports:

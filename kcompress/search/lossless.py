@@ -9,6 +9,7 @@ from kcompress.images import Image
 from kcompress.networks import NONE
 from kcompress.rate_distortion.scoring import FileScorer
 from kcompress.search.plan import EncodePlan, EncodeResult
+from kcompress.workers import one_thread
 
 METRIC = "ssimulacra2"
 """Metric by which a file with small losses must not be below the lossy one."""
@@ -49,6 +50,7 @@ def better_lossless(plan: EncodePlan, result: EncodeResult, data: bytes, picture
 
 
 def _scores_no_less(image: Image, found: bytes, lossy: bytes) -> bool:
+    one_thread()  # the same scores on every machine
     try:
         score = FileScorer(image, [METRIC])
     except UnsupportedError:  # too small

@@ -111,6 +111,8 @@ def test_reports_are_not_replaced_unasked(run, small, folder):
         (["small.png", "-0"], ["-0 belongs to --files-from"]),
         (["-", "--files-from", "-"], ["stdin cannot be a picture and the list"]),
         (["small.png", "--report", "all.txt"], [".csv or .html"]),
+        (["small.png", "--report", "all.csv", "--dry-run"], ["--report all.csv", "--dry-run has none"]),
+        (["small.png", "--report", "all.csv", "-o", "-"], ["stdout has none"]),
     ],
 )
 def test_nonsense_is_refused(run, small, folder, arguments, words):

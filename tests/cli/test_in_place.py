@@ -95,6 +95,20 @@ def test_what_would_lose_parts_is_left_alone(run, shots):
     assert line["kept"] == "original" and "film" in line["notes"][0]
 
 
+def test_what_was_changed_meanwhile_is_left_alone(run, shots, monkeypatch):
+    from kcompress.search import pipeline
+
+    real = pipeline.run
+
+    def slow(plan, data, name, *others):
+        (shots / "fine.jpg").write_bytes(b"edited meanwhile")
+        return real(plan, data, name, *others)
+
+    monkeypatch.setattr(pipeline, "run", slow)
+    assert "changed meanwhile" in run("encode", "shots/fine.jpg", "--in-place", expect=5).stderr
+    assert (shots / "fine.jpg").read_bytes() == b"edited meanwhile"
+
+
 def test_a_file_that_is_named_twice_is_coded_once(run, shots):
     lines = run("encode", "shots/fine.jpg", "shots/./fine.jpg", "--in-place", "--json").lines
     assert len(lines) == 1

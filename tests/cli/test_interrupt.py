@@ -26,7 +26,7 @@ def jpeg() -> bytes:
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_batch_is_broken_off(start, fake, album, folder, environment, number, code, word, jobs):
     cjpeg = fake("cjpeg", answer=jpeg(), slow=1)
-    process = start("encode", "album", "-o", "out", "--jobs", str(jobs))
+    process = start("encode", "album", "-o", "out", "--effort", "1", "--jobs", str(jobs))
     wait_until(lambda: len(cjpeg.calls) == jobs + 1)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
