@@ -53,7 +53,7 @@ class Bpgenc(Backend):
 
 
 # bpgenc codes an intra picture three steps finer than it is told.
-_QUALITIES, _RATE_FACTORS = (0, 12, 18, 24, 42, 51), (0, 11.9, 17.1, 22.9, 40.9, 50)
+_QUALITIES, _RATE_FACTORS = (0, 12, 18, 24, 42, 51), (0, 12.1, 17.6, 23.5, 41.4, 50.4)
 
 
 def rate_factor(quality: int) -> float:

@@ -12,7 +12,7 @@ from kcompress.images import Image, by_codes, with_colour
 from kcompress.planes import BOX, Planes, grey_planes, to_rgb
 from kcompress.setting import Setting
 
-_QUALITIES, _RATE_FACTORS = (0, 12, 18, 24, 42, 51), (2, 14.6, 20, 25.5, 43.5, 51)
+_QUALITIES, _RATE_FACTORS = (0, 12, 18, 24, 42, 51), (2, 14.6, 20.2, 25.9, 43.7, 51)
 
 
 def rate_factor(quality: int) -> float:
