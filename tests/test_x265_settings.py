@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from pictures import BACKENDS, in_grey, psnr, smooth
+from pictures import BACKENDS, in_grey, load, psnr, smooth
+from PIL import Image as Pil
+from PIL import ImageDraw, ImageFont
 
 from kcompress.bitstream import annexb
 from kcompress.bitstream.sps import Sps, parse_sps
@@ -103,6 +105,34 @@ def test_every_quality_has_a_rate_factor_of_its_own(rate_factor: Callable[[int],
     factors = [rate_factor(quality) for quality in range(52)]
     assert all(one < other for one, other in pairwise(factors))
     assert factors[0] >= 0 and factors[-1] <= 51
+
+
+@pytest.mark.parametrize("name", ["lake.png", "balloons-333x217.png"])
+@pytest.mark.parametrize("quality", [20, 28, 36])
+def test_a_quality_is_about_as_good_as_a_constant_qp_of_it(name: str, quality: int) -> None:
+    image = Image(np.ascontiguousarray(load(name).pixels[:208, :320]))
+    planes = from_rgb(image.pixels, "420", BOX)
+    plain = {"qp": str(quality), "ipratio": "1", "keyint": "1", "info": "0", "range": "full"}
+    before = x265.FfmpegX265().run(planes, 4, plain)
+    now = HEVC.backend("ffmpeg").encode(image, HEVC.setting(quality, effort=4, raw=True))
+    one, other = (psnr(x265.decode(stream).luma, planes.luma) for stream in (before, now))
+    assert abs(one - other) < 2  # two steps of QP; it was fitted to another score than this
+    assert 0.75 < len(now) / len(before) < 1.15
+
+
+def test_small_coloured_text_takes_fewer_bytes_by_transform_skip() -> None:
+    page = Pil.new("RGB", (256, 192), "white")
+    for row, colour in enumerate(("black", "navy", "darkred", "gray") * 3):
+        text = "the quick brown fox jumps over 3.14 dogs"
+        ImageDraw.Draw(page).text((4, 16 * row), text, fill=colour, font=ImageFont.load_default(12))
+    image = Image(np.asarray(page))
+
+    def coded(skip: str) -> tuple[int, float]:
+        data = HEVC.backend("ffmpeg").encode(image, HEVC.setting(28, parameters=[("tskip", skip)]))
+        return len(data), psnr(decode(data).pixels, image.pixels)
+
+    (size, score), (size_without, score_without) = coded("1"), coded("0")
+    assert size < 0.95 * size_without and score > score_without - 0.1
 
 
 @WAYS
