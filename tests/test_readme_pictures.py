@@ -64,12 +64,17 @@ def test_peers_are_named_and_paler_and_may_lack_pictures(tmp_path: Path) -> None
     lines = (folder / "points.csv").read_text().splitlines()
     kept = [line for line in lines if not ("b.png" in line and "jpegli" in line)]
     (folder / "points.csv").write_text("\n".join(kept) + "\n")
-    rows = chart.benches([folder])
+    rows = chart.benches([folder], {})
     assert [chart.label(row) for row in rows] == ["JPEG by libjpeg-turbo, rdo", "JPEG: jpegli"]
     assert [row["bd_rate_percent"]["psnr"]["mean"] for row in rows] == [-30, -20]
     assert [row["bd_rate_percent"]["psnr"]["pictures"] for row in rows] == [2, 1]
     (axes,) = chart.drawn(rows).axes
     assert [bar.get_alpha() for bar in axes.patches] == [1, chart.PALE] * 3
+    assert "(JPEG: libjpeg-turbo)" in axes.get_xlabel()
+    rows = chart.benches([folder], {"jpeg": "jpegli"})
+    assert [chart.label(row) for row in rows] == ["JPEG by libjpeg-turbo, kcompress", "JPEG by libjpeg-turbo, rdo"]
+    assert [row["bd_rate_percent"]["psnr"]["mean"] for row in rows] == [25, -12.5]
+    assert "(JPEG: jpegli)" in chart.drawn(rows).axes[0].get_xlabel()
 
 
 def test_bars_are_as_long_as_the_figures_and_come_back_from_the_stored_ones(

@@ -1,18 +1,18 @@
 """Chart of bytes at equal quality, from finished benches and the cards of weights, as the README shows it.
 
     kcompress bench photos/ -o peers/ --codec jpeg,webp,hevc,avif --peers --metric ssimulacra2,butteraugli,iw-ssim,psnr
-    chart.py peers/ -o equal-quality.png
+    chart.py peers/ --against webp=cwebp,hevc=libheif,avif=libavif -o equal-quality.png
     chart.py equal-quality.json -o equal-quality.png
 
 Folders are those of `kcompress bench`, and peers in them are paler. A codec's rows are held against the plain encoder
-of the first folder that has the codec, so that a second JPEG encoder stands beside the first. Figures are kept beside
-the chart, in a .json of its name.
+of the first folder that has the codec, so that a second JPEG encoder stands beside the first; or against a peer.
+Figures are kept beside the chart, in a .json of its name.
 """
 
 import argparse
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +41,22 @@ def points_of(folder: Path) -> list[Point]:
     return Rows(Point, [column for column in header if column in METRICS]).read(folder / "points.csv")
 
 
-def benches(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """BD-rates of everything in the folders against each codec's first plain encoder."""
-    plain: dict[str, dict[str, list[Point]]] = {}
+def benches(folders: Sequence[Path], against: Mapping[str, str]) -> list[dict[str, Any]]:
+    """BD-rates of everything in the folders against each codec's first plain encoder, or a peer by codec."""
+    anchors: dict[str, dict[str, list[Point]]] = {}
     rows = []
     for folder in folders:
         source = json.loads((folder / "summary.json").read_text())["command"]
-        for (codec, preprocessor), by_picture in curves(points_of(folder)).items():
-            if (anchor := plain.setdefault(codec, by_picture)) is by_picture:
+        measured = curves(points_of(folder))
+        for (codec, preprocessor), by_picture in measured.items():
+            reference = against.get(codec, NONE)
+            anchor = anchors.setdefault(codec, measured[codec, reference])
+            if anchor is by_picture:
                 continue
             first = next(iter(by_picture.values()))[0]
             rates = {metric: compared(anchor, by_picture, metric) for metric in METRIC_NAMES if metric in first.scores}
-            rows.append(row(codec, f"{first.backend} {first.version}", preprocessor, rates, source))
+            told = row(codec, f"{first.backend} {first.version}", preprocessor, rates, source)
+            rows.append(told if reference == NONE else told | {"against": reference})
     return rows
 
 
@@ -88,14 +92,23 @@ def compared(plain: dict[str, list[Point]], other: dict[str, list[Point]], metri
     return {name: round(value, 2) for name, value in figures.items()} | {"pictures": len(rates), "refused": refused}
 
 
+def codec_name(codec: str) -> str:
+    """A codec as people write it."""
+    return {"webp": "WebP"}.get(codec, codec.upper())
+
+
 def label(row: dict[str, Any]) -> str:
     """Name of a row: the codec, its encoder where there are several, the network."""
-    name = {"webp": "WebP"}.get(row["codec"], row["codec"].upper())
+    name = codec_name(row["codec"])
     if row["preprocessor"] in PEERS:
         return f"{name}: {row['preprocessor']}"
     if row["codec"] == "jpeg":
         name += " by mozjpeg" if "mozjpeg" in row["encoder"] else " by libjpeg-turbo"
-    return name if row["preprocessor"] == NONE else f"{name}, {row['preprocessor']}"
+    return (
+        (f"{name}, kcompress" if "against" in row else name)
+        if row["preprocessor"] == NONE
+        else f"{name}, {row['preprocessor']}"
+    )
 
 
 def shown(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -129,8 +142,11 @@ def drawn(rows: Sequence[dict[str, Any]]) -> Figure:
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.axvline(0, color="black", linewidth=0.8)
-    against = "the plain encoder (JPEG: plain libjpeg-turbo)"
-    axes.set_xlabel(f"bytes at equal quality against {against}; less is better", fontsize=9)
+    known = {
+        row["codec"]: row.get("against", "libjpeg-turbo") for row in rows if row["codec"] == "jpeg" or "against" in row
+    }
+    against = ", ".join(f"{codec_name(codec)}: {name}" for codec, name in known.items())
+    axes.set_xlabel(f"bytes at equal quality against the plain encoder; less is better\n({against})", fontsize=9)
     axes.xaxis.set_major_formatter("{x:+g} %")
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
@@ -143,13 +159,17 @@ def main() -> None:
     """Draw the chart, and keep the figures of finished benches beside it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", type=Path, help="folders of benches and cards, or one stored .json")
+    parser.add_argument(
+        "--against", default="", help="a codec's reference where it is a peer: hevc=libheif,avif=libavif"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="the chart, .png or .svg")
     options = parser.parse_args()
+    against = dict(part.split("=") for part in options.against.split(",") if part)
     stored = [path for path in options.results if not path.is_dir() and "rows" in json.loads(path.read_text())]
     if stored:
         (rows,) = (json.loads(path.read_text())["rows"] for path in options.results)
     else:
-        rows = benches([path for path in options.results if path.is_dir()])
+        rows = benches([path for path in options.results if path.is_dir()], against)
         rows += [measured(path) for path in options.results if not path.is_dir()]
         options.output.with_suffix(".json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
     drawn(rows).savefig(options.output)
