@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -268,6 +269,9 @@ GUETZLI = Program(
     "Debian: apt install guetzli; macOS: brew install guetzli.",
     remedy="Give --guetzli-memory more, leave it out of --pool",
 )
+PYTHON = Program("python", ("--version",), r"\d+\.\d+\.\d+", "It is what runs kcompress.", path=sys.executable)
+"""This interpreter, for libraries that may end the process that they are in."""
+
 PROGRAMS = {program.name: program for program in (CJPEG, CWEBP, X265, BPGENC, AVIFENC, GUETZLI)}
 """Those that are looked for on PATH, by name."""
 

@@ -4,15 +4,17 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pil
 from PIL import ImageCms
 
 from kcompress.bitstream.vp8 import quantisers
 from kcompress.codecs import CODECS, decode
+from kcompress.codecs.containers import jpeg
 from kcompress.codecs.originals import codec_of, own_tables, under_policy, webp_quality
 from kcompress.encoding import encode
+from kcompress.errors import ProgramError
 from kcompress.images import Image, read
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -137,3 +139,31 @@ def test_lossless_files_are_lossless(balloons, alpha, name):
                 assert np.array_equal(found.pixels[seen], image.pixels[seen])
             assert (found.alpha is None) == (image.alpha is None)
             assert image.alpha is None or np.array_equal(found.alpha, image.alpha)
+
+
+def test_best_scans_in_a_process_of_their_own(balloons, monkeypatch):
+    data = saved(balloons, "JPEG", quality=80)
+    assert jpeg.with_best_scans_apart(data) == jpeg.with_best_scans(data)
+    for broken in (b"no jpeg", data[:300]):
+        with pytest.raises(ProgramError):
+            jpeg.with_best_scans_apart(broken)
+
+    def ended(jpeg):
+        raise ProgramError("python failed with code 1: DCT coefficient out of range")
+
+    monkeypatch.setattr(jpeg, "with_best_scans_apart", ended)
+    assert under_policy(data, "jpeg", "icc", best_scans=True) == data
+
+
+@given(st.sampled_from(["JPEG", "WEBP", "AVIF"]), st.integers(4, 400), st.integers(0, 255), st.integers(20, 900))
+@settings(max_examples=60, deadline=None)
+def test_broken_files_raise_nothing(name, place, value, end):
+    pixels = np.tile(np.arange(24, dtype=np.uint8) * 9, (24, 3, 1)).transpose(0, 2, 1)
+    data = bytearray(saved(Image(np.ascontiguousarray(pixels)), name, exif=turned(6), icc_profile=ICC))
+    data[place % len(data)] = value
+    broken = bytes(data[:end])
+    codec = codec_of(broken)
+    if codec is not None:
+        for metadata in ("icc", "none", "all"):
+            under_policy(broken, codec, metadata)
+    own_tables(broken), webp_quality(broken)

@@ -1,5 +1,6 @@
 """Input files that a codec wrote itself: their own quality, and their bytes under another metadata policy."""
 
+import contextlib
 import io
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from kcompress.codecs.containers import jpeg as jpeg_file
 from kcompress.codecs.containers import webp as webp_file
 from kcompress.codecs.containers.bpg import MAGIC as BPG_MAGIC
 from kcompress.codecs.quantisation import STANDARD
+from kcompress.errors import ProgramError
 from kcompress.images import Metadata, heif
 from kcompress.images import jpeg as jpeg_markers
 from kcompress.setting import Chroma, Table
@@ -80,7 +82,7 @@ def own_tables(data: bytes) -> OwnTables | None:
             layers = [tuple(tables[layer[3]]) for layer in file.layer]  # type: ignore[attr-defined]
             is_rgb = len(layers) == 3 and file.info.get("adobe_transform") == 0
             sampling: Chroma = "420" if JpegImagePlugin.get_sampling(file) == 2 else "444"
-    except (OSError, KeyError, IndexError, SyntaxError):
+    except Exception:  # a broken file makes Pillow raise nearly anything
         return None
     if len(layers) not in (1, 3) or is_rgb or not all(1 <= step <= 255 for table in layers for step in table):
         return None
@@ -99,6 +101,13 @@ def under_policy(data: bytes, codec: str, metadata: Metadata, *, best_scans: boo
         metadata: ``all`` leaves every byte of metadata where it is.
         best_scans: of JPEG, whether its scans are chosen anew, without loss, where that makes it smaller.
     """
+    try:
+        return _under_policy(data, codec, metadata, best_scans)
+    except Exception:  # a broken file makes readers of its metadata raise nearly anything
+        return None
+
+
+def _under_policy(data: bytes, codec: str, metadata: Metadata, best_scans: bool) -> bytes | None:
     if codec == "jpeg":
         return _jpeg(data, metadata, best_scans)
     if metadata == "all":
@@ -127,8 +136,9 @@ def _jpeg(data: bytes, metadata: Metadata, best_scans: bool) -> bytes:
             segments.insert(1 if segments and segments[0][0] == 0xE0 else 0, jpeg_file.exif_segment(turned))
     kept = jpeg_file.with_segments(data, segments, parts.end)
     if best_scans:
-        smaller = jpeg_file.with_segments(jpeg_file.with_best_scans(data[: parts.end]), segments)
-        kept = min(kept, smaller, key=len)
+        with contextlib.suppress(ProgramError):  # damaged, or of arithmetic coding
+            smaller = jpeg_file.with_segments(jpeg_file.with_best_scans_apart(data[: parts.end]), segments)
+            kept = min(kept, smaller, key=len)
     return kept
 
 

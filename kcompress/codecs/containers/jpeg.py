@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterable
 
 from kcompress.errors import ProgramError
+from kcompress.programs import PYTHON
 
 _ICC = b"ICC_PROFILE\0"
 _EXIF = b"Exif\0\0"
@@ -83,6 +84,22 @@ def with_best_scans(jpeg: bytes) -> bytes:
         return bytes(optimize(jpeg))
     except ValueError as error:
         raise ProgramError("the encoder ended well but wrote no whole jpeg file. Try another --backend.") from error
+
+
+def with_best_scans_apart(jpeg: bytes) -> bytes:
+    """The same for files from outside, in a process of its own: at some damages the library ends the one it is in.
+
+    Raises:
+        ProgramError: it cannot be done.
+    """
+    script = (
+        "import sys; from mozjpeg_lossless_optimization import optimize; "
+        "sys.stdout.buffer.write(optimize(sys.stdin.buffer.read()))"
+    )
+    best = PYTHON.run(["-I", "-c", script], jpeg)
+    if not is_complete(best):
+        raise ProgramError("the library ended well but wrote no whole jpeg file. Get a whole copy.")
+    return best
 
 
 def is_complete(jpeg: bytes) -> bool:
