@@ -64,13 +64,14 @@ def test_grey_has_one_table(run, small, folder, tables):
     assert written(folder / "grey.jpg") == ((10,) * 64,)
 
 
-def test_mozjpeg_has_its_own(run, small, folder, tables):
-    pytest.importorskip("pyvips")
-    (line,) = run("encode", "small.png", "--backend", "mozjpeg", "--json").lines
+@pytest.mark.parametrize(("backend", "package"), [("mozjpeg", "pyvips"), ("jpegli", "pyjpegli")])
+def test_some_encoders_have_their_own(run, small, folder, tables, backend, package):
+    pytest.importorskip(package)
+    (line,) = run("encode", "small.png", "--backend", backend, "--json").lines
     assert line["tables"] == "own"
     for kind in ("standard", "learned", tables):
-        ended = run("encode", "small.png", "-o", "no.jpg", "--backend", "mozjpeg", "--tables", kind, expect=2)
-        assert f"--tables {kind}" in ended.stderr and "mozjpeg" in ended.stderr
+        ended = run("encode", "small.png", "-o", "no.jpg", "--backend", backend, "--tables", kind, expect=2)
+        assert f"--tables {kind}" in ended.stderr and backend in ended.stderr
     assert not (folder / "no.jpg").exists()
 
 
