@@ -4,7 +4,7 @@ import functools
 import stat
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -180,10 +180,8 @@ def _one(
     picture: "Callable[[], Image] | None",
 ) -> "EncodeResult | KcompressError":  # fmt: skip
     from kcompress.codecs.originals import codec_of
-    from kcompress.images.metadata import LEFT_OUT
-    from kcompress.networks import NONE
+    from kcompress.search.keep_original import left_alone
     from kcompress.search.pipeline import run
-    from kcompress.search.plan import EncodeResult
 
     try:
         if job.refusal is not None:
@@ -193,13 +191,8 @@ def _one(
                 f"{output.name(job.source)} is no {plan.codec.name} file, though its name says so, and is left as it "
                 "is. Rename it, or give -o."
             )
-        result = run(plan, data, output.name(job.source), tell, picture)
-        parts = next((note for note in result.encoded.notes if note.startswith(LEFT_OUT)), None)
-        if job.in_place and parts is not None:
-            note = f"it would lose {parts.removeprefix(LEFT_OUT)}, and was left as it is"
-            untouched = replace(result.encoded, data=data, network=NONE, notes=(note,))
-            result = EncodeResult(untouched, len(data), kept="original")
-        return result
+        alone = left_alone(plan, data, output.name(job.source)) if job.in_place else None
+        return alone or run(plan, data, output.name(job.source), tell, picture)
     except Exception as error:  # one picture ends no batch, whatever happens to it
         return failure_of(error, output.name(job.source))
 

@@ -12,9 +12,6 @@ from kcompress.images.image import Pixels
 _ORIENTATION, _EXIF_IFD, _INTEROPERABILITY_IFD, _COLOUR_SPACE, _INTEROPERABILITY = 0x0112, 0x8769, 0xA005, 0xA001, 1
 _ADOBE_RGB = 2
 _SHORTEST_EXIF = 14  # its header, and a directory of no entries
-LEFT_OUT = "left out: "
-"""Beginning of notes on what a file holds beside its picture."""
-
 _PREFIXES = 8  # of one namespace: real packets have one
 # XMP names that speak of a second picture, of a film or of packets elsewhere in the file: namespace -> names.
 _CLAIMS = {
@@ -124,4 +121,4 @@ def _without_elements(xmp: bytes, name: bytes) -> bytes:
 
 def left_out_notes(parts: list[str]) -> list[str]:
     """A note on further pictures and films in the file."""
-    return [f"{LEFT_OUT}its {', '.join(parts)}"] if parts else []
+    return [f"left out: its {', '.join(parts)}"] if parts else []

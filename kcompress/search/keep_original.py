@@ -57,12 +57,28 @@ def not_coded_again(plan: EncodePlan, data: bytes, name: str) -> EncodeResult | 
     image = None if found is None else _image_of(plan, data, found, name)
     if found is None or image is None:
         return None
-    backend, note = plan.codec.backend(plan.backend), "-q is not below the input's own quality: it was not coded again"
+    return _as_it_is(plan, found, len(data), image, "-q is not below the input's own quality: it was not coded again")
+
+
+def left_alone(plan: EncodePlan, data: bytes, name: str) -> EncodeResult | None:
+    """The input as it is where a result in its place would lack something: bits, a gain map, colours beyond sRGB.
+
+    Raises:
+        InputError: the picture cannot be read.
+    """
+    image = read(data, name=name, metadata="all")
+    if not image.notes:
+        return None
+    note = f"it was left as it is, as not everything could be kept: {image.notes[0]}"
+    return _as_it_is(plan, data, len(data), replace(image, notes=()), note)
+
+
+def _as_it_is(plan: EncodePlan, found: bytes, length: int, image: Image, note: str) -> EncodeResult:
+    backend, notes = plan.codec.backend(plan.backend), (*image.notes, note)
     encoded = Encoded(
-        found, image.width, image.height, plan.setting, backend.name, backend.version() or "", NONE, 0.0, 0.0,
-        (*image.notes, note),
-    )  # fmt: skip
-    return replace(EncodeResult(encoded, len(data)), kept="original")
+        found, image.width, image.height, plan.setting, backend.name, backend.version() or "", NONE, 0.0, 0.0, notes
+    )
+    return replace(EncodeResult(encoded, length), kept="original")
 
 
 def _least_saving(plan: EncodePlan) -> float:
@@ -106,7 +122,7 @@ def better_original(
 def _under_policy(plan: EncodePlan, data: bytes, best_scans: bool = False) -> bytes | None:
     """The input with the metadata that the plan keeps; None where more than its quality and metadata are to change."""
     codec, setting = plan.codec.name, plan.setting
-    if plan.min_saving is None or plan.resize is not None or plan.frame is not None or setting.raw:
+    if plan.min_saving is None or plan.resize is not None or plan.frame is not None or setting.raw or setting.bits > 8:
         return None
     if codec_of(data) != codec or (codec == "jpeg" and not setting.effort):  # one scan, as asked for
         return None

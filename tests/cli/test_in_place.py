@@ -95,6 +95,14 @@ def test_what_would_lose_parts_is_left_alone(run, shots):
     assert line["kept"] == "original" and "film" in line["notes"][0]
 
 
+def test_what_would_lose_bits_is_left_alone(run, shots, folder):
+    Image.open(shots / "left.png").crop((0, 0, 64, 64)).save(folder / "eight.png")
+    run("encode", "eight.png", "-o", "shots/ten.heic", "-n", "none", "-q", "5", "--bits", "10")
+    before = (shots / "ten.heic").read_bytes()
+    (line,) = run("encode", "shots/ten.heic", "--in-place", "--json").lines
+    assert (shots / "ten.heic").read_bytes() == before and line["kept"] == "original" and "8 bits" in line["notes"][0]
+
+
 def test_what_was_changed_meanwhile_is_left_alone(run, shots, monkeypatch):
     from kcompress.search import pipeline
 
