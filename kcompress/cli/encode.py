@@ -108,7 +108,10 @@ def encode(
         weights = _for_task(task_weights, network or default_network(chosen[0].name, backend), weights)
     if not in_place:
         suffixes = [each.raw_suffixes[0] if raw else each.suffixes[0] for each in chosen]
-        every = files.plan(sources, out, suffixes, SUFFIXES, force=force, skip_existing=skip_existing, wanted=wanted)
+        every = files.plan(
+            sources, out, suffixes, SUFFIXES, force=force, skip_existing=skip_existing, wanted=wanted,
+            otherwise="Give -o, --in-place, or another --codec.",
+        )  # fmt: skip
         left = unfinished(every, len(chosen), best=best, force=force, skip_existing=skip_existing)
     if not left:
         return

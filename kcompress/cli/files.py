@@ -54,8 +54,10 @@ def read(source: str) -> bytes:
         raise InputError(f"{name(source)} cannot be read: {error.strerror}. Check the path and its rights.") from error
 
 
-def plan(sources: Sequence[str], output: str | None, suffixes: Sequence[str], known: frozenset[str], *, force: bool,
-         skip_existing: bool | None = None, wanted: Wanted | None = None) -> list[Job]:  # fmt: skip
+def plan(
+    sources: Sequence[str], output: str | None, suffixes: Sequence[str], known: frozenset[str], *, force: bool,
+    skip_existing: bool | None = None, wanted: Wanted | None = None, otherwise: str = "Give -o.",
+) -> list[Job]:  # fmt: skip
     """Pair every input with its outputs, one for each suffix; those of an input follow one another.
 
     Args:
@@ -67,6 +69,7 @@ def plan(sources: Sequence[str], output: str | None, suffixes: Sequence[str], kn
         skip_existing: whether pictures are finished whose files exist, results among the inputs too; None where there
             is no such option.
         wanted: whether a file of a folder, by its path below it, is taken; None for all.
+        otherwise: advice where a result would replace an input.
 
     Raises:
         UsageError: several pictures and one output, or an empty name.
@@ -111,13 +114,11 @@ def plan(sources: Sequence[str], output: str | None, suffixes: Sequence[str], kn
             real = os.path.realpath(target)
             if _identity(target) == _identity(source):
                 refusal = OutputError(
-                    f"{name(source)} would be written over itself: {name(target)} is also an input. "
-                    "Give -o, or another --codec."
+                    f"{name(source)} would be written over itself: {name(target)} is also an input. {otherwise}"
                 )
             elif _identity(target) in inputs:
                 refusal = OutputError(
-                    f"{name(source)} would become {name(target)}, which is also an input and would be lost. Give -o, "
-                    "or another --codec."
+                    f"{name(source)} would become {name(target)}, which is also an input and would be lost. {otherwise}"
                 )
             elif real in taken:
                 refusal = OutputError(f"{name(target)} is already the output of {name(taken[real])}. Give another -o.")

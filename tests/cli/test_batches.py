@@ -128,7 +128,7 @@ def test_a_folder_encoded_twice_names_each_picture_once(run, album):
     failed = [line for line in run("encode", "album", expect=1).stderr.splitlines() if line.startswith("failed: ")]
     assert [line.split()[1] for line in failed] == sorted({line.split()[1] for line in failed})
     assert len(failed) == 8
-    assert all(line.endswith("Give -o, or another --codec.") for line in failed)
+    assert all(line.endswith("Give -o, --in-place, or another --codec.") for line in failed)
 
 
 def test_a_jpeg_in_place_says_what_to_do(run, small, folder):
