@@ -111,7 +111,9 @@ def test_a_target_that_the_input_holds_better(run, camera, folder):
     assert line["kept"] is None and line["reached"] <= 6000
 
 
-@pytest.mark.parametrize("effort", [[], ["--target", "80"], ["--target-size", "20k"], ["--effort", "2"]])
+@pytest.mark.parametrize(
+    "effort", [["-q", "90"], ["--target", "80"], ["--target-size", "20k"], ["-q", "95", "--effort", "2"]]
+)
 def test_webp_keeps_drawings_without_loss(run, page, folder, effort):
     (line,) = run("encode", "page.png", "-o", "page.webp", "--json", *effort).lines
     assert line["kept"] in ("lossless", "near-lossless") and line["saving"] > 0.2
