@@ -16,7 +16,7 @@ from kcompress.codecs import CODECS, decode
 from kcompress.images import Image, Pixels
 from kcompress.inference.batches import tensor
 from kcompress.inference.weights import open_weights
-from kcompress.metrics.differentiable import SCORES
+from kcompress.metrics.differentiable import SCORES, Score
 from kcompress.networks.condition import TrainingDomain, condition
 from kcompress.networks.loading import load
 from kcompress.networks.rdo import Rdo
@@ -25,6 +25,12 @@ from kcompress.workers import ahead, one_thread, ordered
 
 AT_ONCE = 44_000_000
 """Pixels that a GPU judges at a time: kernels are launched for all of them at once."""
+
+_AHEAD = 4
+"""Trials whose files the processes write while a GPU judges one."""
+
+_TOGETHER = 20
+"""Trials of a crop that a process measures in one task."""
 
 Measures = NDArray[np.float64]
 """(trials, crops, 1 + scores): ln of the bytes, then the scores, higher is better."""
@@ -61,48 +67,45 @@ class Coder:
         Raises:
             ProgramError: the encoder failed.
         """
-        pairs = [(trial, number) for trial in trials for number in range(len(self.crops))]
-        rows = self._on_gpu(pairs, scores) if self._device != "cpu" else self._on_cpu(pairs, scores)
-        return np.concatenate(list(rows)).reshape(len(trials), len(self.crops), 1 + len(scores))
+        rows = self._on_gpu(trials, scores) if self._device != "cpu" else self._on_cpu(trials, scores)
+        return np.concatenate(list(rows), axis=1).reshape(len(trials), len(self.crops), 1 + len(scores))
 
-    def _on_cpu(self, pairs: Sequence[tuple[Trial, int]], scores: Sequence[str]) -> Iterator[Measures]:
-        tasks = [(self.crops[number], trial, self._weights, tuple(scores)) for trial, number in pairs]
-        yield from ordered(self._executor, _measured, tasks, ahead(self._jobs))
+    def _on_cpu(self, trials: Sequence[Trial], scores: Sequence[str]) -> Iterator[Measures]:
+        """Measures crop by crop, each of which is prepared for the judges once for some trials."""
+        some = [tuple(trials[first : first + _TOGETHER]) for first in range(0, len(trials), _TOGETHER)]
+        tasks = [(crop, each, self._weights, tuple(scores)) for crop in self.crops for each in some]
+        found = ordered(self._executor, _measured, tasks, ahead(self._jobs))
+        for _ in self.crops:
+            yield np.concatenate([next(found) for _ in some])[:, None]
 
-    def _on_gpu(self, pairs: Sequence[tuple[Trial, int]], scores: Sequence[str]) -> Iterator[Measures]:
-        """Batches; the processes encode one while another is judged."""
+    def _on_gpu(self, trials: Sequence[Trial], scores: Sequence[str]) -> Iterator[Measures]:
+        """Measures of as many crops as fit; the processes encode for some trials while another is judged."""
         size = max(1, AT_ONCE // self.crops[0][..., 0].size)
-        waiting: deque[tuple[Tensor, list[Future[tuple[int, Pixels]]]]] = deque()
-        for first in range(0, len(pairs), size):
-            some = pairs[first : first + size]
-            originals = tensor([self.crops[number] for _, number in some]).contiguous().to(self._device)
-            changed = self._preprocessed(originals, [trial for trial, _ in some])
-            coded = [
-                self._executor.submit(_coded, pixels, trial.setting)
-                for pixels, (trial, _) in zip(changed, some, strict=True)
-            ]
-            waiting.append((originals, coded))
-            if len(waiting) > 1:
-                yield self._judged(*waiting.popleft(), scores)
-        while waiting:
-            yield self._judged(*waiting.popleft(), scores)
+        for first in range(0, len(self.crops), size):
+            originals = tensor(self.crops[first : first + size]).contiguous().to(self._device)
+            judges = _judges(originals, scores)
+            waiting: deque[list[Future[tuple[int, Pixels]]]] = deque()
+            found: list[Measures] = []
+            for trial in trials:
+                changed = self._preprocessed(originals, trial)
+                waiting.append([self._executor.submit(_coded, pixels, trial.setting) for pixels in changed])
+                if len(waiting) > _AHEAD:
+                    found.append(self._judged(waiting.popleft(), judges))
+            found.extend(self._judged(coded, judges) for coded in waiting)
+            yield np.stack(found)
 
-    def _judged(
-        self, originals: Tensor, coded: Sequence[Future[tuple[int, Pixels]]], scores: Sequence[str]
-    ) -> Measures:
+    def _judged(self, coded: Sequence[Future[tuple[int, Pixels]]], judges: Sequence[Score]) -> Measures:
         results = [future.result() for future in coded]
         decoded = tensor([pixels for _, pixels in results]).contiguous().to(self._device)
-        return _rows([size for size, _ in results], originals, decoded, scores)
+        return _rows([size for size, _ in results], judges, decoded)
 
     @torch.inference_mode()
-    def _preprocessed(self, originals: Tensor, trials: Sequence[Trial]) -> NDArray[np.uint8]:
+    def _preprocessed(self, originals: Tensor, trial: Trial) -> NDArray[np.uint8]:
         """Pixels (N, H, W, 3) for the encoder."""
-        if self._weights is not None:
+        if trial.preprocessed and self._weights is not None:
             network, domain = _network(self._weights, self._device)
-            conditions = np.concatenate([condition(trial.setting, domain.qualities) for trial in trials])
-            changed = network(originals, torch.from_numpy(conditions).to(self._device))
-            wanted = torch.tensor([trial.preprocessed for trial in trials], device=self._device)
-            originals = torch.where(wanted[:, None, None, None], changed, originals)
+            conditions = condition(trial.setting, domain.qualities).repeat(len(originals), 0)
+            originals = network(originals, torch.from_numpy(conditions).to(self._device))
         pixels = (originals * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
         found: NDArray[np.uint8] = pixels.cpu().numpy()
         return found
@@ -119,16 +122,20 @@ def _network(weights: Path, device: str) -> tuple[Rdo, TrainingDomain]:
 _preprocessor = functools.cache(functools.partial(load, "rdo", device="cpu", codec="jpeg"))
 
 
-def _measured(crop: Pixels, trial: Trial, weights: Path | None, scores: Sequence[str]) -> Measures:
-    """Measures (1, 1 + scores) of a crop, all on the CPU."""
+def _measured(crop: Pixels, trials: Sequence[Trial], weights: Path | None, scores: Sequence[str]) -> Measures:
+    """Measures (trials, 1 + scores) of a crop, all on the CPU."""
     one_thread()
-    image = Image(crop)
-    if trial.preprocessed and weights is not None:
-        preprocessor = _preprocessor(weights=weights)
-        assert preprocessor is not None
-        image = preprocessor(image, trial.setting)
-    size, decoded = _coded(image.pixels, trial.setting)
-    return _rows([size], tensor([crop]).contiguous(), tensor([decoded]).contiguous(), scores)
+    judges = _judges(tensor([crop]).contiguous(), scores)
+    found = []
+    for trial in trials:
+        image = Image(crop)
+        if trial.preprocessed and weights is not None:
+            preprocessor = _preprocessor(weights=weights)
+            assert preprocessor is not None
+            image = preprocessor(image, trial.setting)
+        size, decoded = _coded(image.pixels, trial.setting)
+        found.append(_rows([size], judges, tensor([decoded]).contiguous()))
+    return np.concatenate(found)
 
 
 def _coded(pixels: Pixels, setting: Setting) -> tuple[int, Pixels]:
@@ -138,8 +145,15 @@ def _coded(pixels: Pixels, setting: Setting) -> tuple[int, Pixels]:
 
 
 @torch.inference_mode()
-def _rows(sizes: Sequence[int], originals: Tensor, decoded: Tensor, scores: Sequence[str]) -> Measures:
+def _judges(originals: Tensor, scores: Sequence[str]) -> list[Score]:
+    """Scores of pictures like these, the originals' part of which is computed now."""
+    return [SCORES[name](originals) for name in scores]
+
+
+@torch.inference_mode()
+def _rows(sizes: Sequence[int], judges: Sequence[Score], decoded: Tensor) -> Measures:
+    """Logarithm of the bytes, and scores (N, 1 + judges)."""
     columns = [torch.tensor(sizes).double().log()]
-    columns += [SCORES[name](originals)(decoded).double().cpu() for name in scores]
+    columns += [judge(decoded).double().cpu() for judge in judges]
     found: Measures = torch.stack(columns, 1).numpy()
     return found

@@ -46,11 +46,12 @@ def changed(start: QuantisationTables, coefficients: Mapping[int, Vector]) -> Fu
     return at
 
 
-def scaled(shape: Function, coder: Coder, curves: Curves) -> tuple[dict[int, LogSteps], dict[int, float]]:
+def scaled(shape: Function, coder: Coder) -> tuple[dict[int, LogSteps], dict[int, float]]:
     """Log steps by quality, and the scales, as ln, by which files have libjpeg's mean ``ANCHOR`` at each quality.
 
     No step grows with quality, and at 100 all are 1.
     """
+    curves = Curves.of(coder, (ANCHOR,))
     first = {quality: _OFFSETS for quality in NODES}
     scales = _solved(shape, coder, curves, first, degree=2)
     second = {quality: tuple(scales[quality] + each for each in (*_CLOSER, 0.0)) for quality in NODES}

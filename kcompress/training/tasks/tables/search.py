@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -126,8 +126,9 @@ class TableSearch:
         state = self._state(split.digest)
         began -= state["seconds"]
         with workers(self.jobs) as executor:
-            seen, seen_curves = yield from self._judge(split.train, executor, rich=True)
-            unseen, unseen_curves = yield from self._judge(split.validation, executor, rich=True)
+            seen = yield from self._coder(split.train, executor, richest)
+            unseen = yield from self._coder(split.validation, executor, richest)
+            seen_curves, unseen_curves = None, Curves.of(unseen, self._scores)
             trials = {quality: self._candidates(quality, [np.zeros(2 * len(SMOOTH))]) for quality in self._qualities}
             before = self._costs(trials, unseen, unseen_curves)
             searches = {quality: _Search(self.recipe, quality) for quality in self._qualities}
@@ -143,6 +144,7 @@ class TableSearch:
                 for number in range(len(state["costs"]) + 1, self.recipe.steps + 1):
                     if self.minutes is not None and time.perf_counter() - began > 60 * self.minutes:
                         break
+                    seen_curves = seen_curves or Curves.of(seen, self._scores)
                     asked = {quality: search.ask() for quality, search in searches.items()}
                     found = self._costs(
                         {quality: self._candidates(quality, some) for quality, some in asked.items()}, seen, seen_curves
@@ -170,8 +172,8 @@ class TableSearch:
                 quality: search.mean if after[quality][0].cost < before[quality][0].cost else np.zeros(2 * len(SMOOTH))
                 for quality, search in searches.items()
             }
-            scaling, curves = yield from self._judge(self.photos.names()[:_SCALED_WITH], executor, rich=False)
-            nodes, scales = scaled(changed(self.start, chosen), scaling, curves)
+            scaling = yield from self._coder(self.photos.names()[:_SCALED_WITH], executor, middle)
+            nodes, scales = scaled(changed(self.start, chosen), scaling)
         yield Finished(
             (),
             TablesData(
@@ -244,17 +246,16 @@ class TableSearch:
                 )
         return {**state, "recipe": recipe}
 
-    def _judge(
-        self, names: Sequence[str], executor: Executor, *, rich: bool
-    ) -> Generator[Prepared, None, tuple[Coder, Curves]]:
-        """Crops of pictures, and libjpeg's curves of them."""
-        tasks = [(self.photos, name, self.recipe.side, rich) for name in names]
+    def _coder(
+        self, names: Sequence[str], executor: Executor, cut: Callable[[Pixels, int], Pixels]
+    ) -> Generator[Prepared, None, Coder]:
+        """Crops of pictures."""
+        tasks = [(self.photos, name, self.recipe.side, cut) for name in names]
         found = yield from prepared(executor, _crop, tasks, self.jobs)
         crops = [crop for crop in found if crop is not None]
         if not crops:
             raise too_small(self.photos, self.recipe.side)
-        coder = Coder(crops, self.weights, self.device, executor, self.jobs)
-        return coder, Curves.of(coder, self._scores if rich else (ANCHOR,))
+        return Coder(crops, self.weights, self.device, executor, self.jobs)
 
     def _candidates(self, quality: int, some: Sequence[Vector]) -> list[Trial]:
         return [Trial(setting(quality, changed(self.start, {quality: each})(quality)), True) for each in some]
@@ -353,9 +354,7 @@ class _Search:
         self._strategy.tell(asked, costs)
 
 
-def _crop(photos: DataSet, name: str, side: int, rich: bool) -> Pixels | None:
+def _crop(photos: DataSet, name: str, side: int, cut: Callable[[Pixels, int], Pixels]) -> Pixels | None:
     one_thread()
     pixels = picture(photos, name)
-    if not holds(pixels, side):
-        return None
-    return richest(pixels, side) if rich else middle(pixels, side)
+    return cut(pixels, side) if holds(pixels, side) else None
