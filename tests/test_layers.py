@@ -20,7 +20,7 @@ LAYERS = {
     "proxies": 6, "rate_distortion": 6, "labeling": 6,
     "search": 7, "evaluation": 7,
     "training": 8,
-    "cli": 9, "__main__": 10,
+    "api": 9, "cli": 9, "__main__": 10,
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {

@@ -12,7 +12,7 @@ import typer
 
 from kcompress.cli.files import STREAM, Wanted, read
 from kcompress.cli.options import CodecName, MetadataName, alias, by_name, listed
-from kcompress.errors import MissingProgramError, UsageError
+from kcompress.errors import UsageError
 
 if TYPE_CHECKING:
     from kcompress.images import Resize
@@ -186,7 +186,7 @@ def target(score: str | None, size: str | None, bpp: float | None, quality: int 
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1 and named != [f"--quality {quality}"]:
         raise UsageError(f"{' and '.join(named)} exclude each other. Leave {_others(named)} out.")
-    from kcompress.search.target import BPP, SIZE
+    from kcompress.search.target import BPP, SIZE, score_target
     from kcompress.search.target import Target as Goal
 
     if size is not None:
@@ -195,7 +195,7 @@ def target(score: str | None, size: str | None, bpp: float | None, quality: int 
         if not 0 < bpp <= 64:
             raise UsageError(f"--target-bpp {bpp} is no number of bits per pixel. Give one above 0, such as 0.5.")
         return Goal(BPP, bpp)
-    return None if score is None else _score(score)
+    return None if score is None else score_target(score)
 
 
 def _others(named: list[str]) -> str:
@@ -208,22 +208,3 @@ def _bytes(text: str) -> float:
     if count < 1:
         raise UsageError(f"--target-size {text} is no size. Give bytes, or such as 200k, 1.5M or 300KiB.")
     return float(int(count))
-
-
-def _score(text: str) -> "Goal":
-    from kcompress.metrics import METRICS
-    from kcompress.search.target import Target as Goal
-
-    name, separator, number = text.rpartition("=")
-    name = name.strip().lower() if separator else "ssimulacra2"
-    if name not in METRICS:
-        raise UsageError(f"--target {text}: {name or 'nothing'} is no metric. Allowed: {', '.join(METRICS)}.")
-    metric = METRICS[name]
-    if not metric.available():
-        raise MissingProgramError(f"--target {text}: {name} is not installed. {metric.install}")
-    if re.fullmatch(r"\s*\d*\.?\d+\s*", number) is None:
-        raise UsageError(f"--target {text}: {number.strip() or 'nothing'} is no score. Give such as {name}=80.")
-    value, (low, high) = float(number), metric.range
-    if not max(low, 0) <= value <= high:
-        raise UsageError(f"--target {text}: scores of {name} go up to {high:g}, {metric.direction} is better.")
-    return Goal(name, value)

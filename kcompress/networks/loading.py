@@ -133,8 +133,12 @@ def shipped_weights(name: str, codec: str | None = None) -> Path:
     others = [path.stem for path in sorted(weight_files.folder().glob(f"{name}-*.safetensors"))]
     if not others:
         raise WeightsError(f"no weights of {name} came along. Train some (kcompress train), and give --weights.")
+    if codec is None:
+        raise UsageError(
+            f"the network {name} needs a codec, or weights: there are {', '.join(others)}. Give codec or weights."
+        )
     raise UsageError(
-        f"--network {name} has no weights for {codec or 'no certain codec'}: there are {', '.join(others)}. "
+        f"--network {name} has no weights for {codec}: there are {', '.join(others)}. "
         f"Take another --codec or --network{'' if NETWORKS[name].bound else ', or give --weights'}."
     )
 

@@ -1,12 +1,14 @@
 """Targets: the quality at which a file has the size or the score that is asked for, by as few encodes as possible."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from kcompress.codecs import CODECS
 from kcompress.encoding import Encoded
+from kcompress.errors import MissingProgramError, UsageError
 from kcompress.images import bits_per_pixel
 from kcompress.metrics import METRICS
 from kcompress.search.typical import TypicalCurve
@@ -80,6 +82,28 @@ class Target:
         """Whether another try would gain next to nothing."""
         excess = self.excess(measured)
         return -_SPARE <= excess <= 0 if self.metric is None else abs(excess) <= self.tolerance
+
+
+def score_target(text: str) -> Target:
+    """Target of ``[METRIC=]SCORE``, such as ``80``, which means ``ssimulacra2=80``.
+
+    Raises:
+        UsageError: no metric of this name, or no score that it can have.
+        MissingProgramError: the metric is not installed.
+    """
+    name, separator, number = text.rpartition("=")
+    name = name.strip().lower() if separator else _KNOWN
+    if name not in METRICS:
+        raise UsageError(f"--target {text}: {name or 'nothing'} is no metric. Allowed: {', '.join(METRICS)}.")
+    metric = METRICS[name]
+    if not metric.available():
+        raise MissingProgramError(f"--target {text}: {name} is not installed. {metric.install}")
+    if re.fullmatch(r"\s*\d*\.?\d+\s*", number) is None:
+        raise UsageError(f"--target {text}: {number.strip() or 'nothing'} is no score. Give such as {name}=80.")
+    value, (low, high) = float(number), metric.range
+    if not max(low, 0) <= value <= high:
+        raise UsageError(f"--target {text}: scores of {name} go up to {high:g}, {metric.direction} is better.")
+    return Target(name, value)
 
 
 @dataclass(frozen=True)
