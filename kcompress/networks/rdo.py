@@ -169,17 +169,18 @@ class Rdo(RowScanNetwork):
     def _locate(self, coefficients: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Levels; offsets from the cell's outer edge, -1 (inner edge) to 0 steps; signs as in `Decisions`."""
         levels = coefficients.round()
-        return levels, coefficients.abs() - levels.abs() - 0.5, levels.clamp(-1, 1) * self._allowed(condition)
+        return levels, coefficients.abs() - levels.abs() - 0.5, levels.clamp(-1, 1) * self.allowed(condition)
 
-    def _allowed(self, condition: Tensor) -> Tensor:
-        """Mask (N, 384, 1, 1) of levels that may change: neither DC, nor chroma of 4:4:4, nor very fine steps.
+    def allowed(self, condition: Tensor, *, dc: bool = False) -> Tensor:
+        """Mask (N, 384, 1, 1) of levels that may change: neither chroma of 4:4:4 nor very fine steps, DC if asked for.
 
         Negative initial thresholds tell 4:4:4, where the transform would see chroma of half the resolution.
         """
         steps, rule = self.unpack_condition(condition)
-        return (~self.is_dc & (rule >= 0) & (steps >= _SMALLEST_STEP)).float()
+        fit = (rule >= 0) & (steps >= _SMALLEST_STEP)
+        return (fit if dc else fit & ~self.is_dc).float()
 
-    def pixel_change(self, coefficients: Tensor, levels: Tensor, condition: Tensor) -> Tensor:
+    def pixel_change(self, coefficients: Tensor, levels: Tensor, condition: Tensor, *, dc: bool = False) -> Tensor:
         """Change of the picture, (N, 3, H, W), with which the encoder arrives at these levels.
 
         Pixels are rounded to 8 bits before the encoder, which moves coefficients by some 0.3 grey levels. So where a
@@ -193,6 +194,7 @@ class Rdo(RowScanNetwork):
             coefficients: of the picture, in steps.
             levels: new ones, (N, 384, H / 16, W / 16).
             condition: (N, 258), of `networks.condition`.
+            dc: whether levels of DC may have changed.
         """
         steps, rule = self.unpack_condition(condition)
         trellis = condition[:, -1].view(-1, 1, 1, 1)
@@ -208,7 +210,7 @@ class Rdo(RowScanNetwork):
         placed = changes * moved + (1 - changes) * (1 - crosses) * pulled
         firm = levels - coefficients * (0.5 + 0.5 * nonzero)
         placed = placed + trellis * (firm - placed)
-        return self.transform.pixels(placed * (steps * self._allowed(condition)))
+        return self.transform.pixels(placed * (steps * self.allowed(condition, dc=dc)))
 
     def unpack_condition(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Condition (N, 258) -> quantiser steps and initial thresholds, (N, 384, 1, 1) each, grey levels."""

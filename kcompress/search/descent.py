@@ -25,7 +25,7 @@ RATE = 0.04
 
 With fewer steps it is higher."""
 
-EVERY = {"butteraugli": 4, "ms-ssim": 4}
+EVERY = {"ssimulacra2": 2, "iw-ssim": 2, "vif": 2, "butteraugli": 6, "ms-ssim": 6}
 """Steps from one gradient of a metric to the next, where it is not taken in every step."""
 
 _CHANGES, _STAYS = 0.75, 0.2
@@ -33,10 +33,13 @@ _CHANGES, _STAYS = 0.75, 0.2
 
 A level decided to change does so in 75 of 100 samples, another one in 20."""
 
+_DC_STAYS = 0.05
+"""Initial offset of DC from the encoder's level towards the coefficient, in levels."""
+
 _MEMORY = 0.9
 """Decay of the running mean of the diagonal Hessian, for each step."""
 
-_FARTHEST = 1.5
+_FARTHEST, _DC_FARTHEST = 1.5, 1.0
 """Largest distance of a level from its coefficient, in quantiser steps."""
 
 _BETAS, _EPSILON = (0.9, 0.99), 1e-8
@@ -53,7 +56,7 @@ class Descent:
     """The optimisation of N tiles of one size."""
 
     def __init__(
-        self, original: Tensor, decisions: Decisions, codecs: Sequence[DifferentiableJpeg],
+        self, original: Tensor, decisions: Decisions, dc: Tensor, codecs: Sequence[DifferentiableJpeg],
         weights: Mapping[str, float], last: int, seed: int, *, graph: bool = True,
     ) -> None:  # fmt: skip
         """Nothing is optimised yet.
@@ -61,6 +64,7 @@ class Descent:
         Args:
             original: (N, 3, H, W) 0..1, against which scores are held; its device is where everything happens.
             decisions: of a network, where the descent starts.
+            dc: mask (N, 384, 1, 1) of DC whose levels are free, too, on which the network does not decide.
             codecs: a coarser one, the one in use, and a finer one.
             weights: of ``SCORES``; they add up to 1.
             last: number of the last step.
@@ -76,11 +80,13 @@ class Descent:
             for every in sorted({EVERY.get(name, 1) for name in weights})
             if (names := [name for name in weights if EVERY.get(name, 1) == every])
         ]
-        self._levels, self._free = decisions.levels, decisions.allowed
+        self._levels, self._free = decisions.levels, decisions.allowed | dc
         self._coefficients = decisions.coefficients
         decided, sign = decisions.new_levels - self._levels, self._levels.sign()
-        start = self._levels + torch.where(decided != 0, _CHANGES * decided, -_STAYS * sign)
-        lowest, highest = (self._coefficients - _FARTHEST).ceil(), (self._coefficients + _FARTHEST).floor()
+        offset = torch.where(decided != 0, _CHANGES * decided, -_STAYS * sign)
+        start = self._levels + torch.where(dc, _DC_STAYS * (self._coefficients - self._levels).sign(), offset)
+        farthest = torch.where(dc, _DC_FARTHEST, _FARTHEST)
+        lowest, highest = (self._coefficients - farthest).ceil(), (self._coefficients + farthest).floor()
         self._places, self._lowest, self._highest = (
             torch.where(self._free, each, self._levels) for each in (start, lowest, highest)
         )

@@ -1,7 +1,8 @@
 """Refinement of JPEG's levels: which quantised coefficients of this very picture are worth their bits.
 
-Every nonzero AC level is optimised (`search.descent`), from the decisions of the network ``rdo`` on. In the end the
-picture is changed so that any libjpeg quantises it to the levels that were found (`networks.rdo.Rdo.pixel_change`).
+Every nonzero AC level is optimised, and every DC level (`search.descent`), from the decisions of the network ``rdo``
+on. In the end the picture is changed so that any libjpeg quantises it to the levels that were found
+(`networks.rdo.Rdo.pixel_change`).
 
 Large pictures are refined in tiles with halos. Decisions belong to MCUs and tiles are whole MCUs: there are no seams.
 All tiles have one size, so that on CUDA they are optimised in batches.
@@ -99,7 +100,7 @@ class Levels:
                 shown = self._shown(self._picture, batch)
                 coefficients = self._network.coefficients(shown, self._condition)
                 levels = coefficients.round() + _decompressed(self._found[number][step], coefficients)
-                changed = shown + self._network.pixel_change(coefficients, levels, self._condition)
+                changed = shown + self._network.pixel_change(coefficients, levels, self._condition, dc=True)
                 pixels = (changed * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
                 for tile, part in zip(batch, pixels, strict=True):
                     result[tile.inner] = part[tile.within]
@@ -113,7 +114,8 @@ class Levels:
             original, shown = self._shown(self._original, batch), self._shown(self._picture, batch)
             with torch.no_grad():
                 decisions = self._network.decide(shown, self._condition)
-            descent = Descent(original, decisions, self._codecs, self._weights, steps[-1], number, graph=graph)
+            dc = self._network.is_dc & (self._network.allowed(self._condition, dc=True) > 0)
+            descent = Descent(original, decisions, dc, self._codecs, self._weights, steps[-1], number, graph=graph)
             kept = {}
             for step in range(1, steps[-1] + 1):
                 descent.step(step)

@@ -8,7 +8,7 @@ from kcompress.codecs import CODECS
 from kcompress.images import Image
 from kcompress.inference.models import torch_module
 from kcompress.inference.weights import open_weights
-from kcompress.networks.condition import TrainingDomain
+from kcompress.networks.condition import TrainingDomain, condition
 from kcompress.networks.loading import shipped_weights
 from kcompress.networks.rdo import Rdo
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps
@@ -18,6 +18,7 @@ from kcompress.search.refinement import weights_for
 
 JPEG = CODECS["jpeg"]
 SETTING = JPEG.setting(70)
+PLANES = ("luma", "chroma")
 WEIGHTS = weights_for(Image(np.zeros((48, 48, 3), np.uint8)))
 """Of the metrics that serve small tiles."""
 
@@ -31,11 +32,16 @@ def refined(pixels, steps=(4, 8), threads=1):
     return found
 
 
-def coded(pixels):
-    """Levels that the encoder makes of pixels: luma's and chroma's."""
+def blocks(pixels, quantised=True):
+    """Levels that the encoder makes of pixels, or coefficients in steps; luma's and chroma's."""
     codec = DifferentiableJpeg(standard_quantiser_steps([SETTING.quality]))
-    blocks = codec.quantise(codec.coefficients(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255))
-    return torch.cat([blocks.luma.flatten(), blocks.chroma.flatten()])
+    coefficients = codec.coefficients(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255)
+    return codec.quantise(coefficients) if quantised else coefficients
+
+
+def coded(pixels):
+    found = blocks(pixels)
+    return torch.cat([found.luma.flatten(), found.chroma.flatten()])
 
 
 def test_levels_fall_or_rise_by_one_and_hardly_any_other_changes(lake):
@@ -47,6 +53,24 @@ def test_levels_fall_or_rise_by_one_and_hardly_any_other_changes(lake):
     assert float((after != before).float().mean()) > 0.02
     assert float(((before == 0) & (after != 0)).float().mean()) < 0.002
     assert float((change.abs() > 1).float().mean()) < 0.001
+
+
+def test_dc_moves_to_the_other_level_beside_its_coefficient(lake):
+    pixels = lake.pixels[100:164, 200:280]
+    before, after = blocks(pixels, quantised=False), blocks(refined(pixels).pixels(8))
+    errors = torch.cat([(getattr(after, each) - getattr(before, each))[..., 0, 0].flatten() for each in PLANES]).abs()
+    assert 0.01 < float((errors > 0.55).float().mean()) < 0.5
+    assert float(errors.max()) < 1.1
+
+
+def test_no_dc_changes_where_8_bits_are_too_coarse_or_chroma_is_whole():
+    network = Rdo()
+    fine, whole, usual = (
+        network.allowed(torch.from_numpy(condition(setting, (0, 100))), dc=True)
+        for setting in (JPEG.setting(100), JPEG.setting(70, "444"), SETTING)
+    )
+    assert not fine.any() and not whole[:, 256:].any()
+    assert usual.all()
 
 
 def test_later_steps_decide_otherwise(lake):
