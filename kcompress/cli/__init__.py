@@ -1,22 +1,41 @@
-"""The command line: one module a command. Heavy imports happen inside the commands, so that --help is fast."""
+"""The command line: one module a command, loaded when it is called. What is heavy is imported inside the commands."""
 
 import os
 import sys
+from collections import UserDict
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
 from kcompress import __version__
-from kcompress.cli.bench import bench
-from kcompress.cli.compare import compare
-from kcompress.cli.decode import decode
-from kcompress.cli.doctor import doctor
-from kcompress.cli.encode import encode
-from kcompress.cli.label import label
 from kcompress.cli.output import complain
 from kcompress.cli.reporting import Command
-from kcompress.cli.train import TrainCommand, train
 from kcompress.errors import OutputError
+
+
+class _Commands(UserDict[str, Any]):
+    """Commands by name, each loaded when it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(("encode", "decode", "compare", "label", "train", "bench", "doctor")))
+
+    def __getitem__(self, name: str) -> Any:
+        if self.data[name] is None:
+            module = import_module(f"kcompress.cli.{name}")
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+            alone.command(name, cls=getattr(module, "TrainCommand", Command))(getattr(module, name))
+            self.data[name] = typer.main.get_command(alone)
+        return self.data[name]
+
+
+class _Group(TyperGroup):
+    """The commands; Typer's own way would import all of them for each."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": _Commands()})
 
 
 class _App(typer.Typer):
@@ -41,16 +60,9 @@ class _App(typer.Typer):
 
 
 app = _App(
-    name="kcompress", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    name="kcompress", cls=_Group, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-app.command(cls=Command)(encode)
-app.command(cls=Command)(decode)
-app.command(cls=Command)(compare)
-app.command(cls=Command)(label)
-app.command(cls=TrainCommand)(train)
-app.command(cls=Command)(bench)
-app.command(cls=Command)(doctor)
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.progress import Progress as Bar
-from rich.progress import TaskID
-
 from kcompress import storage
 from kcompress.cli import encoded, files, output
 from kcompress.cli.encode_report import Report
@@ -20,6 +17,9 @@ from kcompress.cli.reporting import fail, failure
 from kcompress.errors import KcompressError, OutputError, UnsupportedError, UsageError, failure_of
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
     from kcompress.evaluation.contact import Shot
     from kcompress.images import Image
     from kcompress.search.plan import EncodePlan, EncodeResult
@@ -213,7 +213,7 @@ def _best(task: Task, results: list[Result]) -> Result:
     return Result(job, best)
 
 
-def _telling(task: Task, bar: Bar) -> "Callable[[Progress], None] | None":
+def _telling(task: Task, bar: "Bar | output.Hidden") -> "Callable[[Progress], None] | None":
     """Shows how far a picture's refinement is, in a line of its own."""
     if not any(plan.refine for plan, _ in task.choices):
         return None

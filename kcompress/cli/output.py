@@ -7,25 +7,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from kcompress.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 console = Console(stderr=True, highlight=False, emoji=False)
 
@@ -107,19 +96,28 @@ def line(fields: Mapping[str, object]) -> None:
     print(json.dumps(fields), flush=True)
 
 
-@contextlib.contextmanager
-def progress(total: int, unit: str | None = None, *, always: bool = False) -> Iterator[Progress]:
-    """A bar for batches, on terminals only; lines that are said meanwhile go above it.
+class Hidden:
+    """A progress bar that nobody sees: in pipes rich's is not even loaded."""
 
-    With a unit it also shows how many of them are done in a minute. A single one has a bar only with ``always``.
-    """
-    columns: list[ProgressColumn] = [TextColumn("{task.description}"), _Bar(None), MofNCompleteColumn()]
-    if unit is not None:
-        columns.append(_PerMinute(unit))
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    shown = (always or total > 1) and console.is_terminal and not console.quiet
-    with Progress(*columns, *times, console=console, disable=not shown, transient=True, expand=True) as bar:
-        yield bar
+    def add_task(self, *about: Any, **fields: Any) -> "TaskID":
+        """A task that is told of nowhere."""
+        return 0  # type: ignore[return-value]
+
+    def update(self, *about: Any, **fields: Any) -> None:
+        """Nothing."""
+
+    advance = update
+
+
+def progress(
+    total: int, unit: str | None = None, *, always: bool = False
+) -> "contextlib.AbstractContextManager[Progress | Hidden]":
+    """A bar for batches, on terminals only. A single picture has one only with ``always``."""
+    if not ((always or total > 1) and console.is_terminal and not console.quiet):
+        return contextlib.nullcontext(Hidden())
+    from kcompress.cli.progress import bar
+
+    return bar(console, unit)
 
 
 class NowAndThen:
@@ -135,26 +133,11 @@ class NowAndThen:
             say(text)
 
 
-class _Bar(BarColumn):
-    """It moves before the first unit is done, too, which may take long."""
-
-    def render(self, task: Task) -> ProgressBar:
-        bar = super().render(task)
-        bar.pulse = bar.pulse or not task.completed
-        return bar
-
-
-class _PerMinute(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{60 * (task.speed or 0):.1f} {self._unit}s/min")
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], heading: str) -> None:
     """A table for people; the first column is names."""
+    from rich import box
+    from rich.table import Table
+
     shown = Table(title=visible(heading), title_justify="left", box=box.SIMPLE_HEAD)
     for number, column in enumerate(header):
         shown.add_column(visible(column), justify="right" if number else "left")

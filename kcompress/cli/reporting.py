@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -51,9 +50,11 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             _leave("interrupted", 128 + signal.SIGINT)
         except _Terminated as ended:
             _leave("terminated", 128 + ended.args[0])
-        except (typer.Exit, typer.Abort, click.ClickException):
+        except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
+            if hasattr(error, "format_message"):  # Typer's own; its classes are not public
+                raise
             fail(failure_of(error, f"kcompress {command.__name__}"))
 
     return wrapped
@@ -68,7 +69,7 @@ class Command(TyperCommand):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except Exception as error:
-            if as_json and hasattr(error, "format_message"):  # Typer's own; its classes are not public
+            if as_json and hasattr(error, "format_message"):
                 output.line(failure(UsageError(error.format_message())))
             raise
 

@@ -310,10 +310,12 @@ def _given(context: typer.Context) -> dict[str, Any]:
 
 def _follow(events: "Iterator[Event]", steps: int, *, speaks: bool) -> "Finished":
     """Show a training: a bar with the loss, or a line now and then where no bar can be, and a line a validation."""
+    from kcompress.cli import progress
     from kcompress.training.events import Finished, Prepared, Step
 
     now_and_then = output.NowAndThen()
-    with output.progress(steps if speaks else 0, "step") as bar:
+    visible = speaks and output.console.is_terminal and not output.console.quiet
+    with progress.bar(output.console, "step", shown=visible) as bar:  # which also measures speed where it is hidden
         before = bar.add_task("measuring patches", total=None, visible=False)
         during = bar.add_task("training", total=steps)
         for event in events:

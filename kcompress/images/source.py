@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (else Pillow loads all it has for them)
 from PIL import Image as Pil
 
 from kcompress.errors import InputError, UnsupportedError, UsageError
@@ -108,7 +109,6 @@ def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: boo
 
 
 def _open(data: bytes, name: str, still: heif.Still | None) -> Pil.Image:
-    Pil.init()  # Pillow registers the rarer formats only when all others have failed, or when asked
     formats = list(_FORMATS)
     if still is not None and not still.is_avif:
         import pillow_heif  # only where it is needed: start-up time

@@ -8,12 +8,25 @@ import pytest
 HEAVY = {"torch", "numpy", "PIL", "onnxruntime", "cv2", "safetensors", "pillow_heif"}
 
 
-def imported(folder, environment, *arguments) -> set[str]:
-    """Top-level packages that a command imports."""
-    argv = [sys.executable, "-X", "importtime", "-m", "kcompress", *arguments]
+TELLING = """
+import atexit, sys
+atexit.register(lambda: print("loaded:", *sys.modules, file=sys.stderr))
+from kcompress.cli import app
+app(prog_name="kcompress")
+"""
+
+
+def loaded(folder, environment, *arguments) -> set[str]:
+    """Modules that a command imports."""
+    argv = [sys.executable, "-c", TELLING, *arguments]
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("loaded: "))
+    return set(line.split()[1:])
+
+
+def imported(folder, environment, *arguments) -> set[str]:
+    """Their top-level packages."""
+    return {name.partition(".")[0] for name in loaded(folder, environment, *arguments)}
 
 
 @pytest.mark.parametrize(
@@ -32,3 +45,17 @@ def test_no_network_library_without_a_network(small, folder, environment, networ
 
 def test_doctor_imports_no_torch(folder, environment):
     assert "torch" not in imported(folder, environment, "doctor")
+
+
+def test_a_command_loads_neither_the_others_nor_what_nobody_sees(small, folder, environment):
+    modules = loaded(folder, environment, "encode", "small.png", "--network", "none")
+    assert "kcompress.cli.encode" in modules
+    others = {f"kcompress.cli.{name}" for name in ("decode", "compare", "label", "train", "bench", "doctor")}
+    assert not modules & {*others, "rich.progress", "PIL.PdfParser", "_hashlib"}
+    assert not {name for name in loaded(folder, environment, "--version") if name.startswith("kcompress.cli.encode")}
+
+
+def test_help_lists_every_command(run):
+    told = run("--help").stdout.decode()
+    for name in ("encode", "decode", "compare", "label", "train", "bench", "doctor"):
+        assert f"  {name} " in told

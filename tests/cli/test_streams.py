@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Task, TaskID
 
-from kcompress.cli import options, output
+from kcompress.cli import options, progress
 
 COMMAND = [sys.executable, "-m", "kcompress"]
 
@@ -92,7 +92,7 @@ def test_a_bar_moves_before_the_first_picture_is_done():
     def drawn(done, now):
         task = Task(TaskID(0), "", 8, done, _get_time=lambda: now)
         task.start_time = 0.0
-        bar = output._Bar(10).render(task)
+        bar = progress._Bar(10).render(task)
         bar.animation_time = now
         return [segment for line in Console(width=10, color_system="truecolor").render_lines(bar) for segment in line]
 
