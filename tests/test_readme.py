@@ -220,11 +220,12 @@ def test_fields_of_json_are_told(tmp_path: Path) -> None:
         name: fields.split("; with `--network auto`")[0] for name, fields in _table("kcompress/README.md", "`type`")
     }
     picture, result = ROOT / "tests" / "images" / "balloons-333x217.png", tmp_path / "out.jpg"
+    doctor = "`encoder`, `metric`, `network`, `filter`, `model`, `device`, `default` (`doctor`, one a line)"
     lines = {
         "`encoded`": _json("encode", picture, "-o", result),
         "`compared` (`compare`, one a file)": _json("compare", picture, result, "--metric", "psnr"),
         "`error`": _json("encode", tmp_path / "missing.png", "-o", tmp_path / "none.jpg"),
-        "`encoder`, `metric`, `network`, `filter`, `model`, `device` (`doctor`, one a line)": _json("doctor"),
+        doctor: _json("doctor"),
     }
     for kind, line in lines.items():
         assert line.pop("type") in _names(kind)

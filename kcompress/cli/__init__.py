@@ -11,6 +11,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from kcompress import __version__
+from kcompress.cli.defaults import COMMANDS
 from kcompress.cli.output import complain
 from kcompress.cli.reporting import Command
 from kcompress.errors import OutputError
@@ -20,7 +21,7 @@ class _Commands(UserDict[str, Any]):
     """Commands by name, each loaded when it is asked for."""
 
     def __init__(self) -> None:
-        super().__init__(dict.fromkeys(("encode", "decode", "compare", "label", "train", "bench", "doctor")))
+        super().__init__(dict.fromkeys(COMMANDS))
 
     def __getitem__(self, name: str) -> Any:
         if self.data[name] is None:
@@ -60,7 +61,7 @@ class _App(typer.Typer):
 
 
 app = _App(
-    name="kcompress", cls=_Group, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    name="kcompress", cls=_Group, no_args_is_help=True, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kcompress.cli import options, output
+from kcompress.cli import defaults, options, output
 from kcompress.cli.reporting import reported
 from kcompress.errors import MissingProgramError
 
@@ -15,7 +15,7 @@ def doctor(as_json: options.Json = False) -> None:
 
     Exit code 0 if every codec can be written, by whichever encoder.
     """
-    findings = [*_encoders(), *_filters(), *_networks(), *_models(), *_metrics(), *_devices()]
+    findings = [*_encoders(), *_filters(), *_networks(), *_models(), *_metrics(), *_devices(), *_defaults()]
     if as_json:
         for finding in findings:
             output.line(finding)
@@ -122,6 +122,15 @@ def _devices() -> list[dict[str, object]]:
         else:
             found.append(_finding("device", place, installed))
     return found
+
+
+def _defaults() -> list[dict[str, object]]:
+    """Defaults of options that a file gives."""
+    return [
+        _finding("default", f"{command} --{option}", str(value), "", path=str(defaults.path()))
+        for command, table in defaults.tables().items()
+        for option, value in table.items()
+    ]
 
 
 def _finding(

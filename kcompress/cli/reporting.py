@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import typer
 from typer.core import TyperCommand
 
-from kcompress.cli import output
+from kcompress.cli import defaults, output
 from kcompress.cli.output import complain
 from kcompress.errors import KcompressError, OutputError, UsageError, failure_of
 
@@ -61,12 +61,14 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class Command(TyperCommand):
-    """A command whose ``--json`` carries errors of its options, too."""
+    """A command with defaults from a file, whose ``--json`` carries errors of its options, too."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the arguments."""
         as_json = "--json" in args
         try:
+            if not extra.get("resilient_parsing"):  # completion goes on whatever the file has
+                extra["default_map"] = defaults.of(self.name or "", self.params)
             return super().make_context(info_name, args, parent, **extra)
         except Exception as error:
             if as_json and hasattr(error, "format_message"):

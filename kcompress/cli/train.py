@@ -302,7 +302,7 @@ def _given(context: typer.Context) -> dict[str, Any]:
     found = {}
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
-        if source is not None and source.name == "COMMANDLINE":
+        if source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP"):
             value = context.params[option.name or ""]
             found[option.opts[0]] = value.value if isinstance(value, Enum) else value
     return found

@@ -1,5 +1,6 @@
 """Weights: a ``.safetensors`` file, the same network as ``.onnx``, and a card ``.json``, with one stem."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,8 +62,6 @@ class Weights:
 
     def digest(self) -> str:
         """SHA-256 of the ``.safetensors`` file, hexadecimal; the ``.onnx`` file repeats it."""
-        import hashlib  # loads OpenSSL
-
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
