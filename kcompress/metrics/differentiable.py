@@ -56,3 +56,6 @@ SCORES: dict[str, Callable[[Tensor], Score]] = {
 """By name: original batch (N, 3, H, W) 0..1, whose part is computed once -> score function of distorted ones.
 
 VIF is in per cent; MS-SSIM and IW-SSIM are logarithms and need 161 pixels a side."""
+
+WAITING = frozenset({"iw-ssim"})
+"""Scores whose original's part waits for the device, for the decomposition of matrices: no CUDA graph can hold it."""

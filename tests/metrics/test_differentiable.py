@@ -1,13 +1,16 @@
 """Differentiable metrics: higher for better, finite for equal pictures, with gradients."""
 
+from typing import Any
+
 import pytest
 import torch
 from metrics.degraded import jpeg
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.metrics import METRICS
-from kcompress.metrics.differentiable import SCORES
+from kcompress.metrics.differentiable import SCORES, WAITING
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,3 +35,29 @@ def test_an_original_serves_many_versions(name: str, photo: Pixels) -> None:
 
 def test_every_objective_is_a_metric() -> None:
     assert set(SCORES) <= set(METRICS)
+
+
+class _Waits(TorchDispatchMode):
+    """Operations on the pictures' device that wait for it: those that bring numbers back, and decompositions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.name()
+        waits = any(part in name for part in ("local_scalar", "nonzero", "masked_select", "linalg_eig", "linalg_inv"))
+        if waits and any(isinstance(each, torch.Tensor) and each.is_meta for each in args):
+            self.names.add(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_which_scores_wait_for_a_gpu(name: str) -> None:
+    original, distorted = (torch.zeros(2, 3, 176, 192, device="meta") for _ in range(2))
+    distorted.requires_grad_()
+    with _Waits() as preparing:
+        score = SCORES[name](original)
+    with _Waits() as scoring:
+        torch.autograd.grad(score(distorted).sum(), distorted)
+    assert not scoring.names and bool(preparing.names) == (name in WAITING)

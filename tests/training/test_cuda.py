@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from accelerate.state import AcceleratorState
 from labeling.tools import save
 from safetensors.torch import load_file
 from tiny_weights import write_classifier
+from training import test_artifacts, test_tables, test_vqscore
+from training.test_tables import _few as _few
+from training.test_vqscore import small_regions as small_regions
 from training.toy import ToyRecipe, ToyTask, of, stopped, trained
 
 from kcompress.dataset import DataSet
@@ -20,6 +24,7 @@ from kcompress.machine.models import open_model
 from kcompress.machine.tasks import task as machine_task
 from kcompress.proxies.simulator import Simulator
 from kcompress.training.events import Step, Validation
+from kcompress.training.tasks.artifacts.patches import hevc_bank
 from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
 from kcompress.training.tasks.classifier.task import ClassifierTask
 from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
@@ -61,9 +66,30 @@ def classes(lake: Image, balloons: Image, tmp_path_factory: pytest.TempPathFacto
     return DataSet(str(folder))
 
 
-def rdo(photos: DataSet, score: str) -> RdoTask:
-    few = RdoRecipe(width=16, depth=1, batch=4, patches=8, side=96, objective={score: 1.0}, **FEW)
+@pytest.fixture(scope="module")
+def larger(lake: Image, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    """Six overlapping crops of 192x176 pixels, which hold patches that all scores take."""
+    folder = tmp_path_factory.mktemp("larger")
+    for number in range(6):
+        save(lake.pixels[20 * number : 20 * number + 176, 30 * number : 30 * number + 192], folder / f"{number}.png")
+    return DataSet(str(folder))
+
+
+def rdo(photos: DataSet, objective: dict[str, float], side: int = 96) -> RdoTask:
+    few = RdoRecipe(width=16, depth=1, batch=4, patches=8, side=side, objective=objective, **FEW)
     return RdoTask(photos, few)
+
+
+def ar(lake: Image) -> test_artifacts.OnPixels:
+    recipe = replace(test_artifacts.TINY, steps=4, warmup=1, validate_every=2)
+    pixels = np.ascontiguousarray(lake.pixels[60:360, 200:520])
+    bank = hevc_bank([pixels], recipe)
+    return test_artifacts.OnPixels(Path(), recipe, test_artifacts.prepared([pixels], bank, [pixels[:96, :96]]))
+
+
+def vqscore() -> test_vqscore.OnRegions:
+    recipe = replace(test_vqscore.TINY, steps=4, warmup=1, validate_every=2)
+    return test_vqscore.OnRegions(Path(), recipe, Path(), data=test_vqscore.eight_regions(), validation=(0, 1))
 
 
 def npp(classes: DataSet, folder: Path, device: str) -> NppTask:
@@ -78,13 +104,19 @@ def npp(classes: DataSet, folder: Path, device: str) -> NppTask:
 
 
 @pytest.mark.parametrize("name", [
-    "rdo ssimulacra2", "rdo butteraugli", "rdo psnr-hvs-m", "rdo vif", "feedback", "simulator", "minnen", "classifier",
-    "npp", "kuchen",
+    "rdo ssimulacra2", "rdo butteraugli", "rdo psnr-hvs-m", "rdo vif", "all six of rdo", "ar", "vqscore", "feedback",
+    "simulator", "minnen", "classifier", "npp", "kuchen",
 ])  # fmt: skip
-def test_losses_are_near_the_cpus(photos: DataSet, classes: DataSet, labels: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.usefixtures("small_regions")
+def test_losses_are_near_the_cpus(
+    photos: DataSet, larger: DataSet, classes: DataSet, labels: Path, lake: Image, tmp_path: Path, name: str
+) -> None:
     kind, _, score = name.partition(" ")
     tasks: dict[str, Callable[[str], Any]] = {
-        "rdo": lambda device: rdo(photos, score),
+        "rdo": lambda device: rdo(photos, {score: 1.0}),
+        "all": lambda device: rdo(larger, dict(RdoRecipe().objective), 176),
+        "ar": lambda device: ar(lake),
+        "vqscore": lambda device: vqscore(),
         "feedback": lambda device: FeedbackTask(
             photos,
             FeedbackRecipe("webp", 40, 80, passes=2, batch=2, patches=3, side=96, objective={"psnr": 1.0}, **FEW),
@@ -113,7 +145,7 @@ def test_losses_are_near_the_cpus(photos: DataSet, classes: DataSet, labels: Pat
         events[device] = trained(tasks[kind](device), tmp_path / device, device=device)
     losses = {device: [step.loss for step in of(Step, found)] for device, found in events.items()}
     # Noise (decisions, dropout) is drawn by another generator there, and bfloat16 rounds.
-    near = {"rdo": 0.5, "minnen": 0.5, "classifier": 0.5}.get(kind, 0.05)
+    near = {"rdo": 0.5, "all": 0.5, "vqscore": 0.3, "minnen": 0.5, "classifier": 0.5}.get(kind, 0.05)
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=near, abs=near)
     states = of(Validation, events["cuda"])
     assert [state.step for state in states] == [2, 4]
@@ -148,3 +180,16 @@ def test_a_gpu_goes_on_with_a_state_of_the_cpu(tmp_path: Path) -> None:
     assert [s.loss for s in of(Step, rest)] == pytest.approx([s.loss for s in of(Step, whole)[4:]], rel=1e-4)
     one, two = (load_file(tmp_path / place / "step-000008.safetensors") for place in ("whole", "parts"))
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+
+
+@pytest.mark.usefixtures("_few")
+def test_tables_cost_what_they_cost_on_the_cpu(photos: DataSet, tmp_path: Path) -> None:
+    recipe = replace(test_tables.TINY, steps=1)
+    events = {
+        device: list(replace(test_tables.search(photos, tmp_path / device, recipe), device=device).run())
+        for device in ("cpu", "cuda:0")
+    }
+    on_cpu, on_cuda = ([step.loss for step in of(Step, some)] for some in events.values())
+    assert on_cuda == pytest.approx(on_cpu, abs=0.002)
+    one, two = (some[-1].data.nodes for some in events.values())
+    assert one.keys() == two.keys() and all(np.allclose(one[quality], two[quality], atol=0.05) for quality in one)

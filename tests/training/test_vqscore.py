@@ -54,8 +54,7 @@ def small_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task, "SIDE", SIDE)
 
 
-@pytest.fixture
-def data() -> QualityData:
+def eight_regions() -> QualityData:
     """Eight regions that tell by their red which they are, by their green which kind, and where by their blue.
 
     The grainier, the lower the score: easily learned.
@@ -72,6 +71,11 @@ def data() -> QualityData:
     found[:, ABSENT] = np.nan
     pixels[:, ABSENT] = 0
     return QualityData(pixels, found, np.repeat(np.arange(4), 2))
+
+
+@pytest.fixture
+def data() -> QualityData:
+    return eight_regions()
 
 
 def place(whole: np.ndarray, crop: np.ndarray) -> tuple[int, int, bool]:

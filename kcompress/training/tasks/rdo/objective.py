@@ -1,11 +1,11 @@
 """The objective of rdo's training: what decoded pictures are worth, and how that changes with their pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import torch
 from torch import Tensor
 
-from kcompress.metrics.differentiable import SCORES
+from kcompress.metrics.differentiable import SCORES, WAITING
 from kcompress.search.repeated import Repeated
 from kcompress.training.tasks.rdo.patches import Batch
 
@@ -13,8 +13,8 @@ from kcompress.training.tasks.rdo.patches import Batch
 class Objective:
     """Change of cost by the scores' change against the plain codec, each at the price that the plain codec pays.
 
-    It works in place on batches of one shape, so that on CUDA all of a step's kernels are started at once, as a graph:
-    there are twenty thousand of them, and most are small.
+    It works in place on batches of one shape, so that on CUDA a step's kernels are started at once, as a graph: there
+    are twenty thousand of them, and most are small. Scores that wait for the device stay outside.
     """
 
     def __init__(self, shares: Mapping[str, float]) -> None:
@@ -48,13 +48,20 @@ class _Work:
             self._plain[number] = batch.plain[name]
         with torch.enable_grad():
             self._repeated(self._work)
+            self._add(WAITING)
         return self._cost, self._derivatives
 
     def _work(self) -> None:
-        decoded = self._decoded.detach().requires_grad_()
         self._cost.zero_()
         self._derivatives.zero_()
+        self._add(SCORES.keys() - WAITING)
+
+    def _add(self, names: Set[str]) -> None:
+        """Add what these scores cost, and its derivatives."""
+        decoded = self._decoded.detach().requires_grad_()
         for number, (name, share) in enumerate(self._shares.items()):
+            if name not in names:
+                continue
             # Each score by itself, which holds one graph of derivatives at a time.
             score = SCORES[name](self._images)(decoded)
             worth = -share * self._slopes[number]
