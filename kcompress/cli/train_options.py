@@ -132,7 +132,8 @@ def _square(network: str, least: int, multiple: int = 1) -> dict[str, Field]:
     def parse(value: str) -> dict[str, int]:
         width, height = options.size("--patch", value)
         if width != height or width % multiple or width < least:
-            allowed = f"a multiple of {multiple} pixels" if multiple > 1 else f"at least {least} pixels"
+            bound = f"at least {least} pixels"
+            allowed = f"a multiple of {multiple} pixels, {bound}" if multiple > 1 else bound
             raise UsageError(f"--patch {width}x{height}: {network} takes squares of {allowed}.")
         return {"side": width}
 

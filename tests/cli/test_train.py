@@ -294,6 +294,40 @@ def test_options_change_the_weights_of_rdo(rdo, folder, usual, options):
 
 
 @pytest.fixture
+def tables(run, folder, lake, monkeypatch):
+    """``tables("--seed", "1")``: one generation for one quality, from photos/; later options win."""
+    monkeypatch.setattr("kcompress.training.tasks.tables.scaling.NODES", (30, 60, 90))
+    monkeypatch.setattr("kcompress.training.tasks.tables.cost.LADDER", (10, 30, 50, 70, 90, 99))
+    for number in range(6):
+        save(
+            lake.pixels[20 * number : 20 * number + 176, 30 * number : 30 * number + 192],
+            folder / f"photos/{number}.bmp",
+        )
+    fixed = ["--network", "tables", "--behind", "none", "--qualities", "50", "--patch", "176x176", "--steps", "1",
+             "--batch", "4", "--split", "0.2", "--quality-metric", "psnr", "--jobs", "1", "--device", "cpu",
+             "-o", "out/found"]  # fmt: skip
+    return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
+
+
+def test_tables_are_learned_by_the_real_encoder(tables, folder, run):
+    (line,) = tables("--json", "--about", "a lake, CC0").lines
+    card = line["card"]
+    assert line["weights"] == "out/found.json" and card["network"] == "tables" and card["codec"] == "jpeg"
+    assert card["data"].endswith("pictures, a lake, CC0") and card["recipe"]["behind"] == "none"
+    assert [(row["step"], row["quality"]) for row in log(folder, "out/found-checkpoints")] == [("1", "50")]
+    first = (folder / "out/found.json").read_bytes()
+    assert "out/found.json exists. Give --force" in tables("--resume", expect=5).stderr
+    path, last = tables("--resume", "--force").stdout.decode().splitlines()
+    assert last == f"kcompress encode photo.png --codec jpeg --tables {path}"
+    again, before = (json.loads(text)["log_steps"] for text in ((folder / path).read_bytes(), first))
+    assert again == before
+    (line,) = run("encode", "photos/0.bmp", "--tables", path, "-o", "0.jpg", "--json").lines
+    assert line["tables"] == path
+    tables("--start", "mean", "--checkpoints", "other", "--force")
+    assert json.loads((folder / path).read_bytes())["log_steps"] != before
+
+
+@pytest.fixture
 def feedback(run, folder, lake, monkeypatch):
     """``feedback("--seed", "1")``: tiny, from photos/, and without the export."""
     monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))

@@ -71,7 +71,7 @@ IMPOSSIBLE = [
     ("rdo", "--quality-metric", "psnr,psnr:2", "names psnr twice"),
     ("feedback", "--quality-metric", "vqscore", "Allowed: ssimulacra2, psnr, psnr-hvs-m"),
     ("rdo", "--tables", "own", "--tables own is not known. Allowed: spread, learned, standard"),
-    ("tables", "--patch", "96x96", "tables takes squares of a multiple of 16 pixels"),
+    ("tables", "--patch", "96x96", "a multiple of 16 pixels, at least 176 pixels"),
     ("tables", "--qualities", "0:50", "--qualities 0:50 is not possible. Allowed: whole numbers 1..99"),
     ("tables", "--qualities", "best", "--qualities best is not possible"),
     ("kuchen", "--schedule", "linear", "--schedule linear is not known. Allowed: constant, cosine"),

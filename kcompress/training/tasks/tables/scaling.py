@@ -13,7 +13,7 @@ from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.setting import Setting
 from kcompress.training.log_tables import LogSteps, log_steps, rounded, smooth_change
 from kcompress.training.tasks.tables.coding import Coder, Trial
-from kcompress.training.tasks.tables.cost import ANCHOR, Curves, plain
+from kcompress.training.tasks.tables.cost import ANCHOR, plain
 
 NODES = (5, 10, 18, 25, 35, 45, 55, 65, 73, 80, 86, 92, 97)
 """Qualities at which the scale is found."""
@@ -51,11 +51,11 @@ def scaled(shape: Function, coder: Coder) -> tuple[dict[int, LogSteps], dict[int
 
     No step grows with quality, and at 100 all are 1.
     """
-    curves = Curves.of(coder, (ANCHOR,))
+    aims = coder.measure([Trial(plain(quality), False) for quality in NODES], (ANCHOR,))[:, :, 1].mean(1)
     first = {quality: _OFFSETS for quality in NODES}
-    scales = _solved(shape, coder, curves, first, degree=2)
-    second = {quality: tuple(scales[quality] + each for each in (*_CLOSER, 0.0)) for quality in NODES}
-    scales = _smoothed(_solved(shape, coder, curves, second, degree=1))
+    scales = _solved(shape, coder, aims, first)
+    second = {quality: tuple(scales[quality] + each for each in _CLOSER) for quality in NODES}
+    scales = _smoothed(_solved(shape, coder, aims, second))
     nodes = {quality: np.maximum(shape(quality) + scales[quality], 0) for quality in NODES}
     nodes |= {1: np.maximum(shape(1) + scales[NODES[0]], 0), 100: np.zeros((2, 64))}
     falling = sorted(nodes, reverse=True)
@@ -65,17 +65,17 @@ def scaled(shape: Function, coder: Coder) -> tuple[dict[int, LogSteps], dict[int
 
 
 def _solved(
-    shape: Function, coder: Coder, curves: Curves, offsets: Mapping[int, Sequence[float]], degree: int
+    shape: Function, coder: Coder, aims: Sequence[float], offsets: Mapping[int, Sequence[float]]
 ) -> dict[int, float]:
-    """Scales at which a polynomial through the scores at these offsets meets libjpeg's."""
+    """Scales at which a polynomial through the scores at these offsets meets libjpeg's, the aims."""
     trials = [Trial(setting(quality, shape(quality) + each), True) for quality in NODES for each in offsets[quality]]
     measures = coder.measure(trials, (ANCHOR,))[:, :, 1].mean(1)
     found, place = {}, 0
-    for quality in NODES:
+    for quality, aim in zip(NODES, aims, strict=True):
         here = np.array(offsets[quality])
-        scores = measures[place : place + len(here)] - curves.at(quality)
+        scores = measures[place : place + len(here)] - aim
         place += len(here)
-        roots = np.roots(np.polyfit(here, scores, degree))
+        roots = np.roots(np.polyfit(here, scores, len(here) - 1))
         real = [float(root.real) for root in roots if abs(root.imag) < 1e-9]
         middle = float(here.mean())
         nearest = min(real, key=lambda root: abs(root - middle), default=float(here[np.abs(scores).argmin()]))

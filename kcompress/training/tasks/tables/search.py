@@ -9,50 +9,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cma
 import numpy as np
 
 from kcompress import storage
 from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.csv_rows import Journal, Rows
 from kcompress.dataset import DataSet, digest
-from kcompress.errors import InputError, OutputError, UsageError
+from kcompress.errors import InputError, OutputError
 from kcompress.images import Pixels
 from kcompress.training.crops import holds, middle, richest
 from kcompress.training.events import Event, Finished, Prepared, Step, Validation
 from kcompress.training.export import described, encoder
-from kcompress.training.log_tables import SMOOTH, LogSteps
+from kcompress.training.log_tables import LogSteps
 from kcompress.training.photos import divided, picture, prepared, too_small
 from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.tables.coding import Coder, Trial
 from kcompress.training.tasks.tables.cost import ANCHOR, Curves, cost
 from kcompress.training.tasks.tables.recipe import TablesRecipe
 from kcompress.training.tasks.tables.scaling import Vector, changed, scaled, setting, written
+from kcompress.training.tasks.tables.state import LOG, STATE, Row, opened
+from kcompress.training.tasks.tables.strategy import NOTHING, Strategy
 from kcompress.workers import one_thread, workers
 
-STATE, LOG = "state.json", "log.csv"
 _SCALED_WITH = 64
 """Pictures on whose middles the scale is found, at most."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """Row of the log: a generation at a quality.
-
-    Attributes:
-        step: the generation, from 1.
-        quality: of JPEG.
-        cost, mean_cost: of the best candidate and of all, as ln.
-        held_out_cost: of the search's mean on pictures that it does not see.
-        scores: change of bytes at equal score, per cent, by judge; of the best candidate, and ``held_out_...``.
-    """
-
-    step: int
-    quality: int
-    cost: float
-    mean_cost: float
-    held_out_cost: float | None
-    scores: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +103,15 @@ class TableSearch:
         if (self.folder / STATE).exists() and not resume:
             raise OutputError(f"{self.folder} holds a training. Give --resume to go on, or another --checkpoints.")
         split = self.split()
-        state = self._state(split.digest)
+        state = opened(self.folder, self.recipe, split.digest)
         began -= state["seconds"]
         with workers(self.jobs) as executor:
             seen = yield from self._coder(split.train, executor, richest)
             unseen = yield from self._coder(split.validation, executor, richest)
             seen_curves, unseen_curves = None, Curves.of(unseen, self._scores)
-            trials = {quality: self._candidates(quality, [np.zeros(2 * len(SMOOTH))]) for quality in self._qualities}
+            trials = {quality: self._candidates(quality, [NOTHING]) for quality in self._qualities}
             before = self._costs(trials, unseen, unseen_curves)
-            searches = {quality: _Search(self.recipe, quality) for quality in self._qualities}
+            searches = {quality: Strategy(self.recipe, quality) for quality in self._qualities}
             best = float("inf")
             names = [*self._scores, *(f"held_out_{name}" for name in self._scores)]
             rows = Rows(Row, names)
@@ -168,11 +148,9 @@ class TableSearch:
                         best = min(best, held_out)
             means = {quality: self._candidates(quality, [search.mean]) for quality, search in searches.items()}
             after = self._costs(means, unseen, unseen_curves)
-            chosen = {
-                quality: search.mean if after[quality][0].cost < before[quality][0].cost else np.zeros(2 * len(SMOOTH))
-                for quality, search in searches.items()
-            }
-            scaling = yield from self._coder(self.photos.names()[:_SCALED_WITH], executor, middle)
+            taken = {quality: self._worth(after[quality]) < self._worth(before[quality]) for quality in searches}
+            chosen = {quality: search.mean * taken[quality] for quality, search in searches.items()}
+            scaling = yield from self._coder(_spread(self.photos.names()), executor, middle)
             nodes, scales = scaled(changed(self.start, chosen), scaling)
         yield Finished(
             (),
@@ -182,7 +160,14 @@ class TableSearch:
                     "generations": len(state["costs"]),
                     "scaled_with_pictures": len(scaling.crops),
                     "scale": {str(quality): round(value, 3) for quality, value in scales.items()},
-                    "found_percent": {str(quality): self._shown(before, after, quality) for quality in searches},
+                    "found_percent": {
+                        str(quality): {
+                            "start": before[quality][0].percent(),
+                            "search": after[quality][0].percent(),
+                            "taken": "search" if taken[quality] else "start",
+                        }
+                        for quality in searches
+                    },
                 },
             ),
             time.perf_counter() - began,
@@ -218,33 +203,6 @@ class TableSearch:
     @property
     def _scores(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.recipe.objective, ANCHOR)))
-
-    def _state(self, data: str) -> dict[str, Any]:
-        """The state in the folder, or that of a search that has not begun.
-
-        Raises:
-            InputError: it is no state.
-            UsageError: it belongs to another recipe, or to other pictures.
-        """
-        recipe = json.loads(json.dumps(asdict(self.recipe)))
-        path = self.folder / STATE
-        if not path.exists():
-            return {"recipe": recipe, "data": data, "seconds": 0.0, "costs": []}
-        try:
-            state: dict[str, Any] = json.loads(path.read_bytes())
-            before, past, _, _ = (state[name] for name in ("recipe", "data", "seconds", "costs"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path} is no state of a training ({error}). Remove it, or give another folder."
-            ) from error
-        for name, value in {**recipe, "pictures' digest": data}.items():
-            was = past if name == "pictures' digest" else before.get(name)
-            if was != value and name not in ("steps", "validate_every"):
-                raise UsageError(
-                    f"--resume: {name} was {was} before and is {value} now. Give the same again, or another "
-                    "--checkpoints."
-                )
-        return {**state, "recipe": recipe}
 
     def _coder(
         self, names: Sequence[str], executor: Executor, cut: Callable[[Pixels, int], Pixels]
@@ -291,7 +249,7 @@ class TableSearch:
 
     def _validation(
         self, number: int, loss: float, is_best: bool, validated: "dict[int, list[_Judged]]",
-        searches: "dict[int, _Search]",
+        searches: dict[int, Strategy],
     ) -> Validation:  # fmt: skip
         """Write the tables of a generation, not scaled yet, and tell how they do."""
         tables = changed(self.start, {quality: search.mean for quality, search in searches.items()})
@@ -305,14 +263,9 @@ class TableSearch:
         }
         return Validation(number, loss, {}, None, None, metrics, path, is_best)
 
-    @staticmethod
-    def _shown(before: "dict[int, list[_Judged]]", after: "dict[int, list[_Judged]]", quality: int) -> dict[str, Any]:
-        one, other = before[quality][0], after[quality][0]
-        return {
-            "start": one.percent(),
-            "search": other.percent(),
-            "taken": "search" if other.cost < one.cost else "start",
-        }
+    def _worth(self, judged: "list[_Judged]") -> float:
+        """Cost of the one candidate, wherever its quality lies: all are scaled in the end."""
+        return cost(self.recipe, judged[0].saved, away=0)
 
 
 @dataclass(frozen=True)
@@ -327,31 +280,9 @@ class _Judged:
         return {name: round(100 * float(np.expm1(value)), 2) for name, value in self.saved.items()}
 
 
-class _Search:
-    """CMA-ES over the coefficients of one quality; its random numbers are its own."""
-
-    def __init__(self, recipe: TablesRecipe, quality: int) -> None:
-        random = np.random.default_rng([recipe.seed, 4, quality])
-        options = {
-            "popsize": recipe.batch, "verbose": -9, "verb_log": 0, "seed": np.nan,
-            "randn": lambda *shape: random.standard_normal(shape),
-        }  # fmt: skip
-        self._strategy = cma.CMAEvolutionStrategy(np.zeros(2 * len(SMOOTH)), recipe.deviation, options)
-
-    @property
-    def mean(self) -> Vector:
-        """Mean of the search distribution."""
-        found: Vector = np.array(self._strategy.result.xfavorite)
-        return found
-
-    def ask(self) -> list[Vector]:
-        """Draw candidates."""
-        found: list[Vector] = self._strategy.ask()
-        return found
-
-    def tell(self, asked: Sequence[Vector], costs: Sequence[float]) -> None:
-        """Take their costs."""
-        self._strategy.tell(asked, costs)
+def _spread(names: Sequence[str]) -> Sequence[str]:
+    """Some of the names, evenly spread among them."""
+    return names[:: -(-len(names) // _SCALED_WITH)]
 
 
 def _crop(photos: DataSet, name: str, side: int, cut: Callable[[Pixels, int], Pixels]) -> Pixels | None:
