@@ -3,9 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from kcompress.errors import InputError, MissingProgramError
+from kcompress import urls
+from kcompress.errors import InputError
 from kcompress.images import SUFFIXES
 
 
@@ -22,7 +22,7 @@ class DataSet:
     @property
     def is_url(self) -> bool:
         """Whether fsspec has to read it."""
-        return "://" in self.location
+        return urls.is_url(self.location)
 
     def absolute(self) -> "DataSet":
         """The same, as every worker finds it, wherever it was started."""
@@ -46,10 +46,9 @@ class DataSet:
         Raises:
             InputError: it cannot be read.
         """
+        if self.is_url:
+            return urls.read(f"{self.location.rstrip('/')}/{name}")
         try:
-            if self.is_url:
-                files, root = self._remote()
-                return bytes(files.cat_file(f"{root}/{name}"))
             return (Path(self.location) / name).read_bytes()
         except OSError as error:
             reason = error.strerror or str(error)
@@ -57,28 +56,11 @@ class DataSet:
 
     def _files(self) -> list[str]:
         if self.is_url:
-            files, root = self._remote()
-            try:
-                return [name[len(root) :].lstrip("/") for name in files.find(root)]
-            except OSError as error:
-                raise InputError(f"{self.location} cannot be listed: {error}. Check the URL and its rights.") from error
+            return urls.find(self.location)
         folder = Path(self.location)
         if not folder.is_dir():
             raise InputError(f"{self.location} is no folder. Give a folder of pictures.")
         return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-
-    def _remote(self) -> tuple[Any, str]:
-        try:
-            import fsspec
-        except ImportError:
-            raise MissingProgramError(
-                f"{self.location} needs fsspec, which is not installed. pip install 'kcompress[cluster]'."
-            ) from None
-        try:
-            files, root = fsspec.core.url_to_fs(self.location)
-        except (ValueError, ImportError) as error:
-            raise InputError(f"{self.location} cannot be opened: {error}. Check the URL.") from error
-        return files, str(root).rstrip("/")
 
 
 def digest(data: bytes) -> str:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from kcompress import urls
 from kcompress.errors import OutputError
 
 try:
@@ -22,11 +23,16 @@ def write(
     """Write a file wholly or not at all: to a temporary file beside it, then renamed; a device or pipe directly.
 
     Without ``replace``, a file that has come to be there is left alone, whoever made it and when. ``rights`` are those
-    of `os.chmod`, in place of the user's usual ones; ``times`` of access and change are in nanoseconds.
+    of `os.chmod`, in place of the user's usual ones; ``times`` of access and change are in nanoseconds. What goes to a
+    URL has neither.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full, or the file is there and may not be replaced.
     """
+    target = urls.local(target)
+    if urls.is_url(target):
+        urls.write(target, data, replace=replace)
+        return
     path = Path(os.path.realpath(target))  # what a link names is written, the link stays
     temporary = ""
     try:
@@ -103,6 +109,15 @@ def _put(temporary: Path, path: Path, target: str) -> None:
 
 def _shown(target: str) -> str:
     return target.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def exists(name: str) -> bool:
+    """Whether there is something of that name, a broken link included.
+
+    Raises:
+        InputError: the store behind a URL does not say.
+    """
+    return urls.exists(name) if urls.is_url(name) else os.path.lexists(name)
 
 
 def is_device(path: str) -> bool:

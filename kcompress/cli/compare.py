@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kcompress import storage
-from kcompress.cli import files, options, output
-from kcompress.cli.files import STREAM
+from kcompress.cli import files, options, output, places
+from kcompress.cli.places import STREAM
 from kcompress.cli.reporting import reported
 from kcompress.errors import UsageError, work_on
 
@@ -67,14 +67,14 @@ def _opened(source: str) -> "File":
     from kcompress.evaluation import comparison
 
     with work_on(output.name(source)):
-        return comparison.opened(files.read(source), output.name(source))
+        return comparison.opened(places.read(source), output.name(source))
 
 
 def _target(page: str, sources: list[str], *, force: bool) -> str:
     """Where the page goes, unless something would be lost."""
     if page == STREAM:
         raise UsageError("--html - : stdout is taken by the numbers. Give --html FILE.")
-    if files.names_folder(page):
+    if places.names_folder(page):
         raise UsageError(f"--html {output.name(page)} is a folder. Name a file in it.")
     for source in sources:
         (job,) = files.plan([source], page, [".html"], frozenset(), force=force)

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from kcompress import storage
-from kcompress.cli import files, options, output
-from kcompress.cli.files import STREAM, Job
+from kcompress.cli import files, options, output, places
+from kcompress.cli.files import Job
+from kcompress.cli.places import STREAM
 from kcompress.cli.reporting import reported
 from kcompress.errors import KcompressError, UsageError, failure_of, work_on
 
@@ -93,7 +94,7 @@ def _decoded(job: Job, metadata: str, frame: int | None, notes: output.Notes) ->
 
     name, suffix = output.name(job.source), _suffix(job)
     with work_on(name):
-        image = expand(files.read(job.source), name, metadata, frame, strict=True)  # type: ignore[arg-type]
+        image = expand(places.read(job.source), name, metadata, frame, strict=True)  # type: ignore[arg-type]
         image = fitted(image, _FORMATS[suffix])  # type: ignore[arg-type]
         notes.add(image.notes, f"note: {name}")
         if image.alpha is not None and suffix in (".ppm", ".bmp"):

@@ -8,7 +8,7 @@ import typer
 
 from kcompress.cli import encode_dry_run, encode_options, encode_report, encode_run, files, options
 from kcompress.cli.encode_tasks import Task, codecs_for, in_place_jobs, refuse_beside_in_place, unfinished
-from kcompress.cli.files import STREAM
+from kcompress.cli.places import STREAM
 from kcompress.cli.reporting import reported
 from kcompress.errors import UsageError
 
@@ -16,12 +16,12 @@ from kcompress.errors import UsageError
 @reported
 def encode(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUT", help="Pictures, folders of pictures, - for stdin.")
+        list[str] | None, typer.Argument(metavar="INPUT", help="Pictures, folders of pictures, URLs, - for stdin.")
     ] = None,
     out: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="OUT", help="File, folder, or - for stdout. [default: beside the input]"
+            "--output", "-o", metavar="OUT", help="File, folder, URL, or - for stdout. [default: beside the input]"
         ),
     ] = None,
     codec: encode_options.Codec = None,
@@ -47,6 +47,7 @@ def encode(
     background: options.Background = None,
     frame: options.Frame = None,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     weights: options.WeightsFile = None,
     task_weights: options.TaskWeights = None,
     as_json: options.Json = False,
@@ -74,12 +75,13 @@ def encode(
     from kcompress.codecs.quantisation import tables_named
     from kcompress.images import SUFFIXES
     from kcompress.networks import default_network
-    from kcompress.search.plan import AUTO
-    from kcompress.search.plan import plan as planned_encode
+    from kcompress.search.plan import AUTO, Order
     from kcompress.workers import one_thread
 
     sources = encode_options.sources(inputs or [], files_from, null)
     wanted = encode_options.wanted(include, exclude)
+    encode_options.refuse_far({"--keep-times": keep_times}, [*sources, out or ""])
+    encode_options.refuse_on_cluster(cluster, {"-": STREAM in (*sources, out), "--dry-run": dry_run})
     if in_place:
         refuse_beside_in_place({"-o": out, "--skip-existing": skip_existing or None, "--frame": frame})
         chosen, left = in_place_jobs(codec, sources, backup, wanted)
@@ -117,15 +119,15 @@ def encode(
         return
     jobs = jobs or options.cores()
     policy = metadata or (options.MetadataName.all if in_place else options.MetadataName.icc)
+    told_all = {
+        "device": device, "strength": strength, "weights": weights, "backend": backend, "metadata": policy.value,
+        "background": _colour(background), "frame": frame, "refine": refine, "threads": max(1, jobs // len(left)),
+        "tables": known_tables, "target": goal, "finer_chroma": chroma is None, "resize": resize, "min_saving": saving,
+    }  # fmt: skip
     plans = [
-        planned_encode(
-            each, setting, network or default_network(each.name, backend), device=device, strength=strength,
-            weights=weights, backend=backend, metadata=policy.value, background=_colour(background), frame=frame,
-            refine=refine, threads=max(1, jobs // len(left)), tables=known_tables, target=goal,
-            finer_chroma=chroma is None, resize=resize, min_saving=saving,
-        )
+        Order(each.name, setting, network or default_network(each.name, backend), told_all).plan()
         for each, setting in zip(chosen, settings, strict=True)
-    ]  # fmt: skip
+    ]
     tasks = [Task(group[0][1].source, tuple((plans[number], job) for number, job in group), best) for group in left]
     reports = encode_report.reports(report or [], force=force)
     streamed = tasks[0].choices[0][1].target == STREAM
@@ -141,7 +143,7 @@ def encode(
         encode_run.to_stdout(tasks[0], as_json=as_json, verbose=verbose)
     else:
         writing = encode_run.Writing(force, keep_times, as_json, verbose)
-        encode_run.to_files(tasks, jobs, writing, reports)
+        encode_run.to_files(tasks, jobs, writing, reports, cluster)
 
 
 def _refuse_scales(given: Mapping[str, object]) -> None:

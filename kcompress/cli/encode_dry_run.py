@@ -1,12 +1,10 @@
 """``--dry-run``: what would be done, and about how large it would be."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from kcompress.cli import output
-from kcompress.cli.encode_run import Result, done
+from kcompress.cli import output, places
+from kcompress.cli.encode_picture import Result, done
 from kcompress.cli.encode_tasks import Task
-from kcompress.cli.files import STREAM
 from kcompress.errors import KcompressError
 
 _SAMPLE = 8
@@ -62,16 +60,16 @@ def _lines(
     task: Task, measured: list[Result] | None, share: Mapping[int, float]
 ) -> Iterator[tuple[str, str, int, float | None, str | None]]:
     """Input, output, bytes of both, and what stands in the way, of each file of a task."""
-    length = Path(task.source).stat().st_size if task.source != STREAM and Path(task.source).is_file() else 0
     if measured is not None:
         for job, result, _ in measured:
             if isinstance(result, KcompressError):
-                yield job.source, job.target, length, None, f"would fail: {result}"
+                yield job.source, job.target, places.size(job.source), None, f"would fail: {result}"
             else:
                 yield job.source, job.target, result.length, len(result.encoded.data), None
         return
+    length = places.size(task.source)
     for place, (_, job) in enumerate(task.choices[:1] if task.best else task.choices):
-        target = str(Path(job.target).with_suffix(".*")) if task.best else job.target
+        target = places.with_suffix(job.target, ".*") if task.best else job.target
         if job.refusal is not None:
             yield job.source, target, length, None, f"would fail: {job.refusal}"
         elif place in share:

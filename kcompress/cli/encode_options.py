@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kcompress.cli.files import STREAM, Wanted, read
+from kcompress import urls
+from kcompress.cli.files import Wanted
 from kcompress.cli.options import CodecName, MetadataName, alias, by_name, listed
+from kcompress.cli.places import STREAM, read
 from kcompress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -139,6 +141,29 @@ def wanted(include: Sequence[str] | None, exclude: Sequence[str] | None) -> Want
         return any(fnmatch(text, glob) for glob in globs for text in (below.name, below.as_posix()))
 
     return lambda below: (not include or matches(below, include)) and not matches(below, exclude or ())
+
+
+def refuse_far(given: Mapping[str, bool], names: Sequence[str]) -> None:
+    """Options that take files of this machine, where some of ``names`` are behind URLs.
+
+    Raises:
+        UsageError: one is given.
+    """
+    far = next((name for name in names if urls.is_url(urls.local(name))), None)
+    for option, value in given.items():
+        if value and far is not None:
+            raise UsageError(f"{option} has no meaning for {far}, which is not on this machine. Leave it out.")
+
+
+def refuse_on_cluster(address: str | None, given: Mapping[str, bool]) -> None:
+    """Options that other machines cannot help with.
+
+    Raises:
+        UsageError: there is a cluster, and one is given.
+    """
+    for option, value in given.items():
+        if value and address is not None:
+            raise UsageError(f"--cluster {address} and {option} exclude each other. Leave one out.")
 
 
 def min_saving(text: str) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kcompress import storage
+from kcompress import storage, urls
 from kcompress.cli import encoded, output
 from kcompress.cli.files import Job
 from kcompress.errors import KcompressError, OutputError, UsageError
@@ -47,13 +47,13 @@ def reports(names: Sequence[str], *, force: bool) -> list[Report]:
         OutputError: a file is there, and may not be replaced.
     """
     found: list[Report] = []
-    for name in names:
+    for name in map(urls.local, names):
         kind = {".csv": Table, ".html": ContactSheet}.get(Path(name).suffix.lower())
         if kind is None:
             raise UsageError(
                 f"--report {output.name(name)} is neither a table nor a page. End its name in .csv or .html."
             )
-        if os.path.lexists(name) and not force and not storage.is_device(name):
+        if not force and storage.exists(name) and not storage.is_device(name):
             raise OutputError(f"{output.name(name)} exists. Give --force to overwrite it, or another --report.")
         found.append(kind(name, force))
     return found
@@ -103,7 +103,8 @@ class ContactSheet(Report):
             self._failures.append(output.visible(str(result)))
         elif shot is not None:
             self._count += 1
-            target = os.path.relpath(job.target, Path(self._name).parent)
+            apart = urls.is_url(job.target) != urls.is_url(self._name)
+            target = job.target if apart else os.path.relpath(job.target, Path(self._name).parent)
             about = result.kept or f"q {result.encoded.setting.quality}, {result.encoded.network}"
             entry = Entry(output.name(job.source), target, result.length, len(result.encoded.data), about, shot)
             item = (-(100.0 if shot.score is None else shot.score), -self._count, entry)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kcompress.cli import files, output
+from kcompress.cli import files, output, places
 from kcompress.cli.encode_options import Codecs
-from kcompress.cli.files import STREAM, Job, Wanted
+from kcompress.cli.files import Job, Wanted
+from kcompress.cli.places import STREAM
 from kcompress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def codecs_for(asked: Codecs | None, target: str | None) -> "tuple[list[Codec], 
     from kcompress.codecs import CODECS
     from kcompress.images import SUFFIXES
 
-    names_file = target is not None and target != STREAM and not files.names_folder(target)
+    names_file = target is not None and target != STREAM and not places.names_folder(target)
     # A name that is nothing but a suffix, .webp, says what it wants too.
     suffix = Path("x" + Path(target or "").name).suffix.lower() if names_file else ""
     by_suffix = next(

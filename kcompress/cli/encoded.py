@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from kcompress.cli import output
-from kcompress.cli.files import STREAM, Job
+from kcompress.cli.files import Job
+from kcompress.cli.places import STREAM
 from kcompress.errors import KcompressError
 
 if TYPE_CHECKING:

@@ -1,20 +1,17 @@
 """Names of output files for input files and folders."""
 
 import os
-import stat
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kcompress import storage
+from kcompress import storage, urls
+from kcompress.cli import places
 from kcompress.cli.output import name, say
+from kcompress.cli.places import STREAM, is_folder, names_folder
 from kcompress.errors import InputError, KcompressError, OutputError, UnsupportedError, UsageError
 
 Wanted = Callable[[Path], bool]
-
-STREAM = "-"
-"""Stdin as an input, stdout as an output."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +32,6 @@ class Job:
     def in_place(self) -> bool:
         """Whether the result replaces its source."""
         return self.target == self.source != STREAM
-
-
-def read(source: str) -> bytes:
-    """All of a file, or of stdin.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    if source == STREAM:
-        if sys.stdin is None or sys.stdin.isatty():
-            state = "closed" if sys.stdin is None else "a terminal"
-            raise InputError(f"stdin is {state}. Pipe a picture into it, or name a file.")
-        return sys.stdin.buffer.read()
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise InputError(f"{name(source)} cannot be read: {error.strerror}. Check the path and its rights.") from error
 
 
 def plan(
@@ -77,6 +57,7 @@ def plan(
     """
     if "" in (*sources, output):
         raise UsageError("a file name is empty. Name a file or a folder.")
+    sources, output = [urls.local(source) for source in sources], urls.local(output) if output else output
     found = expanded(sources, output, known, wanted)
     if len(found) > 1 and (output == STREAM or (output is None and STREAM in sources)):
         raise UsageError(f"{len(found)} pictures cannot go to stdout together. Give -o FOLDER.")
@@ -91,40 +72,43 @@ def plan(
             f"-o {name(output or '')} names a file, and there are several results. Give a folder, ending in /."
         )
     if skip_existing and len(suffixes) > 1:  # results of the run before are no pictures from which names come apart
-        targets = {(_target(*pair, output, suffix, into_folder), pair[0]) for pair in found for suffix in suffixes}
-        results = {_identity(target) for target, source in targets if target not in (source, STREAM)}
-        found = [pair for pair in found if pair[0] == STREAM or _identity(pair[0]) not in results]
+        targets = {
+            (places.target(*pair, output, suffix, into_folder), pair[0]) for pair in found for suffix in suffixes
+        }
+        results = {places.identity(target) for target, source in targets if target not in (source, STREAM)}
+        found = [pair for pair in found if pair[0] == STREAM or places.identity(pair[0]) not in results]
     each = [
-        _apart([(source, _target(source, below, output, suffix, into_folder)) for source, below in found])
+        _apart([(source, places.target(source, below, output, suffix, into_folder)) for source, below in found])
         for suffix in suffixes
     ]
     pairs = [pair for results in zip(*each, strict=True) for pair in results]
     if skip_existing:  # results of the run before, beside their pictures
-        results = {_identity(target) for source, target in pairs if target not in (source, STREAM)}
-        pairs = [pair for pair in pairs if pair[0] == STREAM or _identity(pair[0]) not in results]
+        results = {places.identity(target) for source, target in pairs if target not in (source, STREAM)}
+        pairs = [pair for pair in pairs if pair[0] == STREAM or places.identity(pair[0]) not in results]
+    exists = places.presence([output] if into_folder and output else filter(is_folder, sources))
     jobs: list[Job] = []
-    inputs = {_identity(source) for source, _ in pairs if source != STREAM}
+    inputs = {places.identity(source) for source, _ in pairs if source != STREAM}
     taken: dict[str, str] = {}
     for source, target in pairs:
         refusal: KcompressError | None = None
         finished = False
-        if source != STREAM and not os.path.lexists(source):
+        if source != STREAM and not _may_exist(source):
             refusal = InputError(f"{name(source)} does not exist. Check the path.")
         elif target != STREAM:
-            real = os.path.realpath(target)
-            if _identity(target) == _identity(source):
+            real = places.real(target)
+            if places.identity(target) == places.identity(source):
                 refusal = OutputError(
                     f"{name(source)} would be written over itself: {name(target)} is also an input. {otherwise}"
                 )
-            elif _identity(target) in inputs:
+            elif places.identity(target) in inputs:
                 refusal = OutputError(
                     f"{name(source)} would become {name(target)}, which is also an input and would be lost. {otherwise}"
                 )
             elif real in taken:
                 refusal = OutputError(f"{name(target)} is already the output of {name(taken[real])}. Give another -o.")
-            elif skip_existing and os.path.lexists(target):
+            elif skip_existing and exists(target):
                 finished = True
-            elif os.path.lexists(target) and not force and not storage.is_device(target):
+            elif not force and exists(target) and not storage.is_device(target):
                 leave = "" if skip_existing is None else "--skip-existing to leave it, "
                 refusal = OutputError(f"{name(target)} exists. Give --force to overwrite it, {leave}or another -o.")
             taken.setdefault(real, source)
@@ -141,8 +125,12 @@ def plan_in_place(
         InputError: nothing to do.
         UsageError: stdin is among them.
     """
+    sources, backup = [urls.local(source) for source in sources], urls.local(backup) if backup else backup
     if STREAM in sources:
         raise UsageError("--in-place: stdin is no file that could be replaced. Leave - or --in-place out.")
+    far = next(filter(urls.is_url, (*sources, backup or "")), None)
+    if far is not None:
+        raise UsageError(f"--in-place: {name(far)} is not on this machine, where files are replaced safely. Give -o.")
     jobs: dict[tuple[int, int] | str, Job] = {}
     for source, below in expanded(sources, backup, known, wanted):
         refusal: KcompressError | None = None
@@ -154,7 +142,7 @@ def plan_in_place(
                 "files. Give -o instead."
             )
         place = None if backup is None else str(Path(backup, below or Path(source).name))
-        jobs.setdefault(_identity(source), Job(source, source, refusal, backup=place))
+        jobs.setdefault(places.identity(source), Job(source, source, refusal, backup=place))
     return list(jobs.values())
 
 
@@ -166,11 +154,11 @@ def expanded(
     Raises:
         InputError: there is none.
     """
-    found = [pair for source in sources for pair in _expanded(source, output, known)]
+    found = [pair for source in sources for pair in places.below(source, output, known)]
     found = [(source, below) for source, below in found if below is None or wanted is None or wanted(below)]
     if not found:
-        places = ", ".join(map(name, sources))
-        raise InputError(f"no picture was found in {places}. Known are {' '.join(sorted(known))} files.")
+        searched = ", ".join(map(name, sources))
+        raise InputError(f"no picture was found in {searched}. Known are {' '.join(sorted(known))} files.")
     return found
 
 
@@ -195,14 +183,14 @@ def _apart(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """
     claims: dict[str, list[str]] = {}
     for source, target in pairs:
-        if target not in (source, STREAM) and os.path.lexists(source):
-            claims.setdefault(os.path.realpath(target), []).append(Path(source).name)
+        if target not in (source, STREAM) and _may_exist(source):
+            claims.setdefault(places.real(target), []).append(Path(source).name)
     shared = {target: names for target, names in claims.items() if len(set(names)) == len(names) > 1}
     if not shared:
         return pairs
     apart = [
-        (source, str(Path(target).with_name(Path(source).name + Path(target).suffix)))
-        if target not in (source, STREAM) and os.path.realpath(target) in shared
+        (source, places.beside(target, Path(source).name + Path(target).suffix))
+        if target not in (source, STREAM) and places.real(target) in shared
         else (source, target)
         for source, target in pairs
     ]
@@ -215,48 +203,6 @@ def _apart(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return apart
 
 
-def _expanded(source: str, output: str | None, known: frozenset[str]) -> list[tuple[str, Path | None]]:
-    """(file, its path below the folder it was found in); None for files named one by one."""
-    if source == STREAM:
-        return [(source, None)]
-    if not is_folder(source):
-        return [(source, None)]
-    # An output folder inside the input folder holds results, not pictures to do.
-    results = os.path.realpath(output) if output not in (None, STREAM) else None
-    found: list[tuple[str, Path | None]] = []
-    # A folder that cannot be listed is a picture that cannot be read: reported, and the others are done.
-    for folder, folders, files in os.walk(source, onerror=lambda error: found.append((error.filename, None))):
-        folders[:] = sorted(entry for entry in folders if os.path.realpath(Path(folder, entry)) != results)
-        for entry in sorted(files):
-            path = Path(folder, entry)
-            if path.suffix.lower() in known and path.is_file():  # no pipe that nobody writes into
-                found.append((str(path), path.relative_to(source)))
-    return found
-
-
-def _target(source: str, below: Path | None, output: str | None, suffix: str, into_folder: bool) -> str:
-    if output == STREAM or (source == STREAM and output is None):
-        return STREAM
-    if into_folder:
-        place = below or Path("stdin" if source == STREAM else Path(source).name)
-        return str(Path(output or "", place.with_suffix(suffix)))
-    return output if output is not None else str(Path(source).with_suffix(suffix))
-
-
-def is_folder(path: str) -> bool:
-    """Whether it is a folder that is there."""
-    return path not in ("", STREAM) and stat.S_ISDIR(storage.mode(path))
-
-
-def names_folder(path: str) -> bool:
-    """Whether it means a folder: one that is there, or a new one by its last letter."""
-    return path.endswith(("/", os.sep)) or is_folder(path)
-
-
-def _identity(path: str) -> tuple[int, int] | str:
-    """Identity of a file: equal for all paths and links to it."""
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return os.path.realpath(path)
-    return status.st_dev, status.st_ino
+def _may_exist(source: str) -> bool:
+    """Whether it is there, a broken link included; what is behind a URL shows that when it is read."""
+    return urls.is_url(source) or os.path.lexists(source)

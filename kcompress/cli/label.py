@@ -1,18 +1,17 @@
 """``kcompress label``: the best filters of every picture of a data set, as training labels."""
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kcompress import storage
-from kcompress.cli import options, output
+from kcompress.cli import cluster, options, output
 from kcompress.cli.reporting import reported
-from kcompress.errors import InputError, KcompressError, MissingProgramError, ProgramError, UsageError
+from kcompress.errors import InputError, KcompressError, MissingProgramError, UsageError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -74,9 +73,7 @@ def label(
         Path | None,
         typer.Option(help="Folder that keeps guetzli's results from run to run. [default: in the user's cache]"),
     ] = None,
-    cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a dask cluster, tcp://HOST:PORT, for --jobs.")
-    ] = None,
+    address: options.Cluster = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -114,7 +111,7 @@ def label(
     plan.check()
     names = _names(plan.dataset, target)
     with (
-        _executor(jobs or options.cores(), cluster) as (executor, ahead),
+        _executor(jobs or options.cores(), address) as (executor, ahead),
         storage.sole_user(target),  # makes the folder: after all that can be refused
         output.progress(len(names), "picture") as bar,
     ):
@@ -223,40 +220,13 @@ def _patches(patch: str | None, stride: int | None, whole: bool) -> "Patches | N
 
 
 @contextlib.contextmanager
-def _executor(jobs: int, cluster: str | None) -> "Iterator[tuple[Executor, int]]":
+def _executor(jobs: int, address: str | None) -> "Iterator[tuple[Executor, int]]":
     """Executor that does the pictures, and how many are given out before they are done."""
-    if cluster is None:
-        from kcompress.workers import ahead, workers
-
-        with workers(jobs) as executor:
-            yield executor, ahead(jobs)
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise MissingProgramError("--cluster needs dask. pip install 'kcompress[cluster]'.") from None
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would log, the messages below say
-    try:
-        client: Any = Client(cluster, timeout=10)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"--cluster {cluster} does not answer ({error}). Start dask scheduler, or give tcp://HOST:PORT."
-        ) from error
-    with client:
-        threads = sum(client.nthreads().values())
-        if not threads:
-            raise UsageError(f"--cluster {cluster} has no workers. Start dask worker {cluster}.")
-        executor = client.get_executor(pure=False)  # a picture may have changed since another run asked for it
-        try:
+    if address is not None:
+        with cluster.executor(address, "--resume") as (executor, threads):
             yield executor, 2 * threads
-        except (KcompressError, OSError, MemoryError):
-            raise
-        # Other people's machines: workers vanish, are cancelled, or have no kcompress.
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).partition("\n")[0].rstrip(".")
-            raise ProgramError(
-                f"--cluster {cluster} failed: {reason}. Check that its workers run and have this kcompress, "
-                "then go on with --resume."
-            ) from error
-        finally:
-            executor.shutdown(wait=False)  # of an interrupted run; otherwise nothing is under way
+        return
+    from kcompress.workers import ahead, workers
+
+    with workers(jobs) as executor:
+        yield executor, ahead(jobs)

@@ -169,6 +169,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on st
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 
 
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster, tcp://HOST:PORT, for --jobs."),
+]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave pictures whose output is there: an interrupted batch goes on.")
 ]

@@ -1,9 +1,11 @@
 """Plan of the encodes of all pictures, and the result of one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from kcompress.codecs import Codec
+from kcompress.codecs import CODECS, Codec
 from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.encoding import Encoded, round_trip
 from kcompress.errors import UsageError
@@ -41,6 +43,7 @@ class EncodePlan:
         finer_chroma: whether 4:4:4 may be taken where 4:2:0 cannot hold a target.
         resize: of pictures before anything else.
         min_saving: share of its bytes that an input of the same codec must lose; otherwise it is kept. None keeps none.
+        order: that the plan was made of.
     """
 
     codec: Codec
@@ -59,6 +62,7 @@ class EncodePlan:
     finer_chroma: bool = False
     resize: Resize | None = None
     min_saving: float | None = MIN_SAVING
+    order: "Order | None" = None
 
     def at(self, quality: int) -> "EncodePlan":
         """The same at a quality, by the tables of its codec."""
@@ -109,6 +113,33 @@ class EncodeResult:
     def noted(self, note: str) -> "EncodeResult":
         """The same with one more note."""
         return replace(self, encoded=replace(self.encoded, notes=(*self.encoded.notes, note)))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Arguments of `plan`, which travel from machine to machine; plans do not, as they hold networks.
+
+    Attributes:
+        codec: its name.
+        options: the named arguments.
+    """
+
+    codec: str
+    setting: Setting
+    network: str
+    options: Mapping[str, Any]
+
+    def plan(self) -> EncodePlan:
+        """The plan, which remembers the order; raises what `plan` raises."""
+        return replace(plan(CODECS[self.codec], self.setting, self.network, **self.options), order=self)
+
+    def anywhere(self) -> "Order":
+        """The same order where it does not depend on the folder, the cores and the devices of the machine."""
+        weights = self.options.get("weights")
+        return replace(self, options={
+            **self.options, "device": resolve_device(self.options.get("device", "auto")), "threads": 1,
+            "weights": None if weights is None else Path(weights).absolute(),
+        })  # fmt: skip
 
 
 def plan(
