@@ -50,6 +50,7 @@ class TrainingDomain:
         coarseness: finest and coarsest, 0..1.
         passes: number of passes of a closed loop.
         sharp_chroma: whether a closed loop begins with sharp chroma, where that is halved.
+        strength: share of the change of a closed loop that serves best, 0..1.
         depth: blocks of ``Rdo``, whose default it is.
 
     Raises:
@@ -62,12 +63,14 @@ class TrainingDomain:
     coarseness: tuple[float, float] = (0.0, 1.0)
     passes: int = 1
     sharp_chroma: bool = False
+    strength: float = 1.0
     depth: int = 4
 
     def to_recipe(self) -> dict[str, Any]:
         """Entries of the recipe in the metadata of weights, from which `from_weights` reads the domain.
 
-        ``passes`` and ``sharp_chroma`` are fields of some recipes, and ``depth`` is an argument of the module.
+        ``passes`` and ``sharp_chroma`` are fields of some recipes, ``depth`` is an argument of the module, and
+        ``strength`` is measured once the training is over.
         """
         return {"lowest": self.qualities[0], "highest": self.qualities[1], "coarseness": self.coarseness}
 
@@ -84,15 +87,18 @@ class TrainingDomain:
             qualities, passes = (recipe.get("lowest", 0), recipe.get("highest", 100)), recipe.get("passes", 1)
             depth = weights.arguments.get("depth", cls.depth)
             sharp = bool(recipe.get("sharp_chroma", False))
-            return cls(weights.name, codec, qualities, (finest, coarsest), passes, sharp, depth)
+            strength = float(recipe.get("strength", 1))
+            return cls(weights.name, codec, qualities, (finest, coarsest), passes, sharp, strength, depth)
         except (TypeError, ValueError) as error:
             raise WeightsError(f"{weights.path}: its recipe makes no sense ({error}). Give other weights.") from error
 
     def __post_init__(self) -> None:
         (low, high), (finest, coarsest) = self.qualities, self.coarseness
-        if not (0 <= low <= high <= 100 and 0 <= finest <= coarsest <= 1 and self.passes in range(1, MAX_PASSES + 1)):
+        if not (0 <= low <= high <= 100 and 0 <= finest <= coarsest <= 1 and self.passes in range(1, MAX_PASSES + 1)
+                and 0 < self.strength <= 1):  # fmt: skip
             raise ValueError(
-                f"qualities {low}..{high}, coarseness {finest}..{coarsest}, passes {self.passes} (1..{MAX_PASSES})"
+                f"qualities {low}..{high}, coarseness {finest}..{coarsest}, passes {self.passes} (1..{MAX_PASSES}), "
+                f"strength {self.strength}"
             )
 
     def range_warning(self, setting: Setting) -> str | None:

@@ -80,8 +80,8 @@ def wrapped(
         if round_trip is None:
             raise UsageError(f"--network {network} watches an encoder, and there is none here. Take another --network.")
         return ClosedLoop(
-            trained.name, engine, round_trip, Shrink(), network=network, passes=trained.passes, strength=strength,
-            sharp=trained.sharp_chroma, halo=kind.halo, multiple=kind.multiple,
+            trained.name, engine, round_trip, Shrink(), network=network, passes=trained.passes,
+            strength=strength * trained.strength, sharp=trained.sharp_chroma, halo=kind.halo, multiple=kind.multiple,
             condition=partial(coarseness, trained=trained),
             warning=partial(_loop_warning, trained),
         )  # fmt: skip

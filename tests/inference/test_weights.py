@@ -72,8 +72,9 @@ def test_no_weights_for_a_codec(stem: Path, tmp_path: Path, shipped) -> None:
         load("kuchen", device="cpu", codec="jpeg")
     (tmp_path / "kuchen-webp.safetensors").write_bytes(stem.with_suffix(".safetensors").read_bytes())
     assert load("kuchen", device="cpu", codec="webp").name == "kuchen-webp"  # type: ignore[union-attr]
-    for codec, said in (("jpeg", "jpeg"), ("bpg", "bpg"), (None, "no certain codec")):
-        with pytest.raises(UsageError, match=f"kuchen has no weights for {said}: there are kuchen-webp"):
+    said = {codec: f"--network kuchen has no weights for {codec}" for codec in ("jpeg", "bpg")}
+    for codec, message in {**said, None: "the network kuchen needs a codec, or weights"}.items():
+        with pytest.raises(UsageError, match=f"{message}: there are kuchen-webp"):
             load("kuchen", device="cpu", codec=codec)
 
 
@@ -146,6 +147,7 @@ def test_arguments_that_build_another_module_take_no_memory(tmp_path: Path, text
     "", "[]5", '{"passes": 1000000000}', '{"passes": 0}', '{"passes": "3"}', '{"passes": 1.5}', '{"passes": null}',
     '{"coarseness": 1}', '{"coarseness": [0, NaN]}', '{"coarseness": [0.9, 0.1]}', '{"coarseness": [0, 1, 2]}',
     '{"lowest": -5}', '{"highest": 999}', '{"lowest": "a"}', '{"lowest": 60, "highest": 40}',
+    '{"strength": 0}', '{"strength": 1.1}', '{"strength": NaN}', '{"strength": "all"}', '{"strength": null}',
 ])  # fmt: skip
 def test_a_recipe_that_makes_no_sense(tmp_path: Path, recipe: str) -> None:
     path = _saved(tmp_path / "x.safetensors", "feedback", Feedback().state_dict(), arguments="{}", recipe=recipe,

@@ -1,28 +1,33 @@
 """The closed loop: what it asks of the encoder, and what its network makes of the answer."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
 import pytest
 import torch
 from scipy.ndimage import zoom
 
 from kcompress.codecs import CODECS, decode
-from kcompress.encoding import encode, round_trip
+from kcompress.encoding import Session, encode, round_trip
 from kcompress.errors import UsageError
 from kcompress.images import Image, Pixels
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import OnnxEngine, TorchEngine
 from kcompress.inference.models import torch_module
 from kcompress.inference.tiling import batch
+from kcompress.metrics import Scorer
 from kcompress.networks import NETWORKS
 from kcompress.networks.closed_loop import ClosedLoop
 from kcompress.networks.feedback import GAINS, LIMIT, LUMA, UNIT, Feedback, collapsed, doubled, halved, pyramid
 from kcompress.networks.loading import load
 from kcompress.networks.sharp import sharp_chroma
 from kcompress.networks.shrink import Shrink
+from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.setting import Setting
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.encoders]
@@ -257,6 +262,48 @@ def test_strength_lies_between_the_picture_and_the_result(lake: Image) -> None:
     ]
     assert np.array_equal(results[0], lake.pixels)
     assert np.abs(results[1] - (results[0] + results[2]) / 2).max() <= 0.5
+
+
+def test_the_weights_say_what_share_of_the_change_serves(tmp_path: Path, lake: Image) -> None:
+    changed = []
+    for share, strength in ((1, 0.5), (0.5, 1), (None, 0.5)):
+        recipe = json.dumps({"passes": 1} | ({} if share is None else {"strength": share}))
+        metadata = {"network": "feedback", "arguments": "{}", "codec": "webp", "recipe": recipe}
+        path = weight_files.write_tensors(tmp_path / "mine", Feedback(), metadata, {}).path
+        made = load("feedback", device="cpu", weights=path, codec="webp", strength=strength,
+                    round_trip=lambda image, setting: lambda current: darker(current, setting))  # fmt: skip
+        assert made is not None
+        changed.append(made(lake, SETTING).pixels)
+    assert not np.array_equal(changed[0], lake.pixels)
+    assert np.array_equal(changed[0], changed[1]) and np.array_equal(changed[0], changed[2])
+
+
+def test_coloured_text_is_not_harmed() -> None:
+    """Half the resolution of colours cannot hold it, and neither can the range of levels what makes up for it."""
+    page = PIL.Image.new("RGB", (384, 256), "white")
+    draw = PIL.ImageDraw.Draw(page)
+    for number in range(20):
+        colour = ["#c80000", "#0000c8", "#008200", "#000000", "#78008c"][number % 5]
+        draw.text((6, 12 * number + 4), "quick brown foxes jump over 0123456789", colour)
+    image = Image(np.asarray(page).copy())
+    network = load("feedback", device="cpu", codec="webp", round_trip=round_trip(WEBP))
+    for quality in (60, 80):
+        setting = WEBP.setting(quality)
+        judge = RateDistortionCost(*Session.of(image, WEBP, setting, "auto"), {"ssimulacra2": 0.5, "iw-ssim": 0.5})
+        assert judge(encode(image, WEBP, setting, network).data).cost < 0.01
+
+
+def test_the_same_quality_scores_about_the_same_and_more_scores_more(lake: Image) -> None:
+    image = Image(np.ascontiguousarray(lake.pixels[100:356, 200:456]))
+    scorer = Scorer(image.pixels, ["ssimulacra2"])
+    network = load("feedback", device="cpu", codec="webp", round_trip=round_trip(WEBP))
+    files = {
+        used: [encode(image, WEBP, WEBP.setting(quality), used).data for quality in (30, 45, 60, 75, 90)]
+        for used in (None, network)
+    }
+    plain, ours = ([scorer(decode(file).pixels)["ssimulacra2"] for file in each] for each in files.values())
+    assert np.abs(np.subtract(ours, plain)).max() < 2
+    assert (np.diff(ours) > 1).all() and (np.diff([len(file) for file in files[network]]) > 0).all()
 
 
 def test_grey_stays_grey(grey: Image) -> None:
