@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -36,7 +37,9 @@ def render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("kcompress.evaluation"), autoescape=select_autoescape(), undefined=StrictUndefined
     )
-    return environment.get_template(template).render(version=__version__, **values)
+    today = date.today()
+    written = f"{today.day} {today:%B %Y}"
+    return environment.get_template(template).render(version=__version__, date=written, **values)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,11 @@ from kcompress.evaluation.comparison import score_text
 from kcompress.evaluation.peers import PEERS
 from kcompress.networks import NONE
 
+BD_RATE = (
+    "BD-rate is the mean change of bits at equal score, over the scores that both curves reach: -5 % means files 5 % "
+    "smaller at the same quality."
+)
+
 REFUSALS = (
     "A picture is refused where its curves overlap too little or do not rise. Those are the pictures a preprocessor "
     "changes most, so a mean with many refusals is milder than the truth."
@@ -19,7 +24,7 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
     parts = [
         f"{summary['pictures']} pictures, {summary['points']} points. {encoders}.",
         "",
-        "BD-rate against the plain codec, mean over pictures with its 95 % bootstrap interval; negative is better.",
+        f"BD-rate against the plain codec, mean over pictures with its 95 % bootstrap interval. {BD_RATE}",
         "",
         _table(["codec", "preprocessor", *metrics], [_bd_row(entry, metrics) for entry in summary["comparisons"]]),
         "",
@@ -146,7 +151,7 @@ def _columns(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> li
         each = [found.get(quality) for found in by_quality]
         label = [entries[0]["codec"], str(quality)]
         sizes = ["-" if row is None else _size_text(row) for row in each]
-        rows.append([*label, "size, MB", f"{first['bytes'][0] / 1e6:.2f}", *sizes])
+        rows.append([*label, "size, MB", f"{first['bytes'][0] / 1e6:.3g}", *sizes])
         for metric in metrics:
             scores = ["-" if row is None else _change_text(row, metric) for row in each]
             rows.append([*label, metric, score_text(first["scores"][metric][0]), *scores])
@@ -155,7 +160,7 @@ def _columns(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> li
 
 def _size_text(row: Mapping[str, Any]) -> str:
     low, high = row["size_change_interval"]
-    return f"{row['bytes'][1] / 1e6:.2f}, {row['size_change_percent']:+.1f} % ({low:+.1f} .. {high:+.1f})"
+    return f"{row['bytes'][1] / 1e6:.3g}, {row['size_change_percent']:+.1f} % ({low:+.1f} .. {high:+.1f})"
 
 
 def _change_text(row: Mapping[str, Any], metric: str) -> str:

@@ -13,7 +13,7 @@ from kcompress.evaluation.page import Shown, render, shown
 from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.report import REFUSALS, bd_text, machine_text, peers_text
+from kcompress.evaluation.report import BD_RATE, REFUSALS, bd_text, machine_text, peers_text
 from kcompress.evaluation.sweep import Plan, original, preprocessor_of
 from kcompress.images import Pixels
 from kcompress.networks import NONE
@@ -38,7 +38,7 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
     # A set for machines has hundreds of small pictures, of which none matters by itself.
     codecs = [] if plan.machines else plan.qualities
     return render(
-        "report.html", summary=summary, metrics=plan.metrics, bd_text=bd_text, score_text=score_text,
+        "report.html", summary=summary, metrics=plan.metrics, bd_text=bd_text, bd_rate=BD_RATE, score_text=score_text,
         refusals=REFUSALS, peers=peers_text(summary), machine_text=machine_text, mean_figures=means,
         pairs=list(_pairs(plan, summary)),
         picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in codecs],

@@ -73,6 +73,9 @@ def test_a_whole_bench(bench: Bench, photos: Path, folder: Path) -> None:
     page = (report / "report.html").read_text()
     assert page.count("<svg") == 2 * 2 + 2
     assert "b &amp; c.png" in page
+    assert "BD-rate is the mean change of bits at equal score" in page and "<title>kcompress bench" in page
+    cells = re.findall(r"<td[^>]*>", page)
+    assert cells and all("data-label=" in cell for cell in cells)
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
 
     again = bench("photos", "-o", "report", *ONE_LINE, *TWO_METRICS, expect=5)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pil
 
+from kcompress import __version__
 from kcompress.evaluation.comparison import Comparison, File
 from kcompress.evaluation.page import compare_page
 from kcompress.images import Image
@@ -54,6 +55,17 @@ def test_numbers_and_notes(page):
     assert re.search(r'class="best">30.00<', page)
 
 
+def test_the_tool_its_version_and_the_day_are_told(page):
+    assert "<title>kcompress compare: " in page
+    assert re.search(rf"kcompress {re.escape(__version__)}, \d+ [A-Z][a-z]+ 20\d\d<", page)
+
+
+def test_every_cell_names_its_file_where_there_is_no_room_for_a_table(page):
+    cells = re.findall(r"<td[^>]*>", page)
+    assert cells and all("data-label=" in cell for cell in cells)
+    assert sum('data-label="blue.webp"' in cell for cell in cells) == len(cells) // 3
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 @pytest.mark.parametrize(
@@ -62,6 +74,7 @@ def test_numbers_and_notes(page):
         ("split=50", (200, 40, 40), (40, 40, 200)),
         ("split=50&file=2&zoom=4", (200, 40, 40), (190, 40, 60)),
         ("split=100", (200, 40, 40), (200, 40, 40)),
+        ("view=side", (200, 40, 40), (40, 40, 200)),
         ("view=difference&gain=1", (160, 0, 160), (160, 0, 160)),
         ("view=difference&gain=8&file=2", (80, 0, 160), (80, 0, 160)),
     ],

@@ -1,7 +1,7 @@
 "use strict";
 // Starts every .viewer of the page (viewer.html). Buttons with data-file anywhere in the same .comparison choose a
 // file too. A page with a single viewer keeps its state in the address, so that a view can be linked:
-//   #view=slider|difference & file=1.. & zoom=fit|0.5|1|2.. & split=0..100 & x=0..100 & y=0..100 (centre) & gain=1..64
+//   #view=slider|difference|side & file=1.. & zoom=fit|0.5|1|2.. & split=0..100 & x=0..100 & y=0..100 (centre) & gain=1..64
 {
   const LARGEST_ZOOM = 32;
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -15,6 +15,8 @@
     const afters = [...viewer.querySelectorAll(".after")];
     const captions = [...viewer.querySelectorAll(".caption.right")];
     const canvas = find(".difference");
+    const sides = find(".sides");
+    const panes = [before, ...afters].map((image, index) => pane(image, viewer.querySelectorAll(".caption")[index]));
     const split = find(".split");
     const gain = find(".gain input");
     const comparison = viewer.closest(".comparison") ?? viewer;
@@ -24,6 +26,18 @@
     const state = { view: "slider", file: 1, zoom: "fit", split: 50, x: 0.5, y: 0.5, gain: 8 };
     let drawn = ""; // what the canvas shows
     let place = {}; // of the picture in the stage, CSS pixels
+
+    function pane(image, caption) {
+      const [whole, box] = [document.createElement("div"), document.createElement("div")];
+      const [copy, text] = [image.cloneNode(), caption.cloneNode(true)];
+      copy.removeAttribute("class");
+      text.removeAttribute("class");
+      copy.hidden = text.hidden = false;
+      box.append(copy);
+      whole.append(box, text);
+      sides.append(whole);
+      return { box, copy };
+    }
 
     // --- Drawing ---
 
@@ -37,13 +51,15 @@
       return state.zoom === "fit" ? fit() : state.zoom;
     }
 
+    // Where a length begins in its room, so that its centre is in the middle as far as its ends allow.
+    function along(room, length, centre) {
+      const start = length <= room ? (room - length) / 2 : clamp(room / 2 - centre * length, room - length, 0);
+      return Math.round(start * devicePixelRatio) / devicePixelRatio;
+    }
+
     function layOut() {
       const scale = zoom() / devicePixelRatio;
       const [w, h] = [width * scale, height * scale];
-      const along = (room, length, centre) => {
-        const start = length <= room ? (room - length) / 2 : clamp(room / 2 - centre * length, room - length, 0);
-        return Math.round(start * devicePixelRatio) / devicePixelRatio;
-      };
       const left = along(stage.clientWidth, w, state.x);
       const top = along(stage.clientHeight, h, state.y);
       const first = Math.max(left, 0); // the split moves over the part of the picture that is in view
@@ -51,7 +67,24 @@
       place = { left, top, w, h, first, last, split: first + ((last - first) * state.split) / 100 };
     }
 
+    function drawSides() {
+      const count = panes.length;
+      sides.style.setProperty("--columns", count < 4 ? count : count === 4 ? 2 : 3);
+      for (const { box, copy } of panes) {
+        box.style.height = `${Math.min((box.clientWidth * height) / width, innerHeight * 0.74)}px`;
+        const fitting = Math.min(box.clientWidth / width, box.clientHeight / height);
+        const scale = state.zoom === "fit" ? fitting : state.zoom / devicePixelRatio;
+        copy.style.width = `${width * scale}px`;
+        copy.style.left = `${along(box.clientWidth, width * scale, state.x)}px`;
+        copy.style.top = `${along(box.clientHeight, height * scale, state.y)}px`;
+        copy.style.imageRendering = scale * devicePixelRatio > 1 ? "pixelated" : "auto";
+      }
+    }
+
     function draw() {
+      const beside = state.view === "side";
+      stage.hidden = beside;
+      sides.hidden = !beside;
       // As tall as the picture would be across the whole stage, within reason.
       stage.style.height = `${clamp((stage.clientWidth * height) / width, 220, Math.max(220, innerHeight * 0.74))}px`;
       layOut();
@@ -79,6 +112,7 @@
         .querySelectorAll("td[data-file], th[data-file]")
         .forEach((cell) => cell.classList.toggle("chosen", cell.dataset.file === String(state.file)));
       if (differing) drawDifference();
+      if (beside) drawSides();
       remember();
     }
 
@@ -125,6 +159,10 @@
     }
 
     function zoomBy(factor) {
+      if (state.view === "side") {
+        change({ zoom: clamp((state.zoom === "fit" ? 1 : state.zoom) * factor, 0.1, LARGEST_ZOOM) });
+        return;
+      }
       zoomAt(stage.clientWidth / 2, stage.clientHeight / 2, zoom() * factor);
     }
 
@@ -198,6 +236,13 @@
       { passive: false },
     );
 
+    sides.addEventListener("pointermove", (event) => {
+      if (!(event.buttons & 1) || state.zoom === "fit") return;
+      const scale = state.zoom / devicePixelRatio;
+      const [x, y] = [state.x - event.movementX / (width * scale), state.y - event.movementY / (height * scale)];
+      change({ x: clamp(x, 0, 1), y: clamp(y, 0, 1) });
+    });
+
     // --- Keys and buttons ---
 
     (alone ? document : viewer).addEventListener("keydown", (event) => {
@@ -209,6 +254,7 @@
         Home: () => change({ split: 0 }),
         End: () => change({ split: 100 }),
         d: () => change({ view: state.view === "slider" ? "difference" : "slider" }),
+        s: () => change({ view: state.view === "side" ? "slider" : "side" }),
         f: () => change({ zoom: "fit" }),
         "+": () => zoomBy(2),
         "-": () => zoomBy(0.5),
@@ -256,7 +302,7 @@
         return Number.isFinite(value) ? clamp(value, low, high) : otherwise;
       };
       change({
-        view: parts.get("view") === "difference" ? "difference" : "slider",
+        view: ["difference", "side"].includes(parts.get("view")) ? parts.get("view") : "slider",
         file: Math.round(number("file", 1, afters.length, 1)),
         zoom: number("zoom", 0.01, LARGEST_ZOOM, "fit"),
         split: number("split", 0, 100, 50),
