@@ -22,8 +22,8 @@ def opened(url: str) -> tuple[Any, str]:
     """The file system of fsspec, and the path in it.
 
     Raises:
-        MissingProgramError: fsspec is not installed.
-        InputError: there is no such file system, or what it needs is missing.
+        MissingProgramError: fsspec is not installed, or what it needs for this kind of URL.
+        InputError: there is no such kind.
     """
     try:
         import fsspec
@@ -33,7 +33,9 @@ def opened(url: str) -> tuple[Any, str]:
         ) from None
     try:
         files, path = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
+    except ImportError as error:  # of the store's own package
+        raise MissingProgramError(f"{url} cannot be opened: {error}. Use pip.") from error
+    except ValueError as error:
         raise InputError(f"{url} cannot be opened: {error}. Check the URL.") from error
     return files, str(path).rstrip("/")
 

@@ -59,6 +59,9 @@ def test_what_cannot_be_read_is_told(memory: Any, monkeypatch: pytest.MonkeyPatc
         urls.read(f"{ROOT}/nothing.png")
     with pytest.raises(InputError, match="nonsense://a cannot be opened"):
         urls.read("nonsense://a")
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(MissingProgramError, match=r"s3://bucket/a cannot be opened: Install s3fs"):
+        urls.read("s3://bucket/a")
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingProgramError, match=r"pip install 'kcompress\[cluster\]'"):
         urls.write("s3://bucket/a", b"")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kcompress import storage
-from kcompress.cli import options, output
+from kcompress.cli import cluster, options, output
 from kcompress.cli.reporting import reported
 from kcompress.errors import InputError, KcompressError, UsageError
 
@@ -27,7 +27,7 @@ AUTO = "auto"
 
 @reported
 def bench(
-    dataset: Annotated[Path, typer.Argument(help="Folder of pictures, searched through.")],
+    dataset: Annotated[str, typer.Argument(help="Folder of pictures, searched through; or a URL for fsspec.")],
     target: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("report"),
     codec: Annotated[str, typer.Option(help="Codecs, with commas between them.")] = "jpeg,webp,hevc,bpg,avif",
     network: Annotated[
@@ -83,6 +83,7 @@ def bench(
     tables: options.Tables = "auto",
     device: options.Device = "auto",
     jobs: options.Jobs = None,
+    address: options.Cluster = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -95,9 +96,12 @@ def bench(
     from kcompress.evaluation.bench import points_before, preprocessor_names, run, write_report
     from kcompress.evaluation.ladder import ladder
     from kcompress.evaluation.sweep import DEFAULT, Plan, check
+    from kcompress.inference.engine import resolve_device
     from kcompress.networks import NETWORKS, NONE
 
-    pictures = DataSet(str(dataset))
+    if address is not None and task is not None:
+        raise UsageError(f"--cluster {address} and --task exclude each other: models are on this machine.")
+    pictures = DataSet(dataset).absolute() if address else DataSet(dataset)
     every = pictures.names()
     machines = _machines(task, model or [], every, labels=labels)
     names = _some(pictures, _unseen(pictures, every, split), count)
@@ -112,8 +116,8 @@ def bench(
     if known_tables is not None and "jpeg" not in codecs:
         raise UsageError(f"--tables {tables}: of the codecs jpeg alone has tables to choose. Leave it out.")
     plan = Plan(
-        pictures, qualities, preprocessors, metrics, device, options.cache_folder(), machines,
-        _task_weights(task_weights, networks), backend, known_tables,
+        pictures, qualities, preprocessors, metrics, resolve_device(device) if address else device,
+        options.cache_folder(), machines, _task_weights(task_weights, networks), backend, known_tables,
     )  # fmt: skip
     check(plan)
     with storage.sole_user(target):
@@ -135,10 +139,15 @@ def bench(
             _remember(memory, ladders, weights)
             plan = replace(plan, peers=found)
         total = len(names) * sum(map(plan.count, plan.qualities))
-        with output.progress(total) as bar:
+        with (
+            cluster.processes(jobs or options.cores(), address) as (executor, ahead),
+            output.progress(total) as bar,
+        ):
             shown = bar.add_task("points", total=total)
-            jobs = jobs or options.cores()
-            outcome = run(plan, names, target, before, jobs=jobs, progress=lambda count: bar.advance(shown, count))
+            outcome = run(
+                plan, names, target, before, executor=executor, ahead=ahead,
+                progress=lambda count: bar.advance(shown, count),
+            )  # fmt: skip
         command = shlex.join(["kcompress", *(argument for argument in sys.argv[1:] if argument != "--resume")])
         write_report(plan, outcome, target, command)
     _finish(outcome, target)
@@ -298,7 +307,7 @@ def _task_weights(task: str | None, networks: list[str]) -> Path | None:
         return None
     if not any(name in NETWORKS and NETWORKS[name].task for name in networks):
         raise UsageError(f"--task-weights {task} has no meaning without npp among --network. Leave it out.")
-    return found(task)
+    return found(task).absolute()
 
 
 def _some(pictures: "DataSet", names: list[str], count: int | None) -> list[str]:

@@ -54,3 +54,17 @@ def executor(address: str, go_on: str) -> "Iterator[tuple[Executor, int]]":
             ) from error
         finally:
             workers.shutdown(wait=False)  # of an interrupted run; otherwise nothing is under way
+
+
+@contextlib.contextmanager
+def processes(jobs: int, address: str | None) -> "Iterator[tuple[Executor, int]]":
+    """Executor of processes here, or of the cluster of that address; and how many tasks are given out at a time."""
+    if address is not None:
+        with executor(address, "--resume") as (workers, threads):
+            yield workers, 2 * threads
+        return
+    from kcompress.workers import ahead
+    from kcompress.workers import workers as pool
+
+    with pool(jobs) as here:
+        yield here, ahead(jobs)

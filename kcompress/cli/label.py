@@ -1,7 +1,5 @@
 """``kcompress label``: the best filters of every picture of a data set, as training labels."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +12,6 @@ from kcompress.cli.reporting import reported
 from kcompress.errors import InputError, KcompressError, MissingProgramError, UsageError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from kcompress.dataset import DataSet
     from kcompress.labeling.plan import Plan
     from kcompress.labeling.run import Outcome
@@ -111,7 +107,7 @@ def label(
     plan.check()
     names = _names(plan.dataset, target)
     with (
-        _executor(jobs or options.cores(), address) as (executor, ahead),
+        cluster.processes(jobs or options.cores(), address) as (executor, ahead),
         storage.sole_user(target),  # makes the folder: after all that can be refused
         output.progress(len(names), "picture") as bar,
     ):
@@ -217,16 +213,3 @@ def _patches(patch: str | None, stride: int | None, whole: bool) -> "Patches | N
     if whole:
         raise UsageError(f"--whole and --patch {patch} exclude each other. Leave one out.")
     return Patches(*options.size("--patch", patch), Patches.stride if stride is None else stride)
-
-
-@contextlib.contextmanager
-def _executor(jobs: int, address: str | None) -> "Iterator[tuple[Executor, int]]":
-    """Executor that does the pictures, and how many are given out before they are done."""
-    if address is not None:
-        with cluster.executor(address, "--resume") as (executor, threads):
-            yield executor, 2 * threads
-        return
-    from kcompress.workers import ahead, workers
-
-    with workers(jobs) as executor:
-        yield executor, ahead(jobs)

@@ -1,8 +1,8 @@
 """The whole of a bench: measure, resume, and write the report's files."""
 
-import contextlib
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list
 
 def run(
     plan: Plan, names: Sequence[str], output: Path, before: Sequence[Point], *,
-    jobs: int, progress: Callable[[int], None],
+    executor: Executor, ahead: int, progress: Callable[[int], None],
 ) -> Outcome:  # fmt: skip
     """Measure what is not among the points ``before``, keeping every point on disk as it comes.
 
@@ -65,15 +65,14 @@ def run(
     wanted: dict[tuple[str, str], tuple[Key, ...]] = {}
     journal = Journal(rows, path)
     try:
-        with contextlib.closing(sweep(plan, names, done, jobs)) as results:  # closed, it ends its workers
-            for measured in results:
-                wanted[measured.picture, measured.codec] = measured.keys
-                journal.append(measured.points)
-                outcome.points.extend(measured.points)
-                outcome.notes[measured.picture] = measured.notes
-                if measured.error is not None:
-                    outcome.failures.append(measured)
-                progress(plan.count(measured.codec))
+        for measured in sweep(plan, names, done, executor, ahead=ahead):
+            wanted[measured.picture, measured.codec] = measured.keys
+            journal.append(measured.points)
+            outcome.points.extend(measured.points)
+            outcome.notes[measured.picture] = measured.notes
+            if measured.error is not None:
+                outcome.failures.append(measured)
+            progress(plan.count(measured.codec))
     finally:
         journal.close()
     by_key = {point.key: point for point in outcome.points}

@@ -1,7 +1,8 @@
 """The measuring itself: pictures x codecs x preprocessors x qualities -> points."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from kcompress.networks.loading import load
 from kcompress.networks.tables import with_tables
 from kcompress.pool import FilterContext, GuetzliLimits, filter_named
 from kcompress.setting import Setting
-from kcompress.workers import ahead, completed, workers
+from kcompress.workers import completed, one_thread
 
 DEFAULT = "default"
 """Among preprocessors: the network that ``encode`` takes for the codec."""
@@ -101,19 +102,21 @@ class Measured:
     notes: tuple[str, ...] = ()
 
 
-def sweep(plan: Plan, pictures: Sequence[str], done: Iterable[Key], jobs: int) -> Generator[Measured]:
+def sweep(
+    plan: Plan, pictures: Sequence[str], done: Iterable[Key], executor: Executor, *, ahead: int
+) -> Iterator[Measured]:
     """Measure every picture with every codec, in no certain order; what is done already is left out.
 
-    The numbers do not depend on ``jobs``: each worker computes a picture alone, on one thread.
+    The numbers do not depend on the executor: each worker computes a picture alone, on one thread.
     """
     known = frozenset(done)
     tasks = [(plan, picture, codec, known) for picture in pictures for codec in plan.qualities]
-    with workers(jobs) as executor:
-        yield from completed(executor, measure, tasks, ahead(jobs))
+    return completed(executor, measure, tasks, ahead)
 
 
 def measure(plan: Plan, picture: str, codec: str, done: frozenset[Key]) -> Measured:
     """All points of one picture and one codec that are not done yet."""
+    one_thread()  # also where the executor is another's
     try:
         data = plan.dataset.read(picture)
         image, session = Session.of(original(data, picture), CODECS[codec], CODECS[codec].setting(), plan.backend)

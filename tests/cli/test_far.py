@@ -174,3 +174,25 @@ def test_a_cluster_gives_the_same_files_though_a_worker_is_lost(run, start, phot
     order = [line["output"].removeprefix("here/") for line in local.lines if line["type"] == "encoded"]
     rows = list(csv.DictReader((folder / "there.csv").open()))
     assert [row["output"].removeprefix("there/") for row in rows if row["output"]] == order
+
+
+@pytest.mark.slow
+def test_bench_measures_the_same_on_a_cluster(run, launch, photos, folder):
+    distributed = pytest.importorskip("distributed")
+    options = ("--codec", "jpeg,webp", "--network", "none,shrink", "--quality", "30,50,70,90", "--metric", "psnr")
+    run("bench", "photos", "-o", "here", *options, expect=1)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
+        address = cluster.scheduler_address
+        refused = run("bench", "photos", "--task", "detection", "--model", "x", "--cluster", address, expect=2)
+        launch("bench", "photos", "-o", "there", *options, "--cluster", address, expect=1)
+    assert "--cluster" in refused.stderr
+    here, there = (
+        [
+            {name: value for name, value in row.items() if "seconds" not in name}
+            for row in csv.DictReader((folder / report / "points.csv").open())
+        ]
+        for report in ("here", "there")
+    )
+    assert here == there and len(here) == 2 * 2 * 2 * 4

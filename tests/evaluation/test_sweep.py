@@ -1,5 +1,6 @@
 """Measuring: the same numbers whatever the number of jobs, nothing twice, by the independent path."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from kcompress.dataset import DataSet
 from kcompress.encoding import encode
 from kcompress.errors import InputError, KcompressError
 from kcompress.evaluation.ladder import ladder
-from kcompress.evaluation.points import Point
-from kcompress.evaluation.sweep import Plan, check, measure, sweep
+from kcompress.evaluation.points import Key, Point
+from kcompress.evaluation.sweep import Measured, Plan, check, measure, sweep
 from kcompress.images import Image, read
 from kcompress.metrics import Scorer
 from kcompress.networks.loading import load
+from kcompress.workers import ahead, workers
 
 pytestmark = pytest.mark.encoders
 
@@ -44,8 +46,13 @@ def timeless(point: Point) -> Point:
     return replace(point, preprocess_seconds=0, encode_seconds=0)
 
 
+def swept(plan: Plan, names: Sequence[str], done: Iterable[Key], jobs: int) -> list[Measured]:
+    with workers(jobs) as executor:
+        return list(sweep(plan, names, done, executor, ahead=ahead(jobs)))
+
+
 def measured(plan: Plan, jobs: int) -> list[Point]:
-    results = sorted(sweep(plan, NAMES, (), jobs), key=lambda each: (each.picture, each.codec))
+    results = sorted(swept(plan, NAMES, (), jobs), key=lambda each: (each.picture, each.codec))
     assert all(each.keys == tuple(point.key for point in each.points) for each in results)
     return [timeless(point) for each in results for point in each.points]
 
@@ -88,7 +95,7 @@ def test_networks_are_told_of_the_backend(folder: Path) -> None:
 def test_what_is_done_is_left_out(folder: Path) -> None:
     every = measured(plan(folder), 1)
     done = [point.key for point in every[::2]]
-    rest = [point for each in sweep(plan(folder), NAMES, done, 1) for point in each.points]
+    rest = [point for each in swept(plan(folder), NAMES, done, 1) for point in each.points]
     assert {point.key for point in rest} == {point.key for point in every} - set(done)
 
 
@@ -96,7 +103,7 @@ def test_a_broken_picture_is_reported_and_the_others_are_measured(folder: Path, 
     (tmp_path / "a.png").write_bytes((folder / "0.png").read_bytes())
     (tmp_path / "b.png").write_bytes(b"nonsense")
     few = replace(plan(tmp_path), qualities={"jpeg": (50,)})
-    results = {each.picture: each for each in sweep(few, ["a.png", "b.png"], (), 1)}
+    results = {each.picture: each for each in swept(few, ["a.png", "b.png"], (), 1)}
     assert len(results["a.png"].points) == 3 and results["a.png"].error is None
     assert not results["b.png"].points and "b.png" in (results["b.png"].error or "")
 
