@@ -78,7 +78,9 @@ def test_every_command_parses(arguments: list[str]) -> None:
     command = get_command(app)
     while arguments and (inner := getattr(command, "commands", {}).get(arguments[0])) is not None:
         command, arguments = inner, arguments[1:]
-    assert not hasattr(command, "commands"), arguments
+    if hasattr(command, "commands"):  # an option of kcompress itself
+        assert set(arguments) <= {option for parameter in command.params for option in parameter.opts}, arguments
+        return
     command.make_context("kcompress", list(arguments))  # parses, checks and converts; it does not run
 
 
