@@ -72,7 +72,7 @@ def test_peers_are_named_and_paler_and_may_lack_pictures(tmp_path: Path) -> None
     assert [bar.get_alpha() for bar in axes.patches] == [1, chart.PALE] * 3
     assert "(JPEG: libjpeg-turbo)" in axes.get_xlabel()
     rows = chart.benches([folder], {"jpeg": "jpegli"})
-    assert [chart.label(row) for row in rows] == ["JPEG by libjpeg-turbo, kcompress", "JPEG by libjpeg-turbo, rdo"]
+    assert [chart.label(row) for row in rows] == ["JPEG by libjpeg-turbo, no network", "JPEG by libjpeg-turbo, rdo"]
     assert [row["bd_rate_percent"]["psnr"]["mean"] for row in rows] == [25, -12.5]
     assert "(JPEG: jpegli)" in chart.drawn(rows).axes[0].get_xlabel()
 

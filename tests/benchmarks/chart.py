@@ -105,7 +105,7 @@ def label(row: dict[str, Any]) -> str:
     if row["codec"] == "jpeg":
         name += " by mozjpeg" if "mozjpeg" in row["encoder"] else " by libjpeg-turbo"
     return (
-        (f"{name}, kcompress" if "against" in row else name)
+        (f"{name}, no network" if "against" in row else name)
         if row["preprocessor"] == NONE
         else f"{name}, {row['preprocessor']}"
     )
