@@ -18,13 +18,14 @@ except ImportError:  # Windows
 
 
 def write(
-    target: str, data: bytes, *, replace: bool = True, rights: int | None = None, times: tuple[int, int] | None = None
-) -> None:
+    target: str, data: bytes, *, replace: bool = True, rights: int | None = None, times: tuple[int, int] | None = None,
+    owner: tuple[int, int] | None = None,
+) -> None:  # fmt: skip
     """Write a file wholly or not at all: to a temporary file beside it, then renamed; a device or pipe directly.
 
     Without ``replace``, a file that has come to be there is left alone, whoever made it and when. ``rights`` are those
-    of `os.chmod`, in place of the user's usual ones; ``times`` of access and change are in nanoseconds. What goes to a
-    URL has neither.
+    of `os.chmod`, in place of the user's usual ones; ``times`` of access and change are in nanoseconds; ``owner`` is a
+    user and group, kept where the system lets us. What goes to a URL has none of them.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full, or the file is there and may not be replaced.
@@ -43,6 +44,9 @@ def write(
         handle, temporary = tempfile.mkstemp(prefix=".kcompress-", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+        if owner is not None and hasattr(os, "chown"):
+            with contextlib.suppress(PermissionError):  # only root gives files away
+                os.chown(temporary, *owner)
         Path(temporary).chmod(0o666 & ~_umask() if rights is None else rights)
         if times is not None:
             os.utime(temporary, ns=times)

@@ -58,12 +58,16 @@ def of(command: str, parameters: Sequence[Any]) -> Mapping[str, object]:
         if option not in known or option in _BY_HAND:
             why = "is given on the command line alone" if option in known else "is no option of it"
             raise typer.BadParameter(f"{path()}: {name} in [{command}] {why}. Remove it.")
-        found[known[option].name] = _text(value)
+        parameter = known[option]
+        if isinstance(value, list) > parameter.multiple or isinstance(value, bool) != parameter.is_flag:
+            kind = "true or false" if parameter.is_flag else "text or a number"
+            raise typer.BadParameter(f"{path()}: {name} in [{command}] is {value!r}, and takes {kind}. Correct it.")
+        found[parameter.name] = _text(value, parameter.multiple)
     return found
 
 
-def _text(value: object) -> object:
-    """A value as it would stand on the command line; what is no switch is text there."""
-    if isinstance(value, list):
-        return [str(each) for each in value]
+def _text(value: object, multiple: bool) -> object:
+    """A value as it would stand on the command line; what is no switch is text there, alone or ``multiple`` times."""
+    if multiple:
+        return [str(each) for each in (value if isinstance(value, list) else [value])]
     return value if isinstance(value, bool) else str(value)

@@ -77,13 +77,14 @@ class Writing:
             storage.write(job.target, data, replace=self.force, times=kept)
             return
         before, rights = Path(job.source).read_bytes(), stat.S_IMODE(status.st_mode)
+        owner = status.st_uid, status.st_gid
         if before == data:
             return
         if len(before) != length:
             raise OutputError(f"{output.name(job.source)} was changed meanwhile and is left as it is. Start again.")
         if job.backup is not None and not _holds(job.backup, before):
-            storage.write(job.backup, before, replace=False, rights=rights, times=times)
-        storage.write(job.target, data, rights=rights, times=kept)
+            storage.write(job.backup, before, replace=False, rights=rights, times=times, owner=owner)
+        storage.write(job.target, data, rights=rights, times=kept, owner=owner)
 
 
 def _holds(path: str, data: bytes) -> bool:
@@ -98,7 +99,7 @@ def to_files(
     from kcompress.workers import ordered
 
     start = time.perf_counter()
-    failures: list[KcompressError] = []
+    failures: list[tuple[str, KcompressError]] = []
     read = written = count = 0
     notes = output.Notes(every=writing.verbose)
     shots = any(each.has_pictures for each in reports)
@@ -122,7 +123,7 @@ def to_files(
                 for each in reports:
                     each.add(job, result, shot)
                 if isinstance(result, KcompressError):
-                    failures.append(result)
+                    failures.append((job.source, result))
                     if writing.as_json:
                         output.line(failure(result, job.source))
                 else:
@@ -135,7 +136,7 @@ def to_files(
     for each in reports:
         each.write()
     if count == 1 and failures:
-        fail(failures[0])
+        fail(failures[0][1])
     if count > 1:
         encoded.summarise(count, failures, read, written, time.perf_counter() - start, writing.as_json)
 

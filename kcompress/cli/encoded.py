@@ -146,7 +146,7 @@ def _searched(done: "EncodeResult") -> dict[str, object]:
 
 
 def summarise(
-    count: int, failures: list[KcompressError], read: int, written: int, seconds: float, as_json: bool
+    count: int, failures: list[tuple[str, KcompressError]], read: int, written: int, seconds: float, as_json: bool
 ) -> None:
     """Show what became of a batch, and end with exit code 1 where pictures failed."""
     done = count - len(failures)
@@ -157,7 +157,8 @@ def summarise(
             "type": "summary", "pictures": count, "failed": len(failures), "input_bytes": read,
             "output_bytes": written, "seconds": round(seconds, 3),
         })  # fmt: skip
-    for error in failures:
-        output.complain(f"failed: {error}")
+    for source, error in failures:
+        told = str(error)
+        output.complain(f"failed: {told}" if output.name(source) in told else f"failed: {output.name(source)}: {told}")
     if failures:
         raise typer.Exit(KcompressError.exit_code)

@@ -132,7 +132,8 @@ def plan_in_place(
     if far is not None:
         raise UsageError(f"--in-place: {name(far)} is not on this machine, where files are replaced safely. Give -o.")
     jobs: dict[tuple[int, int] | str, Job] = {}
-    for source, below in expanded(sources, backup, known, wanted):
+    advice = "--in-place keeps the format of each file. Give -o to compress others."
+    for source, below in expanded(sources, backup, known, wanted, advice):
         refusal: KcompressError | None = None
         if not os.path.lexists(source):
             refusal = InputError(f"{name(source)} does not exist. Check the path.")
@@ -147,7 +148,7 @@ def plan_in_place(
 
 
 def expanded(
-    sources: Sequence[str], output: str | None, known: frozenset[str], wanted: Wanted | None = None
+    sources: Sequence[str], output: str | None, known: frozenset[str], wanted: Wanted | None = None, advice: str = ""
 ) -> list[tuple[str, Path | None]]:
     """Every input file, with its path below the folder it was found in; None for files named one by one.
 
@@ -158,7 +159,9 @@ def expanded(
     found = [(source, below) for source, below in found if below is None or wanted is None or wanted(below)]
     if not found:
         searched = ", ".join(map(name, sources))
-        raise InputError(f"no picture was found in {searched}. Known are {' '.join(sorted(known))} files.")
+        raise InputError(
+            f"no picture was found in {searched}. Known are {' '.join(sorted(known))} files. {advice}".rstrip()
+        )
     return found
 
 

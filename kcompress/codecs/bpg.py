@@ -96,7 +96,7 @@ def decode(data: bytes, name: str, *, strict: bool = False) -> Image:
             pixels = _divided(pixels, plane)
     notes = ("only the first picture of the animation was decoded",) if bpg.animated else ()
     icc, exif, xmp = (bpg.extension(tag) for tag in (ICC, EXIF, XMP))
-    return Image(pixels, alpha, bpg.sampling == "400", icc, exif, xmp, notes)
+    return Image(pixels, alpha, bpg.sampling == "400", icc, exif, xmp, notes=notes)
 
 
 def _divided(pixels: Pixels, alpha: Pixels) -> Pixels:

@@ -202,5 +202,5 @@ JPEG = Codec(
     only_by_name=(VipsMozjpeg(), Jpegli()),
     tables=ENCODERS_OWN,
     is_complete=is_complete,
-    add_metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp),
+    add_metadata=lambda data, image: with_metadata(data, image.icc, image.exif, image.xmp, image.segments),
 )

@@ -23,6 +23,7 @@ class Image:
         icc: ICC profile.
         exif: EXIF as TIFF data, without the ``Exif\0\0`` prefix.
         xmp: XMP packet.
+        segments: further metadata of a JPEG file, IPTC and comments: marker and content.
         notes: what was changed on the way in and the user should know.
     """
 
@@ -32,6 +33,7 @@ class Image:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    segments: tuple[tuple[int, bytes], ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

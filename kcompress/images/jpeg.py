@@ -10,7 +10,7 @@ import numpy as np
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images.image import Pixels
 
-_SOI, _EOI, _SOS, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2
+_SOI, _EOI, _SOS, _APP1, _APP2, _APP13, _COM = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xED, 0xFE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _LOSSLESS_OR_HIERARCHICAL = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xCA}
@@ -39,6 +39,10 @@ class Structure:
         return (
             content[len(prefix) :] for kind, content in self.segments if kind == marker and content.startswith(prefix)
         )
+
+    def remarks(self) -> tuple[tuple[int, bytes], ...]:
+        """Segments of IPTC (APP13) and comments."""
+        return tuple(each for each in self.segments if each[0] in (_APP13, _COM))
 
 
 def structure(data: bytes) -> Structure:

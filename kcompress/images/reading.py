@@ -105,7 +105,7 @@ def apply_metadata_policy(image: Image, metadata: Metadata) -> Image:
     if metadata == "all":
         return image
     lost = " and ".join(name for name, block in (("EXIF", image.exif), ("XMP", image.xmp)) if block is not None)
-    image = replace(image, exif=None, xmp=None)
+    image = replace(image, exif=None, xmp=None, segments=())
     if metadata == "none":
         return image.in_srgb()
     return image.noted(f"its {lost} was left out, which --metadata all keeps") if lost else image
@@ -145,5 +145,5 @@ def _image_of(source: Source, name: str) -> Image:
         samples = samples[:, :, None]
     alpha = np.ascontiguousarray(samples[:, :, -1]) if samples.shape[2] in (2, 4) else None
     pixels = np.repeat(samples[:, :, :1], 3, axis=2) if grey else np.ascontiguousarray(samples[:, :, :3])
-    image = Image(pixels, alpha, grey, icc, exif, xmp_packet(source.xmp), tuple(notes))
+    image = Image(pixels, alpha, grey, icc, exif, xmp_packet(source.xmp), source.segments, tuple(notes))
     return with_colour(image, source.colour)

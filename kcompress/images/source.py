@@ -36,6 +36,7 @@ class Source:
         xmp: as it stands in the file.
         colour: told by other means than a profile, and preferred to it.
         notes: for the user.
+        segments: of a JPEG file, with IPTC and comments.
     """
 
     picture: Pil.Image
@@ -47,6 +48,7 @@ class Source:
     colour: Colour | None = None
     notes: list[str] = field(default_factory=list)
     samples: Pixels | None = None
+    segments: tuple[tuple[int, bytes], ...] = ()
 
 
 def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: bool = True) -> Source:
@@ -158,7 +160,7 @@ def _tifffile(data: bytes, name: str, frame: int | None, check: Check, otherwise
         raise otherwise from None
     icc, orientation = page.tags.get(tiff.ICC), page.tags.get(tiff.ORIENTATION, 1)
     colour = None if icc else tiff.colour(page.tags)
-    return Source(page.picture, orientation, page.bits, icc, None, page.tags.get(tiff.XMP), colour)
+    return Source(page.picture, orientation, page.bits, icc, None, page.tags.get(tiff.XMP), colour=colour)
 
 
 def _loaded(data: bytes, name: str, file: Pil.Image, parts: jpeg.Structure | None) -> Source:
@@ -179,4 +181,6 @@ def _loaded(data: bytes, name: str, file: Pil.Image, parts: jpeg.Structure | Non
     if file.format == "PNG" and data[25] == 4 and file.mode == "RGBA":
         picture = file.convert("LA")  # grey with alpha, of which Pillow makes colour at 16 bits
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
-    return Source(picture, orientation, bits, info.get("icc_profile"), info.get("exif"), xmp, None, notes, samples)
+    segments = parts.remarks() if parts is not None else ()
+    icc, exif = info.get("icc_profile"), info.get("exif")
+    return Source(picture, orientation, bits, icc, exif, xmp, None, notes, samples, segments)

@@ -28,6 +28,9 @@ def test_the_file_gives_defaults_and_the_command_line_goes_before(run, small, fo
 
 
 def test_numbers_switches_and_lists_are_taken(run, album, folder, write):
+    write('[encode]\nnetwork = "none"\ninclude = "a.*"\n')
+    (line,) = run("encode", "album", "-o", "first/", "--json").lines[:1]
+    assert line["input"].endswith("a.png")
     write('[encode]\ntarget-bpp = 0.8\nnetwork = "none"\njson = true\nexclude = ["deep/*", "b.png"]\n')
     (line,) = run("encode", "album", "-o", "out/").lines
     assert line["target"] == "bpp=0.8" and line["input"].endswith("a.png")
@@ -55,6 +58,9 @@ def test_the_first_file_that_is_there_counts(run, small, folder, environment, wr
         ("[encode\n", "cannot be read"),
         ("[encode]\nquality = 300\n", "scale of jpeg"),
         ('[encode]\ncodec = "gif"\n', "not known"),
+        ('[encode]\ncodec = ["jpeg"]\n', "takes text or a number"),
+        ("[encode]\nquality = true\n", "takes text or a number"),
+        ('[encode]\nskip-existing = "no"\n', "takes true or false"),
     ],
 )
 def test_nonsense_is_refused(run, small, folder, write, text, reason):

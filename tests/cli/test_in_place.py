@@ -161,3 +161,32 @@ def test_a_file_is_written_with_rights_and_times_or_not_at_all(tmp_path):
     with pytest.raises(OutputError):
         storage.write(str(tmp_path / "new"), b"other", replace=False, rights=0o600)
     assert (tmp_path / "new").read_bytes() == b"data"
+
+
+def test_iptc_and_comments_stay(run, shots, folder):
+    iptc = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x0c\x1c\x02\x78\0\x07caption"
+    before = (shots / "fine.jpg").read_bytes()
+    marked = before[:2] + b"\xff\xed" + (2 + len(iptc)).to_bytes(2, "big") + iptc + b"\xff\xfe\0\x07hello" + before[2:]
+    (shots / "fine.jpg").write_bytes(marked)
+    run("encode", "shots/fine.jpg", "-o", "without.jpg")
+    (line,) = run("encode", "shots/fine.jpg", "--in-place", "--json").lines
+    assert line["kept"] is None and line["output_bytes"] == (shots / "fine.jpg").stat().st_size < len(before)
+    with Image.open(shots / "fine.jpg") as picture, Image.open(folder / "without.jpg") as without:
+        assert picture.info["photoshop"] == {0x0404: iptc[-12:]} and picture.info["comment"] == b"hello"
+        assert picture.getexif()[0x010F] == "maker"
+        assert not {"photoshop", "comment"} & set(without.info)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+def test_the_owner_stays(run, shots, folder):
+    os.chown(shots / "fine.jpg", 12, 34)
+    run("encode", "shots/fine.jpg", "--in-place", "--backup", "kept/")
+    for path in (shots / "fine.jpg", folder / "kept" / "fine.jpg"):
+        assert (path.stat().st_uid, path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (12, 34, 0o640)
+
+
+def test_a_folder_of_other_formats_is_told_why(run, shots):
+    for path in [*shots.rglob("*.jpg"), *shots.rglob("*.webp")]:
+        path.unlink()
+    ended = run("encode", "shots", "--in-place", expect=3)
+    assert "keeps the format" in ended.stderr and "Give -o" in ended.stderr

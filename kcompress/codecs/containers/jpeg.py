@@ -13,8 +13,9 @@ _LARGEST = 65533  # bytes of content in one segment
 
 
 def with_metadata(
-    jpeg: bytes, icc: bytes | None = None, exif: bytes | None = None, xmp: bytes | None = None
-) -> tuple[bytes, list[str]]:
+    jpeg: bytes, icc: bytes | None = None, exif: bytes | None = None, xmp: bytes | None = None,
+    others: Iterable[tuple[int, bytes]] = (),
+) -> tuple[bytes, list[str]]:  # fmt: skip
     """The same coded picture with metadata, and notes about what did not fit into a segment."""
     segments, notes = [], []
     for content, prefix, what in ((exif, _EXIF, "EXIF"), (xmp, _XMP, "XMP")):
@@ -30,6 +31,7 @@ def with_metadata(
         else:
             for number, piece in enumerate(pieces, start=1):
                 segments.append(_segment(0xE2, _ICC + bytes([number, len(pieces)]) + piece))
+    segments += [_segment(*each) for each in others]
     # Behind the JFIF segment, which must come first.
     place = 4 + struct.unpack_from(">H", jpeg, 4)[0] if jpeg[2:4] == b"\xff\xe0" else 2
     return jpeg[:place] + b"".join(segments) + jpeg[place:], notes
