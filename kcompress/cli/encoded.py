@@ -9,7 +9,7 @@ import typer
 from kcompress.cli import output
 from kcompress.cli.files import Job
 from kcompress.cli.places import STREAM
-from kcompress.errors import KcompressError
+from kcompress.errors import KcompressError, OutputError
 
 if TYPE_CHECKING:
     from kcompress.encoding import Encoded
@@ -158,7 +158,7 @@ def summarise(
             "output_bytes": written, "seconds": round(seconds, 3),
         })  # fmt: skip
     for source, error in failures:
-        told = str(error)
-        output.complain(f"failed: {told}" if output.name(source) in told else f"failed: {output.name(source)}: {told}")
+        named = isinstance(error, OutputError) or output.name(source) in str(error)
+        output.complain(f"failed: {error}" if named else f"failed: {output.name(source)}: {error}")
     if failures:
         raise typer.Exit(KcompressError.exit_code)
