@@ -1,13 +1,15 @@
 """report.html: everything a bench found, in one file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from kcompress.codecs import decode
-from kcompress.encoding import encode
+from kcompress.codecs import Scale, decode
+from kcompress.encoding import Encoded, encode
 from kcompress.evaluation.comparison import score_text
 from kcompress.evaluation.page import Shown, render, shown
 from kcompress.evaluation.peers import PEERS
@@ -16,6 +18,7 @@ from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import BD_RATE, REFUSALS, bd_text, machine_text, peers_text
 from kcompress.evaluation.sweep import Plan, original, preprocessor_of
 from kcompress.images import Pixels
+from kcompress.metrics import Scorer
 from kcompress.networks import NONE
 
 _CROP = (300, 460)
@@ -24,11 +27,12 @@ _CROP = (300, 460)
 
 @dataclass(frozen=True)
 class _Pair:
-    """One before/after pair: the original, and what the codec gives of it without and with the preprocessor."""
+    """One picture without and with a preprocessor: at the same quality, and at nearly the same bytes."""
 
     title: str
     original: Shown
-    others: list[Shown]
+    same_quality: tuple[Shown, Shown]
+    same_bytes: tuple[Shown, Shown]
 
 
 def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any]) -> str:
@@ -40,38 +44,67 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
     return render(
         "report.html", summary=summary, metrics=plan.metrics, bd_text=bd_text, bd_rate=BD_RATE, score_text=score_text,
         refusals=REFUSALS, peers=peers_text(summary), machine_text=machine_text, mean_figures=means,
-        pairs=list(_pairs(plan, summary)),
+        pairs=list(_pairs(plan, points, summary)),
         picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in codecs],
     )  # fmt: skip
 
 
-def _pairs(plan: Plan, summary: Mapping[str, Any]) -> Iterator[_Pair]:
+def _pairs(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any]) -> Iterator[_Pair]:
     for entry in summary["comparisons"]:
         if entry["preprocessor"] in PEERS:
             continue
         rates = entry["bd_rate_percent"][plan.metrics[0]]["pictures"]
         extremes = dict.fromkeys(pick(rates, key=rates.get) for pick in (min, max)) if rates else {}
         for picture in extremes:
-            yield _pair(plan, entry["codec"], entry["preprocessor"], picture, rates[picture])
+            sizes = {
+                point.quality: point.bytes
+                for point in points
+                if (point.picture, point.codec, point.preprocessor) == (picture, entry["codec"], NONE)
+            }
+            yield _pair(plan, entry["codec"], entry["preprocessor"], picture, rates[picture], sizes)
 
 
-def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float) -> _Pair:
-    """Encode one picture again without and with a preprocessor, at the middle quality."""
+def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float, sizes: Mapping[int, int]) -> _Pair:
+    """Encode one picture again at the middle quality, with and without a preprocessor; ``sizes`` are plain ones."""
     image = original(plan.dataset.read(picture), picture)
     qualities = plan.qualities[codec_name]
     quality = qualities[len(qualities) // 2]
-    encoded = []
-    for preprocessor in (NONE, name):
+    scorer = Scorer(image.pixels, plan.metrics[:1])
+
+    @cache
+    def encoded(preprocessor: str, quality: int) -> Encoded:
         codec, chosen = plan.codec(codec_name, preprocessor), preprocessor_of(plan, preprocessor, codec_name)
-        encoded.append(encode(image, codec, plan.setting(codec, preprocessor, quality), chosen, plan.backend))
-    decoded = [decode(each.data, picture).pixels for each in encoded]
-    window = _most_changed(*decoded)
-    others = [
-        shown(f"{codec_name} {label}", f"{len(each.data):,} bytes", pixels[window])
-        for label, each, pixels in zip(("plain", name), encoded, decoded, strict=True)
-    ]
-    title = f"{codec_name}, {name}: {picture}, BD-rate {rate:+.1f} %, quality {quality}"
-    return _Pair(title, shown(picture, "original", image.pixels[window]), others)
+        return encode(image, codec, plan.setting(codec, preprocessor, quality), chosen, plan.backend)
+
+    @cache
+    def decoded(preprocessor: str, quality: int) -> Pixels:
+        return decode(encoded(preprocessor, quality).data, picture).pixels
+
+    window = _most_changed(decoded(NONE, quality), decoded(name, quality))
+
+    def part(preprocessor: str, quality: int) -> Shown:
+        pixels, size = decoded(preprocessor, quality), len(encoded(preprocessor, quality).data)
+        scores = ", ".join(f"{metric} {score_text(score)}" for metric, score in scorer(pixels).items())
+        label = "plain" if preprocessor == NONE else preprocessor
+        return shown(f"{codec_name} {label}", f"{size:,} bytes, q {quality}, {scores}", pixels[window])
+
+    scale = plan.codec(codec_name, NONE).quality
+    equal = nearest_quality(scale, len(encoded(name, quality).data), sizes, lambda q: len(encoded(NONE, q).data))
+    changed = part(name, quality)
+    return _Pair(
+        f"{codec_name}, {name}: {picture}, BD-rate {rate:+.1f} %", shown(picture, "original", image.pixels[window]),
+        (part(NONE, quality), changed), (part(NONE, equal), changed),
+    )  # fmt: skip
+
+
+def nearest_quality(scale: Scale, size: int, known: Mapping[int, int], measure: Callable[[int], int]) -> int:
+    """Quality whose file is nearest to a size in bytes, by bisection between the sizes known by quality."""
+    step = 1 if scale.finest > scale.coarsest else -1
+    qualities = range(scale.coarsest, scale.finest + step, step)
+    low = max((qualities.index(q) for q, found in known.items() if found < size), default=0)
+    high = min((qualities.index(q) for q, found in known.items() if found >= size), default=len(qualities) - 1)
+    place = bisect_left(qualities, size, low, max(low, high), key=measure)
+    return min(qualities[max(place - 1, 0) : place + 1], key=lambda quality: abs(measure(quality) - size))
 
 
 def _most_changed(a: Pixels, b: Pixels) -> tuple[slice, slice]:

@@ -74,6 +74,14 @@ def test_a_whole_bench(bench: Bench, photos: Path, folder: Path) -> None:
     assert page.count("<svg") == 2 * 2 + 2
     assert "b &amp; c.png" in page
     assert "BD-rate is the mean change of bits at equal score" in page and "<title>kcompress bench" in page
+    captions = re.findall(r"<b>(\w+ \w+)</b> <span>([\d,]+) bytes, q (\d+), ssimulacra2 [-\d.]+</span>", page)
+    assert len(captions) == 4 * 2 * 4  # comparisons x pictures x (both at the same quality, both at the same bytes)
+    for k in range(0, len(captions), 4):
+        (plain, before, _), (_, after, quality), (equal, near, _), (_, *same) = captions[k : k + 4]
+        assert plain == equal and plain.endswith("plain") and same == [after, quality]
+        sizes = [int(text.replace(",", "")) for text in (before, after, near)]
+        assert abs(sizes[2] - sizes[1]) <= abs(sizes[0] - sizes[1])
+        assert abs(sizes[2] / sizes[1] - 1) < 0.03
     cells = re.findall(r"<td[^>]*>", page)
     assert cells and all("data-label=" in cell for cell in cells)
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
