@@ -133,7 +133,10 @@ def plan_in_place(
         raise UsageError(f"--in-place: {name(far)} is not on this machine, where files are replaced safely. Give -o.")
     jobs: dict[tuple[int, int] | str, Job] = {}
     advice = "--in-place keeps the format of each file. Give -o to compress others."
-    for source, below in expanded(sources, backup, known, wanted, advice):
+    found = expanded(sources, backup, known, wanted, advice)
+    inputs = {places.real(source) for source, _ in found}
+    for source, below in found:
+        place = None if backup is None else str(Path(backup, below or Path(source).name))
         refusal: KcompressError | None = None
         if not os.path.lexists(source):
             refusal = InputError(f"{name(source)} does not exist. Check the path.")
@@ -142,7 +145,11 @@ def plan_in_place(
                 f"{name(source)} cannot be replaced: --in-place keeps the format, and takes {' '.join(sorted(known))} "
                 "files. Give -o instead."
             )
-        place = None if backup is None else str(Path(backup, below or Path(source).name))
+        elif place is not None and places.real(place) in inputs:
+            refusal = OutputError(
+                f"--backup {name(backup or '')}: the original of {name(source)} would be kept as {name(place)}, which is "
+                "itself an input. Give another folder."
+            )
         jobs.setdefault(places.identity(source), Job(source, source, refusal, backup=place))
     return list(jobs.values())
 
@@ -158,7 +165,7 @@ def expanded(
     found = [pair for source in sources for pair in places.below(source, output, known)]
     found = [(source, below) for source, below in found if below is None or wanted is None or wanted(below)]
     if not found:
-        searched = ", ".join(map(name, sources))
+        searched = ", ".join(map(name, sources)) or "an empty list"
         raise InputError(
             f"no picture was found in {searched}. Known are {' '.join(sorted(known))} files. {advice}".rstrip()
         )

@@ -190,3 +190,20 @@ def test_a_folder_of_other_formats_is_told_why(run, shots):
         path.unlink()
     ended = run("encode", "shots", "--in-place", expect=3)
     assert "keeps the format" in ended.stderr and "Give -o" in ended.stderr
+
+
+@pytest.mark.parametrize("backup", ["shots", "shots/../shots/", "linked"])
+def test_a_backup_is_never_the_file_itself(run, shots, folder, backup):
+    (folder / "linked").symlink_to("shots")
+    before = contents(shots)
+    ended = run("encode", "shots/fine.jpg", "--in-place", "--backup", backup, expect=5)
+    assert "is itself an input" in ended.stderr and contents(shots) == before
+    run("encode", "shots", "--in-place", "--backup", backup, expect=1)
+    assert contents(shots) == before
+
+
+def test_a_backup_is_never_another_input(run, shots, folder):
+    shutil.copytree(shots, folder / "copies")
+    before = contents(folder)
+    ended = run("encode", "shots/fine.jpg", "copies/fine.jpg", "--in-place", "--backup", "copies", expect=1)
+    assert ended.stderr.count("is itself an input") == 2 and contents(folder) == before
