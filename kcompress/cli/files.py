@@ -147,8 +147,8 @@ def plan_in_place(
             )
         elif place is not None and places.real(place) in inputs:
             refusal = OutputError(
-                f"--backup {name(backup or '')}: the original of {name(source)} would be kept as {name(place)}, which is "
-                "itself an input. Give another folder."
+                f"--backup {name(backup or '')}: the original of {name(source)} would be kept as {name(place)}, "
+                "which is itself an input. Give another folder."
             )
         jobs.setdefault(places.identity(source), Job(source, source, refusal, backup=place))
     return list(jobs.values())
