@@ -1,10 +1,12 @@
 """Input files that a codec wrote itself: their own quality, and their bytes under another metadata policy."""
 
 import contextlib
+import functools
 import io
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pil
 from PIL import JpegImagePlugin
 
@@ -55,8 +57,13 @@ class OwnTables:
     @property
     def quality(self) -> int:
         """Quality at which libjpeg's luma steps are nearest to these, 1..100."""
-        own = np.log(self.luma)
-        return min(range(100, 0, -1), key=lambda quality: float(np.abs(np.log(STANDARD.at(quality)[0]) - own).sum()))
+        return 100 - int(np.abs(_logarithms() - np.log(self.luma)).sum(axis=1).argmin())
+
+
+@functools.cache
+def _logarithms() -> NDArray[np.float64]:
+    """Natural logarithms of libjpeg's luma steps by quality (100, 64), from 100 down to 1."""
+    return np.log([STANDARD.at(quality)[0] for quality in range(100, 0, -1)])
 
 
 def webp_quality(data: bytes) -> int | None:
