@@ -197,6 +197,10 @@ def _file(picture: Picture) -> tuple[bytes, str]:
         return _lossless(_of_array(picture)), "the picture"
     try:
         return Path(picture).read_bytes(), str(picture)
+    except TypeError as error:
+        raise UsageError(
+            f"{type(picture).__name__} is no picture. Give a path, the bytes of a file, a Pillow picture or an array."
+        ) from error
     except OSError as error:
         raise InputError(f"{picture} cannot be read: {error.strerror}. Check the path.") from error
 
@@ -220,5 +224,8 @@ def _lossless(picture: Pil.Image) -> bytes:
     if picture.mode in _PNG_MODES:
         picture.save(stream, "PNG", compress_level=1, **extras)
     else:
-        picture.save(stream, "TIFF", **extras)
+        try:
+            picture.save(stream, "TIFF", **extras)
+        except OSError as error:
+            raise UsageError(f"a Pillow picture of mode {picture.mode} is not taken. Convert it to RGB.") from error
     return stream.getvalue()

@@ -99,6 +99,12 @@ def test_no_picture_is_refused(shape):
         kcompress.encode(np.zeros(shape, np.uint8))
 
 
+@pytest.mark.parametrize("picture", [None, 3, io.BytesIO(b"x"), Pil.new("HSV", (8, 8))])
+def test_other_objects_are_refused(picture):
+    with pytest.raises(UsageError, match=r"no picture|mode HSV"):
+        kcompress.encode(picture, network="none")
+
+
 def test_other_samples_are_refused(pixels):
     for kind in (np.float32, np.uint16, bool):
         with pytest.raises(UsageError, match="no picture"):

@@ -23,7 +23,7 @@ class Image:
         icc: ICC profile.
         exif: EXIF as TIFF data, without the ``Exif\0\0`` prefix.
         xmp: XMP packet.
-        segments: further metadata of a JPEG file, IPTC and comments: marker and content.
+        segments: further metadata of a JPEG file, IPTC, comments and density: marker and content.
         notes: what was changed on the way in and the user should know.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images.image import Pixels
 
-_SOI, _EOI, _SOS, _APP1, _APP2, _APP13, _COM = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xED, 0xFE
+_SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP13, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xED, 0xFE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _LOSSLESS_OR_HIERARCHICAL = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xCA}
@@ -41,8 +41,13 @@ class Structure:
         )
 
     def remarks(self) -> tuple[tuple[int, bytes], ...]:
-        """Segments of IPTC (APP13) and comments."""
-        return tuple(each for each in self.segments if each[0] in (_APP13, _COM))
+        """Segments of IPTC (APP13), comments, and JFIF's density where it is that of square pixels."""
+        return tuple(
+            (marker, content)
+            for marker, content in self.segments
+            if marker in (_APP13, _COM)
+            or (marker == _APP0 and content[:5] == b"JFIF\0" and len(content) >= 12 and content[8:10] == content[10:12])
+        )
 
 
 def structure(data: bytes) -> Structure:

@@ -36,7 +36,7 @@ class Source:
         xmp: as it stands in the file.
         colour: told by other means than a profile, and preferred to it.
         notes: for the user.
-        segments: of a JPEG file, with IPTC and comments.
+        segments: of a JPEG file, with IPTC, comments and density.
     """
 
     picture: Pil.Image

@@ -163,9 +163,11 @@ def test_a_file_is_written_with_rights_and_times_or_not_at_all(tmp_path):
     assert (tmp_path / "new").read_bytes() == b"data"
 
 
-def test_iptc_and_comments_stay(run, shots, folder):
+def test_iptc_comments_and_density_stay(run, shots, folder):
     iptc = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x0c\x1c\x02\x78\0\x07caption"
     before = (shots / "fine.jpg").read_bytes()
+    assert before[6:11] == b"JFIF\0"
+    before = before[:13] + bytes([1, 1, 44, 1, 44]) + before[18:]  # 300 dots an inch
     marked = before[:2] + b"\xff\xed" + (2 + len(iptc)).to_bytes(2, "big") + iptc + b"\xff\xfe\0\x07hello" + before[2:]
     (shots / "fine.jpg").write_bytes(marked)
     run("encode", "shots/fine.jpg", "-o", "without.jpg")
@@ -173,6 +175,7 @@ def test_iptc_and_comments_stay(run, shots, folder):
     assert line["kept"] is None and line["output_bytes"] == (shots / "fine.jpg").stat().st_size < len(before)
     with Image.open(shots / "fine.jpg") as picture, Image.open(folder / "without.jpg") as without:
         assert picture.info["photoshop"] == {0x0404: iptc[-12:]} and picture.info["comment"] == b"hello"
+        assert picture.info["dpi"] == (300, 300) != without.info.get("dpi")
         assert picture.getexif()[0x010F] == "maker"
         assert not {"photoshop", "comment"} & set(without.info)
 

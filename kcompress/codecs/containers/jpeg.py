@@ -31,7 +31,11 @@ def with_metadata(
         else:
             for number, piece in enumerate(pieces, start=1):
                 segments.append(_segment(0xE2, _ICC + bytes([number, len(pieces)]) + piece))
-    segments += [_segment(*each) for each in others]
+    for marker, content in others:
+        if marker != 0xE0:
+            segments.append(_segment(marker, content))
+        elif jpeg[2:4] == b"\xff\xe0":  # the density alone
+            jpeg = jpeg[:13] + content[7:12] + jpeg[18:]
     # Behind the JFIF segment, which must come first.
     place = 4 + struct.unpack_from(">H", jpeg, 4)[0] if jpeg[2:4] == b"\xff\xe0" else 2
     return jpeg[:place] + b"".join(segments) + jpeg[place:], notes
