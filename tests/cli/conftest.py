@@ -54,7 +54,7 @@ class Ended:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Of the command: nothing that colours, a temporary folder of its own."""
+    """Of the command: nothing that colours, a temporary folder of its own, no defaults of the user's."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     odd = ("KCOMPRESS_", "FORCE_COLOR", "TTY_", "COLUMNS", "LINES", "PYTHONWARNINGS")
@@ -62,7 +62,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     # No byte code: under a limit on the size of files, Python leaves cut ones behind for all that follow.
     # torch makes itself a folder in the temporary one as soon as its optimisers are imported.
     inductor = str(tmp_path / "inductor")
-    return {**kept, "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1", "TORCHINDUCTOR_CACHE_DIR": inductor}
+    own = {"TMPDIR": str(scratch), "XDG_CONFIG_HOME": str(tmp_path / "config"), "TORCHINDUCTOR_CACHE_DIR": inductor}
+    return {**kept, **own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture

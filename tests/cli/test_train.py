@@ -206,10 +206,10 @@ def test_originals_that_have_moved(train, folder):
 def test_a_loss_that_diverges(train, folder, monkeypatch):
     step = Learner.step
 
-    def diverging(self, number, batch):
+    def diverging(self, number, *batch_and_rate):
         if number == 3:
             raise FloatingPointError("the loss is nan at step 4")
-        return step(self, number, batch)
+        return step(self, number, *batch_and_rate)
 
     monkeypatch.setattr(Learner, "step", diverging)
     ended = train(expect=1)
@@ -337,7 +337,7 @@ def feedback(run, folder, lake, monkeypatch):
              folder / f"photos/{number}.bmp")  # fmt: skip
     fixed = ["--network", "feedback", "--patch", "96x96", "--steps", "4", "--validate", "4", "--batch", "2", "--split",
              "0.5", "--pictures", "1", "--jobs", "1", "--patches", "3",
-             "-o", "out/small"]  # fmt: skip
+             "--quality-metric", "ssimulacra2:2,vif,psnr", "-o", "out/small"]  # fmt: skip
     return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
 
 
