@@ -162,8 +162,10 @@ def expanded(
     Raises:
         InputError: there is none.
     """
-    found = [pair for source in sources for pair in places.below(source, output, known)]
-    found = [(source, below) for source, below in found if below is None or wanted is None or wanted(below)]
+    there = [pair for source in sources for pair in places.below(source, output, known)]
+    found = [(source, below) for source, below in there if below is None or wanted is None or wanted(below)]
+    if there and not found:
+        raise InputError(f"--include and --exclude leave none of {len(there)} pictures. Give others.")
     if not found:
         searched = ", ".join(map(name, sources)) or "an empty list"
         raise InputError(

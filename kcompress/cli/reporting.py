@@ -105,7 +105,7 @@ def _leave(word: str, code: int) -> NoReturn:
     stop_all()
     complain(
         f"kcompress: {word}; finished pictures are kept, nothing is half-written. "
-        "Start again to go on: encode with --skip-existing, label, train and bench with --resume."
+        "Start again to go on: encode with --skip-existing or --in-place, label, train and bench with --resume."
     )
     with contextlib.suppress(OSError, AttributeError):  # full, or closed
         sys.stdout.flush()

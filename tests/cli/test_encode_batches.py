@@ -66,7 +66,7 @@ def test_names_from_a_list(run, album, folder, end):
 def test_globs_choose_among_the_files_of_folders(run, album, folder, options, made):
     run("encode", "album", "-o", "out", "-n", "none", *options)
     assert names(folder / "out") == made
-    assert "no picture was found" in run("encode", "album", "--include", "*.tif", expect=3).stderr
+    assert "leave none of 4 pictures" in run("encode", "album", "--include", "*.tif", expect=3).stderr
     run("encode", "album/a.png", "-o", "named.jpg", "-n", "none", "--exclude", "a.png")
 
 
