@@ -188,6 +188,11 @@ def _dying_with_us() -> tuple[str, ...]:
 
 def _feed(pipe: IO[bytes], data: bytes | memoryview) -> None:
     """Write a program's input; one that gives up before it has read everything closes the pipe."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a wider pipe takes fewer switches between the two; a user has not many
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE)
     with contextlib.suppress(BrokenPipeError), pipe:
         pipe.write(data)
 
