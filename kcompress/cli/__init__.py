@@ -58,6 +58,12 @@ class _App(typer.Typer):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # flushing on the way out would only complain again
             complain(f"kcompress: stdout cannot be written: {error.strerror}. Check where it goes.")
             sys.exit(OutputError.exit_code)
+        finally:
+            try:
+                if sys.stderr is not None:
+                    sys.stderr.flush()
+            except OSError:  # what nobody can read is no failure; Python would make it one on the way out
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 app = _App(

@@ -79,7 +79,7 @@ def test_grey_stays_grey_and_alpha_passes(lake: Image) -> None:
 @pytest.mark.parametrize("name", BLOCK)
 def test_files_become_smaller_and_the_codec_decides_how_much(name: str, lake: Image) -> None:
     codec = CODECS[name]
-    backend = codec.backends[-1].name  # embedded
+    backend = codec.backend().name
     setting = codec.setting()
     plain = encode(lake, codec, setting, None, backend)
     prepared = encode(lake, codec, setting, Shrink(), backend)
