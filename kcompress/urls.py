@@ -46,8 +46,7 @@ def read(url: str) -> bytes:
     Raises:
         InputError: it cannot be read.
     """
-    with _told(InputError, f"{url} cannot be read", "Check the URL and its rights."):
-        files, path = opened(url)
+    with _store(url, "read") as (files, path):
         return bytes(files.cat_file(path))
 
 
@@ -57,8 +56,7 @@ def write(url: str, data: bytes, *, replace: bool = True) -> None:
     Raises:
         OutputError: it cannot be written, or is there and may not be replaced.
     """
-    with _told(OutputError, f"{url} cannot be written", "Check the URL and its rights, or give another -o."):
-        files, path = opened(url)
+    with _store(url, "written", OutputError, ", or give another -o") as (files, path):
         if not replace and files.exists(path):
             raise OutputError(f"{url} exists. Give --force to overwrite it, or another -o.")
         with contextlib.suppress(NotImplementedError):  # a store without folders
@@ -73,8 +71,7 @@ def find(url: str) -> list[str]:
     Raises:
         InputError: it cannot be listed.
     """
-    with _told(InputError, f"{url} cannot be listed", "Check the URL and its rights."):
-        files, root = opened(url)
+    with _store(url, "listed") as (files, root):
         return sorted(name[len(root) :].lstrip("/") for name in files.find(root))
 
 
@@ -84,8 +81,7 @@ def is_folder(url: str) -> bool:
     Raises:
         InputError: the store does not say.
     """
-    with _told(InputError, f"{url} cannot be looked up", "Check the URL and its rights."):
-        files, path = opened(url)
+    with _store(url, "looked up") as (files, path):
         return bool(files.isdir(path))
 
 
@@ -95,8 +91,7 @@ def exists(url: str) -> bool:
     Raises:
         InputError: the store does not say.
     """
-    with _told(InputError, f"{url} cannot be looked up", "Check the URL and its rights."):
-        files, path = opened(url)
+    with _store(url, "looked up") as (files, path):
         return bool(files.exists(path))
 
 
@@ -106,19 +101,24 @@ def size(url: str) -> int:
     Raises:
         InputError: it cannot be looked up.
     """
-    with _told(InputError, f"{url} cannot be looked up", "Check the URL and its rights."):
-        files, path = opened(url)
+    with _store(url, "looked up") as (files, path):
         return int(files.size(path) or 0)
 
 
 @contextlib.contextmanager
-def _told(kind: type[KcompressError], what: str, advice: str) -> Iterator[None]:
-    """Whatever a store's own library raises, which has classes of its own, is told as one of ours."""
+def _store(
+    url: str, done: str, kind: type[KcompressError] = InputError, otherwise: str = ""
+) -> Iterator[tuple[Any, str]]:
+    """File system and path of a URL, for something to be done.
+
+    Whatever a store's own library raises, which has classes of its own, is told as one of ours.
+    """
     try:
-        yield
+        yield opened(url)
     except KcompressError:
         raise
     except Exception as error:
         told = "there is no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None)
         reason = " ".join((told or str(error)).split()) or type(error).__name__
-        raise kind(f"{what}: {reason.rstrip('.')}. {advice}") from error
+        advice = f"Check the URL and its rights{otherwise}."
+        raise kind(f"{url} cannot be {done}: {reason.rstrip('.')}. {advice}") from error

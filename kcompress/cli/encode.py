@@ -1,13 +1,12 @@
 """``kcompress encode``: parse, call, show."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kcompress.cli import encode_dry_run, encode_options, encode_report, encode_run, files, options
-from kcompress.cli.encode_tasks import Task, codecs_for, in_place_jobs, refuse_beside_in_place, unfinished
+from kcompress.cli.encode_tasks import Task, codecs_for, in_place_jobs, unfinished
 from kcompress.cli.places import STREAM
 from kcompress.cli.reporting import reported
 from kcompress.errors import UsageError
@@ -81,9 +80,18 @@ def encode(
     sources = encode_options.sources(inputs or [], files_from, null)
     wanted = encode_options.wanted(include, exclude)
     encode_options.refuse_far({"--keep-times": keep_times}, [*sources, out or ""])
-    encode_options.refuse_on_cluster(cluster, {"-": STREAM in (*sources, out), "--dry-run": dry_run})
+    if cluster is not None:
+        encode_options.refuse(
+            {"-": STREAM in (*sources, out), "--dry-run": dry_run},
+            lambda option, _: f"--cluster {cluster} and {option} exclude each other. Leave one out.",
+        )
     if in_place:
-        refuse_beside_in_place({"-o": out, "--skip-existing": skip_existing or None, "--frame": frame})
+        encode_options.refuse(
+            {"-o": out, "--skip-existing": skip_existing, "--frame": frame},
+            lambda option, _: (
+                f"--in-place and {option} exclude each other: results replace their inputs. Leave one out."
+            ),
+        )
         chosen, left = in_place_jobs(codec, sources, backup, wanted)
         raw = False
     elif backup is not None:
@@ -96,7 +104,12 @@ def encode(
     if best and (goal is None or goal.metric is None):
         raise UsageError("--codec best compares files of one quality: give it, such as --target 80.")
     if len(chosen) > 1:
-        _refuse_scales({"--quality": quality, "--effort": effort, "--weights": weights, "--param": parameters})
+        encode_options.refuse(
+            {"--quality": quality, "--effort": effort, "--weights": weights, "--param": parameters},
+            lambda option, value: (
+                f"{option} {value} means another thing to each codec. Leave it out; --target 80 is one quality for all."
+            ),
+        )
     # Everything that can be refused is refused before the first picture is read.
     told = options.pairs("--param", parameters or [])
     settings = [
@@ -144,19 +157,6 @@ def encode(
     else:
         writing = encode_run.Writing(force, keep_times, as_json, verbose)
         encode_run.to_files(tasks, jobs, writing, reports, cluster)
-
-
-def _refuse_scales(given: Mapping[str, object]) -> None:
-    """Options whose value means another thing to each codec.
-
-    Raises:
-        UsageError: one is given.
-    """
-    for option, value in given.items():
-        if value is not None:
-            raise UsageError(
-                f"{option} {value} means another thing to each codec. Leave it out; --target 80 is one quality for all."
-            )
 
 
 def _for_task(task: str, network: str, weights: Path | None) -> Path:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -143,27 +143,28 @@ def wanted(include: Sequence[str] | None, exclude: Sequence[str] | None) -> Want
     return lambda below: (not include or matches(below, include)) and not matches(below, exclude or ())
 
 
-def refuse_far(given: Mapping[str, bool], names: Sequence[str]) -> None:
+def refuse(given: Mapping[str, object], reason: Callable[[str, object], str]) -> None:
+    """Options that have no meaning here; ``reason`` makes the message of an option and its value.
+
+    Raises:
+        UsageError: one is given.
+    """
+    for option, value in given.items():
+        if value is not None and value is not False:
+            raise UsageError(reason(option, value))
+
+
+def refuse_far(given: Mapping[str, object], names: Sequence[str]) -> None:
     """Options that take files of this machine, where some of ``names`` are behind URLs.
 
     Raises:
         UsageError: one is given.
     """
     far = next((name for name in names if urls.is_url(urls.local(name))), None)
-    for option, value in given.items():
-        if value and far is not None:
-            raise UsageError(f"{option} has no meaning for {far}, which is not on this machine. Leave it out.")
-
-
-def refuse_on_cluster(address: str | None, given: Mapping[str, bool]) -> None:
-    """Options that other machines cannot help with.
-
-    Raises:
-        UsageError: there is a cluster, and one is given.
-    """
-    for option, value in given.items():
-        if value and address is not None:
-            raise UsageError(f"--cluster {address} and {option} exclude each other. Leave one out.")
+    if far is not None:
+        refuse(
+            given, lambda option, _: f"{option} has no meaning for {far}, which is not on this machine. Leave it out."
+        )
 
 
 def min_saving(text: str) -> float | None:

@@ -1,6 +1,6 @@
 """Tasks of ``encode``: a picture, and the files that are to come of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,19 +85,6 @@ def codecs_for(asked: Codecs | None, target: str | None) -> "tuple[list[Codec], 
                 f"{other}."
             )
     return chosen, suffix in chosen[0].raw_suffixes
-
-
-def refuse_beside_in_place(given: Mapping[str, object]) -> None:
-    """Options that have no meaning with ``--in-place``.
-
-    Raises:
-        UsageError: one is given.
-    """
-    for option, value in given.items():
-        if value is not None:
-            raise UsageError(
-                f"--in-place and {option} exclude each other: results replace their inputs. Leave one out."
-            )
 
 
 def in_place_jobs(

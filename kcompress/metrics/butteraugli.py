@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
 from kcompress.inference.constants import constant
+from kcompress.metrics import sides
 from kcompress.metrics.butteraugli_bands import Bands, opsin, parted, smoothed
 from kcompress.metrics.butteraugli_lines import ASYMMETRY, DENSE, SPARSE
 
@@ -56,9 +56,7 @@ class Reference:
         Raises:
             UnsupportedError: a side is below 8.
         """
-        self._size = original.shape[2:]
-        if min(self._size) < SMALLEST_SIDE:
-            raise UnsupportedError(f"Butteraugli needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        self._size = sides.of_original("Butteraugli", original, SMALLEST_SIDE)
         with torch.no_grad():
             light = _linear(original)
             self._whole = _Scale.of(light)
@@ -79,8 +77,7 @@ class Reference:
 
     def map(self, distorted: Tensor) -> Tensor:
         """Map of visible differences, (N, H, W); otherwise as `score`."""
-        if distorted.shape[2:] != self._size:
-            raise InputError("Butteraugli compares pictures of one size. Give an original and versions of it.")
+        sides.check_equal("Butteraugli", self._size, distorted)
         height, width = self._size
         light = _linear(distorted)
         found = self._whole.map(light)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
+from kcompress.metrics import sides
 from kcompress.metrics.filters import gaussian, mirrored, windowed
 
 SMALLEST_SIDE = 161
@@ -45,9 +45,7 @@ class Reference:
         Raises:
             UnsupportedError: a side is below 161.
         """
-        self._size = original.shape[2:]
-        if min(self._size) < SMALLEST_SIDE:
-            raise UnsupportedError(f"IW-SSIM needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        self._size = sides.of_original("IW-SSIM", original, SMALLEST_SIDE)
         *bands, rest = _pyramid(_luma(original))
         self._windows = [_Windows(band) for band in bands]
         parents = [*bands[1:], None]
@@ -61,8 +59,7 @@ class Reference:
         Raises:
             InputError: the sizes differ.
         """
-        if distorted.shape[2:] != self._size:
-            raise InputError("IW-SSIM compares pictures of one size. Give an original and versions of it.")
+        sides.check_equal("IW-SSIM", self._size, distorted)
         *bands, rest = _pyramid(_luma(distorted))
         luminance, structure = self._rest.similarity(rest.double())
         score = (luminance * structure).mean((1, 2, 3)).to(rest).abs() ** _EXPONENTS[-1]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
+from kcompress.metrics import sides
 from kcompress.metrics.filters import gaussian, windowed
 
 SMALLEST_SIDE = 161  # four halvings must leave the window room
@@ -35,9 +35,7 @@ class Reference:
         Raises:
             UnsupportedError: a side is below 161.
         """
-        self._size = original.shape[2:]
-        if min(self._size) < SMALLEST_SIDE:
-            raise UnsupportedError(f"MS-SSIM needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        self._size = sides.of_original("MS-SSIM", original, SMALLEST_SIDE)
         self._scales = [_Scale(planes) for planes in _pyramid(original)]
 
     def score(self, distorted: Tensor) -> Tensor:
@@ -46,8 +44,7 @@ class Reference:
         Raises:
             InputError: the sizes differ.
         """
-        if distorted.shape[2:] != self._size:
-            raise InputError("MS-SSIM compares pictures of one size. Give an original and versions of it.")
+        sides.check_equal("MS-SSIM", self._size, distorted)
         pairs = zip(self._scales, _pyramid(distorted), strict=True)
         *structures, (last, luminance) = [scale.similarity(planes) for scale, planes in pairs]
         means = [structure.mean((2, 3)) for structure, _ in structures] + [(last * luminance).mean((2, 3))]

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
 from kcompress.inference.constants import constant
+from kcompress.metrics import sides
 
 SMALLEST_SIDE = 8  # one block
 
@@ -65,9 +65,7 @@ class Reference:
         Raises:
             UnsupportedError: a side is below 8.
         """
-        self._size = original.shape[2:]
-        if min(self._size) < SMALLEST_SIDE:
-            raise UnsupportedError(f"PSNR-HVS-M needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        self._size = sides.of_original("PSNR-HVS-M", original, SMALLEST_SIDE)
         self._spectrum = _spectrum(original)
 
     def score(self, distorted: Tensor) -> Tensor:
@@ -92,8 +90,7 @@ class Reference:
 
     def block_errors(self, distorted: Tensor) -> Tensor:
         """Masked error of each block, (N, blocks); otherwise as `masked_error`."""
-        if distorted.shape[2:] != self._size:
-            raise InputError("PSNR-HVS-M compares pictures of one size. Give an original and versions of it.")
+        sides.check_equal("PSNR-HVS-M", self._size, distorted)
         return _errors(self._spectrum, _spectrum(distorted))
 
 

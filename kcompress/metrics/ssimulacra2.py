@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
 from kcompress.inference.constants import constant
+from kcompress.metrics import sides
 from kcompress.metrics.filters import filtered, gaussian
 
 SCALES = 6
@@ -80,9 +80,7 @@ class Reference:
         Raises:
             UnsupportedError: a side is below 8.
         """
-        self._size = original.shape[2:]
-        if min(self._size) < SMALLEST_SIDE:
-            raise UnsupportedError(f"SSIMULACRA2 needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        self._size = sides.of_original("SSIMULACRA2", original, SMALLEST_SIDE)
         self._originals = [_prepared(part) for part in _parts(original)]
 
     def score(self, distorted: Tensor) -> Tensor:
@@ -94,8 +92,7 @@ class Reference:
         Raises:
             InputError: the sizes differ.
         """
-        if distorted.shape[2:] != self._size:
-            raise InputError("SSIMULACRA2 compares pictures of one size. Give an original and versions of it.")
+        sides.check_equal("SSIMULACRA2", self._size, distorted)
         parts = _parts(distorted)
         originals = self._originals * (len(parts) if len(self._originals) == 1 else 1)
         parts *= len(originals) if len(parts) == 1 else 1

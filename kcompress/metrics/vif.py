@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kcompress.errors import InputError, UnsupportedError
 from kcompress.images import Pixels
+from kcompress.metrics import sides
 from kcompress.metrics.filters import Taps, gaussian, mirrored
 
 SMALLEST_SIDE = 48
@@ -39,9 +39,7 @@ class Reference:
         Raises:
             UnsupportedError: a side is below 48.
         """
-        self._size = original.shape[2:]
-        if min(self._size) < SMALLEST_SIDE:
-            raise UnsupportedError(f"VIF needs {SMALLEST_SIDE} pixels a side. Give larger pictures.")
+        self._size = sides.of_original("VIF", original, SMALLEST_SIDE)
         self._scales = [_Scale(plane, window) for plane, window in _pyramid(_luma(original))]
 
     def score(self, distorted: Tensor) -> Tensor:
@@ -56,8 +54,7 @@ class Reference:
 
     def scales(self, distorted: Tensor) -> list[Tensor]:
         """Score of every scale, finest first, (N,) each; otherwise as `score`."""
-        if distorted.shape[2:] != self._size:
-            raise InputError("VIF compares pictures of one size. Give an original and versions of it.")
+        sides.check_equal("VIF", self._size, distorted)
         pairs = zip(self._scales, _pyramid(_luma(distorted)), strict=True)
         return [scale.ratio(plane) for scale, (plane, _) in pairs]
 
