@@ -253,15 +253,18 @@ def test_what_is_refused(train, folder, options, code, message):
     assert not (folder / "out/small.safetensors").exists()
 
 
+def _photographs(folder, lake, height, width):
+    """Six crops of the lake, in photos/."""
+    for number in range(6):
+        top, left = 20 * number, 30 * number
+        save(lake.pixels[top : top + height, left : left + width], folder / f"photos/{number}.bmp")
+
+
 @pytest.fixture
 def rdo(run, folder, lake, monkeypatch):
     """``rdo("--seed", "1")``: tiny, from photos/, and without the export."""
     monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
-    for number in range(6):
-        save(
-            lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
-            folder / f"photos/{number}.bmp",
-        )
+    _photographs(folder, lake, 112, 128)
     fixed = ["--network", "rdo", "--width", "16", "--patch", "96x96", "--steps", "4", "--validate", "2", "--batch", "2",
              "--quality-metric", "ssimulacra2:2,vif",
              "--split", "0.5", "--pictures", "1", "--jobs", "1", "--patches", "6",
@@ -298,11 +301,7 @@ def tables(run, folder, lake, monkeypatch):
     """``tables("--seed", "1")``: one generation for one quality, from photos/; later options win."""
     monkeypatch.setattr("kcompress.training.tasks.tables.scaling.NODES", (30, 60, 90))
     monkeypatch.setattr("kcompress.training.tasks.tables.cost.LADDER", (10, 30, 50, 70, 90, 99))
-    for number in range(6):
-        save(
-            lake.pixels[20 * number : 20 * number + 176, 30 * number : 30 * number + 192],
-            folder / f"photos/{number}.bmp",
-        )
+    _photographs(folder, lake, 176, 192)
     fixed = ["--network", "tables", "--behind", "none", "--qualities", "50", "--patch", "176x176", "--steps", "1",
              "--batch", "4", "--split", "0.2", "--quality-metric", "psnr", "--jobs", "1", "--device", "cpu",
              "-o", "out/found"]  # fmt: skip
@@ -332,9 +331,7 @@ def feedback(run, folder, lake, monkeypatch):
     """``feedback("--seed", "1")``: tiny, from photos/, and without the export."""
     monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
     monkeypatch.setattr(validation, "SIDE", 96)
-    for number in range(6):
-        save(lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
-             folder / f"photos/{number}.bmp")  # fmt: skip
+    _photographs(folder, lake, 112, 128)
     fixed = ["--network", "feedback", "--patch", "96x96", "--steps", "4", "--validate", "4", "--batch", "2", "--split",
              "0.5", "--pictures", "1", "--jobs", "1", "--patches", "3",
              "--quality-metric", "ssimulacra2:2,vif,psnr", "-o", "out/small"]  # fmt: skip
@@ -404,11 +401,7 @@ def test_what_rdo_refuses(rdo, folder, options, code, message):
 @pytest.fixture
 def simulator(run, folder, lake, monkeypatch):
     """``simulator("--seed", "1")``: tiny, of WebP, from photos/."""
-    for number in range(6):
-        save(
-            lake.pixels[20 * number : 20 * number + 112, 30 * number : 30 * number + 128],
-            folder / f"photos/{number}.bmp",
-        )
+    _photographs(folder, lake, 112, 128)
     fixed = ["--network", "simulator", "--width", "8", "--patch", "32x32", "--steps", "2", "--validate", "1",
              "--batch", "2", "--split", "0.5", "--pictures", "1", "--jobs", "1", "--patches", "3",
              "-o", "out/small"]  # fmt: skip

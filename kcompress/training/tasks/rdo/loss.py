@@ -56,12 +56,11 @@ class RdoLoss(nn.Module):
     def decoded(self, batch: Batch, levels: Tensor) -> Tensor:
         """Decoded pictures (N, 3, H, W), 0..1, of packed levels."""
         codec = DifferentiableJpeg(batch.conditions[:, :128].view(-1, 2, 8, 8))
-        return codec.reconstruct(unpack_levels(levels, batch.images.shape[-2:]))
+        return codec.reconstruct(unpack_levels(levels, batch.size))
 
     def rate(self, batch: Batch, sampled: "Sampled") -> Tensor:
         """Bits per pixel (N,)."""
-        size = batch.images.shape[-2:]
-        levels, expected = unpack_levels(sampled.levels, size), unpack_levels(sampled.expected, size)
+        levels, expected = (unpack_levels(each, batch.size) for each in (sampled.levels, sampled.expected))
         return bits_per_pixel(levels, expected, progressive=True)
 
 

@@ -124,6 +124,11 @@ class Batch(NamedTuple):
     plain: dict[str, Tensor]
 
     @property
+    def size(self) -> torch.Size:
+        """Height and width of the patches."""
+        return self.pixels.shape[1:3]
+
+    @property
     def images(self) -> Tensor:
         """The patches as (N, 3, H, W), 0..1."""
         return self.pixels.permute(0, 3, 1, 2).float().div(255).contiguous()
