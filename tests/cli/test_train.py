@@ -444,7 +444,8 @@ def test_no_labels(run, folder):
 def test_two_processes_train_as_one(labels, folder, environment):
     """As ``accelerate launch`` starts them."""
     for place, processes in (("one", 1), ("two", 2)):
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "-m"]
+        alone = ["--standalone", "--nproc-per-node", str(processes)]
+        launcher = [sys.executable, "-m", "torch.distributed.run", *alone, "-m"]
         options = [*BASE, "--checkpoints", place, "--json", "--force"]
         done = subprocess.run(
             [*launcher, "kcompress", "train", "labels", *options], cwd=folder, capture_output=True, text=True,
