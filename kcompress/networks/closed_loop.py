@@ -10,6 +10,7 @@ from kcompress.images import Image, Pixels
 from kcompress.inference.engine import Engine
 from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, Tile, tiled
 from kcompress.networks.preprocessor import Preprocessor, blended, with_warning
+from kcompress.networks.screen_content import natural_share
 from kcompress.networks.sharp import sharp_chroma
 from kcompress.setting import Setting
 
@@ -23,6 +24,9 @@ class ClosedLoop:
     The target is the picture after a first preprocessor; with sharp chroma, if wanted, it is the first input.
     The reconstruction is the codec's decode of the input, which is rounded to 8 bits each time. So every pass is an
     encode and a decode, at the quality of the file.
+
+    Screen content stays as it is but for sharp chroma: its edges are no detail that an encoder drops, so both the first
+    preprocessor and the network cost more there than they save. Where all of a picture is drawn, nothing is encoded.
 
     The engine takes (1, 6, H, W) RGB 0..1 of both pictures, and the condition, and gives the change (1, 3, H, W). Other
     arguments are as those of `preprocessor.NetworkPreprocessor`; the strength is that of the whole change.
@@ -43,7 +47,12 @@ class ClosedLoop:
         self._tiled = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
 
     def __call__(self, image: Image, setting: Setting) -> Image:
-        target = self._first(image, setting).pixels
+        natural = natural_share(image.pixels)
+        sharp = self._sharp and setting.chroma == "420" and not setting.sharp_yuv and not image.grey
+        passes = self._passes if natural.blocks.any() else 0
+        if not passes and not sharp:
+            return image
+        target = natural.blended(image.pixels, self._first(image, setting).pixels)
         condition = self._condition(setting)
         reconstruct = self._round_trip(Image(target, grey=image.grey), setting)
         # Changes of all passes: many are less than half a level, so they must not be rounded on the way.
@@ -55,11 +64,12 @@ class ClosedLoop:
                 added[tile.inner] += change.mean(axis=2, keepdims=True) if image.grey else change
                 current[tile.inner] = blended(target[tile.inner], target[tile.inner] + np.float32(added[tile.inner]), 1)
 
-        if self._sharp and setting.chroma == "420" and not setting.sharp_yuv and not image.grey:
+        if sharp:
             add(self._tiled(sharp_chroma, target))
-        for _ in range(self._passes):
+        for _ in range(passes):
             reconstruction = reconstruct(Image(current, grey=image.grey))
-            add(self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction))
+            changes = self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction)
+            add((tile, change * natural.at(tile.inner)) for tile, change in changes)
             del reconstruction  # before the next is made: large pictures are large
         if self._strength != 1:
             current = blended(image.pixels, current.astype(np.float32), self._strength)

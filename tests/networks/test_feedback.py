@@ -220,7 +220,7 @@ def test_the_codec_is_asked_once_a_pass_for_the_input_of_the_time(lake: Image) -
         seen.append((image.pixels.copy(), setting))
         return darker(image, setting)
 
-    shrink = Shrink()
+    shrink, lake = Shrink(), Image(lake.pixels[64:])  # no white sky
     result = loop(Feedback(), watched, shrink, passes=3)(lake, SETTING)
     assert [setting for _, setting in seen] == [SETTING] * 3
     assert np.array_equal(seen[0][0], shrink(lake, SETTING).pixels)
@@ -291,6 +291,28 @@ def test_coloured_text_is_not_harmed() -> None:
         setting = WEBP.setting(quality)
         judge = RateDistortionCost(*Session.of(image, WEBP, setting, "auto"), {"ssimulacra2": 0.5, "iw-ssim": 0.5})
         assert judge(encode(image, WEBP, setting, network).data).cost < 0.01
+
+
+def test_screen_content_stays_as_it_is(lake: Image) -> None:
+    """What is drawn is left alone beside a photograph, and alone it is not even encoded."""
+    asked = 0
+
+    def watched(image: Image, setting: Setting) -> Pixels:
+        nonlocal asked
+        asked += 1
+        return darker(image, setting)
+
+    page = np.full((160, 320, 3), 220, np.uint8)
+    page[8::16, 4:300] = page[:, 4::23] = (180, 40, 60)
+    both = np.concatenate([page, lake.pixels[160:320, :320]])
+    changed = loop(Feedback(), watched, Shrink(), passes=2)(Image(both), SETTING).pixels
+    assert np.array_equal(changed[:128], both[:128]) and asked == 2
+    alone = loop(Feedback(), watched, Shrink(), passes=2)(Image(lake.pixels[160:320, :320]), SETTING).pixels
+    assert (changed[208:] == alone[48:]).mean() > 0.99
+    assert np.array_equal(loop(Feedback(), watched, Shrink(), passes=2)(Image(page), SETTING).pixels, page)
+    assert asked == 4
+    assert not np.array_equal(loop(Feedback(), watched, passes=2, sharp=True)(Image(page), SETTING).pixels, page)
+    assert asked == 4
 
 
 def test_the_same_quality_scores_about_the_same_and_more_scores_more(lake: Image) -> None:
