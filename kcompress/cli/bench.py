@@ -40,7 +40,9 @@ def bench(
     filters: Annotated[
         str,
         typer.Option(
-            "--filter", help="Filters of label's pool, with commas: guetzli, ar, nlm:h=10, detail, blur, shrink."
+            "--filter",
+            help="Filters of label's pool, with commas: guetzli, ar, nlm:h=10, guided:s=4:h=10; a series with +: "
+            "ar+sharpen:a=0.2.",
         ),
     ] = "",
     quality: Annotated[
@@ -261,8 +263,8 @@ def _weights(plan: "Plan") -> dict[str, str]:
             if name in NETWORKS and NETWORKS[name].learned:
                 path = plan.task_weights if NETWORKS[name].task and plan.task_weights else shipped_weights(name, codec)
                 digest = open_weights(path).digest()
-            elif kind == "ar":
-                digest = open_shipped(kind).digest()
+            elif "ar" in (filter.partition(":")[0] for filter in name.split("+")):
+                digest = open_shipped("ar").digest()
             chosen = plan.codec(codec, name)
             tables = chosen.tables
             if tables is not None and tables.name not in (OWN, STANDARD.name):

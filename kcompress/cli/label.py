@@ -37,8 +37,8 @@ def label(
     pool: Annotated[
         str,
         typer.Option(
-            help="Filters, with commas: guetzli, ar, nlm, detail, blur, shrink; with numbers: guetzli:q=90, ar:n=2, "
-            "nlm:h=5, blur:s=0.6, shrink:t=2. In this order they are applied."
+            help="Filters, with commas: guetzli, ar, nlm, detail, blur, shrink, bilateral, guided, chroma, sharpen; "
+            "with numbers: guetzli:q=90, nlm:h=5, guided:s=4:h=10. In this order they are applied."
         ),
     ] = POOL,
     max_group: Annotated[int, typer.Option("--max-group", "-k", help="Filters in series, at most (K).")] = 2,

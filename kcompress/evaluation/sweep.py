@@ -21,7 +21,7 @@ from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import NETWORKS, NONE, Preprocessor, default_network
 from kcompress.networks.loading import load
 from kcompress.networks.tables import with_tables
-from kcompress.pool import FilterContext, GuetzliLimits, filter_named
+from kcompress.pool import FilterContext, GuetzliLimits, group_named
 from kcompress.setting import Setting
 from kcompress.workers import completed, one_thread
 
@@ -35,8 +35,8 @@ class Plan:
 
     Attributes:
         qualities: by name of the codec, in order.
-        preprocessors: networks and filters by name; ``none`` is among them, to compare with, and ``DEFAULT`` stands for
-            each codec's own.
+        preprocessors: networks, filters and series of filters by name; ``none`` is among them, to compare with, and
+            ``DEFAULT`` stands for each codec's own.
         cache: folder that keeps guetzli's results from run to run; None for none.
         machines: models that score decoded pictures beside the metrics.
         task_weights: of npp.
@@ -187,14 +187,15 @@ def _preprocessor(
     if name in NETWORKS:
         weights, loop = task_weights if NETWORKS[name].task else None, round_trip(CODECS[codec], backend)
         return load(name, device=device, codec=codec, weights=weights, round_trip=loop)
-    found = filter_named(name, FilterContext(resolve_device(device), GuetzliLimits(cache=cache)))
-    if not found.kind.available():
-        raise MissingProgramError(f"the filter {name} is not installed. {found.kind.install}")
+    found = group_named(name, FilterContext(resolve_device(device), GuetzliLimits(cache=cache)))
+    for filter in found.filters:
+        if not filter.kind.available():
+            raise MissingProgramError(f"the filter {filter.name} is not installed. {filter.kind.install}")
     return found
 
 
 def preprocessor_of(plan: Plan, name: str, codec: str) -> Preprocessor | None:
-    """One of the plan's: a network, with its weights for the codec, or a filter; None for ``none``.
+    """One of the plan's: a network, with its weights for the codec, or filters in series; None for ``none``.
 
     Raises:
         UsageError: neither is known by this name.

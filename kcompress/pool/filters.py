@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kcompress.errors import ProgramError, UsageError
-from kcompress.images import Image, Pixels
+from kcompress.images import Pixels
 from kcompress.inference.weights import is_shipped
 from kcompress.pool.guetzli import LOWEST_QUALITY, GuetzliLimits
 from kcompress.programs import GUETZLI
-from kcompress.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,23 @@ def _always() -> bool:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """Number of a filter: smallest and largest value, and whether it is whole."""
+
+    name: str
+    low: float
+    high: float
+    whole: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.low:g}..{self.high:g}{' in whole numbers' if self.whole else ''}"
+
+    def allows(self, number: float) -> bool:
+        """Whether a value is in range; NaN never is."""
+        return self.low <= number <= self.high and not (self.whole and number % 1)
+
+
+@dataclass(frozen=True)
 class FilterType:
     """Filter without values of its parameters. It is pickled for other processes: its functions have names.
 
@@ -36,7 +52,6 @@ class FilterType:
         name: as the user types it.
         about: one line for people.
         function: imports heavy libraries itself.
-        parameters: name, smallest and largest value of each.
         available: whether its program or weights are installed.
         install: how to install them.
     """
@@ -44,7 +59,7 @@ class FilterType:
     name: str
     about: str
     function: FilterFunction
-    parameters: tuple[tuple[str, float, float], ...] = ()
+    parameters: tuple[Parameter, ...] = ()
     available: Callable[[], bool] = _always
     install: str = ""
 
@@ -89,6 +104,30 @@ def _blur(pixels: Pixels, context: FilterContext, s: float = 0.5) -> Pixels:
     return blur(pixels, s)
 
 
+def _bilateral(pixels: Pixels, context: FilterContext, s: float = 2, h: float = 5) -> Pixels:
+    from kcompress.pool.bilateral import bilateral
+
+    return bilateral(pixels, s, h)
+
+
+def _guided(pixels: Pixels, context: FilterContext, s: float = 2, h: float = 5) -> Pixels:
+    from kcompress.pool.guided import guided
+
+    return guided(pixels, round(s), h)
+
+
+def _chroma(pixels: Pixels, context: FilterContext, s: float = 1) -> Pixels:
+    from kcompress.pool.chroma import smooth_chroma
+
+    return smooth_chroma(pixels, s)
+
+
+def _sharpen(pixels: Pixels, context: FilterContext, a: float = 0.3, s: float = 1) -> Pixels:
+    from kcompress.pool.sharpen import sharpen
+
+    return sharpen(pixels, a, s)
+
+
 def _shrink(pixels: Pixels, context: FilterContext, t: float = 2) -> Pixels:
     from kcompress.pool.soft_threshold import soft_threshold
 
@@ -100,17 +139,36 @@ FILTERS: dict[str, FilterType] = {
     for kind in (
         FilterType(
             "guetzli", "perceptually guided JPEG, decoded again; q is its quality (95)", _guetzli,
-            (("q", LOWEST_QUALITY, 100),), _has_guetzli, GUETZLI.install,
+            (Parameter("q", LOWEST_QUALITY, 100, whole=True),), _has_guetzli, GUETZLI.install,
         ),
         FilterType(
             "ar", "a network that removes the artefacts of codecs; n is how often in series (1)", _ar,
-            (("n", 1, 8),), _has_ar, "Its weights did not come along: reinstall kcompress.",
+            (Parameter("n", 1, 8, whole=True),), _has_ar, "Its weights did not come along: reinstall kcompress.",
         ),
-        FilterType("nlm", "non-local means denoising; h is its strength (3)", _nlm, (("h", 0.1, 100),)),
+        FilterType("nlm", "non-local means denoising; h is its strength (3)", _nlm, (Parameter("h", 0.1, 100),)),
         FilterType("detail", "a high-pass kernel that sharpens texture", _detail),
-        FilterType("blur", "a narrow Gaussian; s is its standard deviation in pixels (0.5)", _blur, (("s", 0.1, 20),)),
         FilterType(
-            "shrink", "a soft threshold in the 8x8 DCT; t is its height, 0..255 (2)", _shrink, (("t", 0.1, 100),),
+            "blur", "a narrow Gaussian; s is its standard deviation in pixels (0.5)", _blur, (Parameter("s", 0.1, 20),),
+        ),
+        FilterType(
+            "shrink", "a soft threshold in the 8x8 DCT; t is its height, 0..255 (2)", _shrink,
+            (Parameter("t", 0.1, 100),),
+        ),
+        FilterType(
+            "bilateral", "a mean of near pixels of like colour; s pixels (2), h grey levels (5)", _bilateral,
+            (Parameter("s", 0.5, 10), Parameter("h", 0.1, 100)),
+        ),
+        FilterType(
+            "guided", "smooth where contrast is low; radius s in pixels (2), contrast h in grey levels (5)", _guided,
+            (Parameter("s", 1, 50, whole=True), Parameter("h", 0.1, 100)),
+        ),
+        FilterType(
+            "chroma", "a Gaussian on colour alone; s is its standard deviation in pixels (1)", _chroma,
+            (Parameter("s", 0.1, 20),),
+        ),
+        FilterType(
+            "sharpen", "an unsharp mask; amount a (0.3), s is the Gaussian's deviation in pixels (1)", _sharpen,
+            (Parameter("a", 0.01, 5), Parameter("s", 0.1, 20)),
         ),
     )
 }  # fmt: skip
@@ -119,22 +177,12 @@ FILTERS: dict[str, FilterType] = {
 
 @dataclass(frozen=True)
 class Filter:
-    """Filter of a kind with the parameters that are not the default, named as the user typed it; a preprocessor."""
+    """Filter of a kind with the parameters that are not the default, named as the user typed it."""
 
     name: str
     kind: FilterType
     parameters: tuple[tuple[str, float], ...] = ()
     context: FilterContext = field(default_factory=FilterContext)
-    conditioned: bool = False
-
-    @property
-    def network(self) -> str:
-        """Name of its kind."""
-        return self.kind.name
-
-    def __call__(self, image: Image, setting: Setting) -> Image:
-        """Filter the pixels, whatever the setting."""
-        return image.with_pixels(self.apply(image.pixels))
 
     def apply(self, pixels: Pixels) -> Pixels:
         """Filter pixels: (H, W, 3) RGB 0..255 -> the same.
@@ -165,8 +213,8 @@ def filter_named(text: str, context: FilterContext | None = None) -> Filter:
             number = float(value)
         except ValueError:
             number = math.nan
-        if not any(key == known and low <= number <= high for known, low, high in kind.parameters) or key in parameters:
-            allowed = ", ".join(f"{known}={low:g}..{high:g}" for known, low, high in kind.parameters) or "no parameter"
+        if not any(key == known.name and known.allows(number) for known in kind.parameters) or key in parameters:
+            allowed = ", ".join(map(str, kind.parameters)) or "no parameter"
             raise UsageError(f"the filter {text}: {setting or 'nothing'} is not understood. Allowed: {allowed}.")
         parameters[key] = number
     return Filter(text, kind, tuple(parameters.items()), context or FilterContext())

@@ -1,11 +1,13 @@
-"""Groups: filters in series, the candidates of labelling (Kuchen paper, section 3.2, equation 1)."""
+"""Groups: filters in series, the candidates of labelling (Kuchen paper, section 3.2, equation 1), and of a bench."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
 from kcompress.errors import UsageError
-from kcompress.pool.filters import Filter
+from kcompress.images import Image
+from kcompress.pool.filters import Filter, FilterContext, filter_named
+from kcompress.setting import Setting
 
 IDENTITY = "identity"
 """Name of the group without a filter."""
@@ -13,9 +15,10 @@ IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class Group:
-    """Filters in order of application; none for the identity."""
+    """Filters in order of application, none for the identity; a preprocessor that no setting changes."""
 
     filters: tuple[Filter, ...]
+    conditioned: bool = False
 
     @property
     def name(self) -> str:
@@ -23,9 +26,29 @@ class Group:
         return "+".join(filter.name for filter in self.filters) or IDENTITY
 
     @property
+    def network(self) -> str:
+        """Kinds of its filters: ``ar+nlm``."""
+        return "+".join(filter.kind.name for filter in self.filters)
+
+    def __call__(self, image: Image, setting: Setting) -> Image:
+        """Apply the filters, whatever the setting; what is grey stays grey."""
+        for filter in self.filters:
+            image = image.with_pixels(filter.apply(image.pixels))
+        return image
+
+    @property
     def prefix(self) -> "Group":
         """Group of all filters but the last."""
         return Group(self.filters[:-1])
+
+
+def group_named(text: str, context: FilterContext | None = None) -> Group:
+    """Group of the user's text: ``nlm:h=10``, ``ar+detail``.
+
+    Raises:
+        UsageError: no such filter or parameter, or a number out of range.
+    """
+    return Group(tuple(filter_named(name, context) for name in text.split("+")))
 
 
 def groups(filters: Sequence[Filter], longest: int, *, ordered: bool = False) -> list[Group]:

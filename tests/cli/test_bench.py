@@ -114,6 +114,27 @@ def test_the_backend_can_be_chosen(bench: Bench, photos: Path, folder: Path) -> 
     assert "mozjpeg" in bench(*options, "--codec", "webp", "--backend", "mozjpeg", expect=2).stderr
 
 
+def test_a_series_of_filters(bench: Bench, photos: Path, folder: Path) -> None:
+    few = [
+        "photos",
+        "--codec",
+        "jpeg",
+        "--network",
+        "none",
+        "-q",
+        "60",
+        "--metric",
+        "psnr",
+        "--pictures",
+        "1",
+        "-j",
+        "1",
+    ]
+    bench(*few, "--filter", "detail,blur,detail+blur")
+    sizes = {row[5]: row[9] for row in rows(folder / "report")[1:]}
+    assert list(sizes) == ["none", "detail", "blur", "detail+blur"] and len(set(sizes.values())) == 4
+
+
 def test_default_is_what_encode_takes_for_each_codec(bench: Bench, photos: Path, folder: Path) -> None:
     options = [
         "-o",
@@ -196,6 +217,7 @@ def test_interrupted_while_running(
         (["photos", "--network", "big"], 2, "shrink"),
         (["photos", "--filter", "sepia"], 2, "nlm"),
         (["photos", "--filter", "nlm:h=-1"], 2, "h=0.1..100"),
+        (["photos", "--filter", "detail+"], 2, "sharpen"),
         (["photos", "--quality", "high"], 2, "40,60,80,90"),
         (["photos", "--split", "1"], 2, "--split 1 is out of range"),
         (["photos", "--split", "0.999999"], 3, "holds out none of the 2 pictures"),

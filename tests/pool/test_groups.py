@@ -20,7 +20,9 @@ from kcompress.pool import (
     FilterType,
     Group,
     GuetzliLimits,
+    Parameter,
     filter_named,
+    group_named,
     groups,
 )
 
@@ -82,7 +84,7 @@ def test_the_same_filter_twice_is_refused(pool: list[str]) -> None:
     ("text", "numbers"),
     [("nlm", ()), ("nlm:h=10", (("h", 10),)), ("nlm:h=0.1", (("h", 0.1),)), ("guetzli:q=84", (("q", 84),)),
      ("guetzli:q=100", (("q", 100),)), ("detail", ()), ("ar", ()), ("ar:n=2", (("n", 2),)),
-     ("blur:s=0.7", (("s", 0.7),)), ("shrink:t=4", (("t", 4),))],
+     ("blur:s=0.7", (("s", 0.7),)), ("shrink:t=4", (("t", 4),)), ("guided:h=8:s=4", (("h", 8), ("s", 4)))],
 )  # fmt: skip
 def test_a_filter_by_its_name_and_numbers(text: str, numbers: tuple[tuple[str, float], ...]) -> None:
     context = FilterContext(device="cuda:3")
@@ -92,11 +94,9 @@ def test_a_filter_by_its_name_and_numbers(text: str, numbers: tuple[tuple[str, f
     assert filter_named(text).context == FilterContext()
 
 
-@pytest.mark.parametrize("text", ["", "sharpen", "NLM", " nlm", "identity", "h=3", "nlm+detail"])
+@pytest.mark.parametrize("text", ["", "sepia", "NLM", " nlm", "identity", "h=3", "nlm+detail"])
 def test_an_unknown_filter(text: str) -> None:
-    with pytest.raises(
-        UsageError, match=rf"{re.escape(text)} is not known\. Allowed: guetzli, ar, nlm, detail, blur, shrink\."
-    ):
+    with pytest.raises(UsageError, match=rf"{re.escape(text)} is not known\. Allowed: guetzli, ar, .*, sharpen\."):
         filter_named(text)
 
 
@@ -111,8 +111,11 @@ def test_numbers_that_are_not_understood(text: str) -> None:
 
 
 def test_what_is_allowed_is_told() -> None:
-    with pytest.raises(UsageError, match=r"q=83 is not understood\. Allowed: q=84\.\.100\."):
-        filter_named("guetzli:q=83")
+    for number in ("83", "84.5"):
+        with pytest.raises(UsageError, match=rf"q={number} is not .*\. Allowed: q=84\.\.100 in whole numbers\."):
+            filter_named(f"guetzli:q={number}")
+    with pytest.raises(UsageError, match=r"Allowed: s=1\.\.50 in whole numbers, h=0\.1\.\.100\."):
+        filter_named("guided:s=2.5:h=3")
     with pytest.raises(UsageError, match=r"h=3 is not understood\. Allowed: no parameter\."):
         filter_named("detail:h=3")
 
@@ -138,16 +141,27 @@ def test_a_filter_that_changes_the_size_is_refused() -> None:
 
 
 def test_the_numbers_reach_the_work_and_the_setting_does_not() -> None:
-    kind = FilterType("brighter", "adds", _brighter, (("by", 1, 9),))
+    kind = FilterType("brighter", "adds", _brighter, (Parameter("by", 1, 9),))
     image = Image(np.zeros((8, 9, 3), np.uint8), alpha=np.full((8, 9), 7, np.uint8))
     for numbers, value in (((), 1), ((("by", 5.0),), 5)):
-        result = Filter("brighter", kind, numbers)(image, CODECS["webp"].setting())
+        result = Group((Filter("brighter", kind, numbers),))(image, CODECS["webp"].setting())
         assert (result.pixels == value).all()
         assert result.alpha is image.alpha
 
 
 def test_every_filter_of_the_pool_says_what_it_is() -> None:
-    assert list(FILTERS) == ["guetzli", "ar", "nlm", "detail", "blur", "shrink"]
+    assert list(FILTERS)[:4] == ["guetzli", "ar", "nlm", "detail"]  # the paper's
     for name, kind in FILTERS.items():
         assert kind.name == name and kind.about and isinstance(kind.available(), bool)
         assert kind.available() or kind.install
+
+
+def test_a_series_is_applied_one_after_the_other(lake: Image) -> None:
+    image = Image(lake.pixels[150:200, 200:277])
+    series = group_named("nlm:h=10+detail")
+    assert (series.name, series.network, series.conditioned) == ("nlm:h=10+detail", "nlm+detail", False)
+    expected = filter_named("detail").apply(filter_named("nlm:h=10").apply(image.pixels))
+    assert np.array_equal(series(image, CODECS["jpeg"].setting()).pixels, expected)
+    for text in ("nlm+", "+", "nlm+sepia", "identity"):
+        with pytest.raises(UsageError, match="is not known"):
+            group_named(text)
