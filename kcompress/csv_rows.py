@@ -1,6 +1,7 @@
 """CSV files of dataclass rows, written as the work goes on, readable after any interruption.
 
-A row class has plain fields (str, int, float) and one mapping ``scores``, whose names become the last columns.
+A row class has plain fields (str, int, float) and one mapping ``scores``, whose names become the last columns. It may
+have a second one of texts, ``texts``, whose columns come behind them.
 """
 
 import csv
@@ -34,7 +35,11 @@ class Rows(Generic[RowT]):
     """Header, reader and writer of files of one row class and some metrics."""
 
     def __init__(
-        self, kind: type[RowT], metrics: Sequence[str], check: Callable[[RowT], None] = lambda row: None
+        self,
+        kind: type[RowT],
+        metrics: Sequence[str],
+        check: Callable[[RowT], None] = lambda row: None,
+        texts: Sequence[str] = (),
     ) -> None:
         """Describe a file.
 
@@ -42,16 +47,18 @@ class Rows(Generic[RowT]):
             kind: the dataclass; its annotations are ``str``, ``int``, ``float``, ``float | None``.
             metrics: names, a column each, in order.
             check: raises ValueError for a row that is read and makes no sense.
+            texts: names of columns of texts.
         """
         self._check = check
         self._row: Callable[..., RowT] = kind
-        self._fields = {field.name: _annotation(field.type) for field in fields(kind) if field.name != "scores"}  # type: ignore[arg-type]
-        self._metrics = tuple(metrics)
+        known = fields(kind)  # type: ignore[arg-type]
+        self._fields = {each.name: _annotation(each.type) for each in known if each.name not in ("scores", "texts")}
+        self._metrics, self._texts = tuple(metrics), tuple(texts)
 
     @property
     def header(self) -> list[str]:
-        """Column names: those of the class, then one a metric."""
-        return [*self._fields, *self._metrics]
+        """Column names: those of the class, then one a metric, then texts."""
+        return [*self._fields, *self._metrics, *self._texts]
 
     def write(self, path: Path, rows: Iterable[RowT]) -> None:
         """Write all rows at once, in their order: wholly or not at all."""
@@ -100,13 +107,16 @@ class Rows(Generic[RowT]):
     def cells(self, row: RowT) -> dict[str, object]:
         """A row as it is written; None becomes an empty cell."""
         values = ((name, getattr(row, name)) for name in self._fields)
-        return {**{name: _safe(value) if isinstance(value, str) else value for name, value in values}, **row.scores}
+        fixed = {name: _safe(value) if isinstance(value, str) else value for name, value in values}
+        return {**fixed, **row.scores, **{name: getattr(row, "texts", {}).get(name) for name in self._texts}}
 
     def _parsed(self, cells: dict[str, str]) -> RowT:
         fixed: dict[str, Any] = {}
         for name, (kind, optional) in self._fields.items():
             cell = cells.pop(name)
             fixed[name] = None if optional and not cell else _text(cell) if kind is str else kind(cell)
+        if self._texts:
+            fixed["texts"] = {name: text for name in self._texts if (text := cells.pop(name))}
         return self._row(**fixed, scores={name: float(value) for name, value in cells.items() if value})
 
 

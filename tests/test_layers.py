@@ -53,7 +53,8 @@ WHOLLY_HEAVY = {
     "kcompress.metrics.butteraugli_bands", "kcompress.metrics.butteraugli_lines", "kcompress.metrics.filters",
     "kcompress.inference.constants", "kcompress.search.levels", "kcompress.search.descent", "kcompress.search.repeated",
     "kcompress.machine.boxes", "kcompress.machine.classification", "kcompress.machine.classifiers",
-    "kcompress.machine.detection", "kcompress.machine.fastestdet", "kcompress.machine.formats",
+    "kcompress.machine.detection", "kcompress.machine.detector_outputs", "kcompress.machine.fastestdet",
+    "kcompress.machine.formats", "kcompress.machine.layouts",
     *(_name(path) for path in MODULES if _room(_name(path)) == "proxies"),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -69,6 +69,10 @@ def bench(
         list[str] | None, typer.Option("--model", metavar="SPEC", help="Of the task, as for train; once a model.")
     ] = None,
     labels: options.Labels = False,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Truth of the task detection: boxes in COCO's format, instances.json."),
+    ] = None,
     task_weights: options.TaskWeights = None,
     count: Annotated[
         int | None, typer.Option("--pictures", min=1, help="At most so many pictures, drawn by their sha256.")
@@ -105,7 +109,7 @@ def bench(
         raise UsageError(f"--cluster {address} and --task exclude each other: models are on this machine.")
     pictures = DataSet(dataset).absolute() if address else DataSet(dataset)
     every = pictures.names()
-    machines = _machines(task, model or [], every, labels=labels)
+    machines = _machines(task, model or [], every, annotations, labels=labels)
     names = _some(pictures, _unseen(pictures, every, split), count)
     codecs = options.chosen(",".join(map(options.alias, options.listed(codec))), "--codec", [*options.CodecName])
     metrics = options.metrics(metric)
@@ -124,7 +128,7 @@ def bench(
     check(plan)
     with storage.sole_user(target):
         # What a resumed run must share with the one before, beside the points themselves.
-        before = points_before(target, plan.columns, resume=resume)
+        before = points_before(target, plan, resume=resume)
         weights = _weights(plan)
         memory = target / "plan.json"
         ladders = _recalled(memory, weights, before, resume=resume)
@@ -275,30 +279,51 @@ def _weights(plan: "Plan") -> dict[str, str]:
     return found
 
 
-def _machines(task: str | None, models: list[str], names: list[str], *, labels: bool) -> "tuple[Machine, ...]":
+def _machines(
+    task: str | None, models: list[str], names: list[str], annotations: Path | None, *, labels: bool
+) -> "tuple[Machine, ...]":
     """Models that score decoded pictures.
 
     Raises:
-        UsageError: a task without a model, or the other way round.
-        InputError: labels without folders.
+        UsageError: a task without a model, or the other way round, or with the truth of another task.
+        InputError: labels without folders, or annotations that cannot be read.
     """
     from kcompress.evaluation.machines import Machine, model
-    from kcompress.machine.folders import class_folders
 
     if task is None:
-        if models or labels:
-            raise UsageError(f"{'--model' if models else '--labels'} needs a --task. Give classification or detection.")
+        given = {"--model": models, "--labels": labels, "--annotations": annotations}
+        for option in (option for option, value in given.items() if value):
+            raise UsageError(f"{option} needs a --task. Give classification or detection.")
         return ()
     if not models:
         raise UsageError(f"--task {task} needs a --model. Give one that does it.")
-    classes = class_folders(names)[1] if labels else {}
+    truth = _truth(task, names, annotations, labels=labels)
     found: dict[str, Machine] = {}
     for spec in models:
         name = model(spec).name
         if name in found:
             raise UsageError(f"--model {spec}: {name} is there already. Give each model once, under its own file name.")
-        found[name] = Machine(task, spec, name, classes)
+        found[name] = Machine(task, spec, name, **truth)
     return tuple(found.values())
+
+
+def _truth(task: str, names: list[str], annotations: Path | None, *, labels: bool) -> dict[str, Any]:
+    """Fields of `Machine` that tell the truth; none where that is the model's own answers."""
+    from kcompress.dataset import digest
+    from kcompress.machine.annotations import read_annotations
+    from kcompress.machine.folders import class_folders
+
+    if annotations is not None:
+        if task != "detection":
+            raise UsageError(f"--annotations {annotations} has no meaning for the task {task}. Leave it out.")
+        boxes, categories = read_annotations(annotations, names)
+        return {"labels": boxes, "classes": categories, "truth": digest(annotations.read_bytes())}
+    if not labels:
+        return {}
+    if task != "classification":
+        raise UsageError(f"the task {task} has no --labels. Leave them out.")
+    classes, numbers = class_folders(names)
+    return {"labels": numbers, "classes": tuple(range(len(classes))), "truth": f"{len(classes)} labels"}
 
 
 def _task_weights(task: str | None, networks: list[str]) -> Path | None:

@@ -178,8 +178,16 @@ def _npp(asked: Asked) -> Ready:
     model = open_model(given["--model"], asked.device)
     if not model.trainable:
         raise UsageError(f"--model {given['--model']} has no gradients. Give a .pt2 or TorchScript file of it.")
-    classes = len(class_folders(asked.photos.names())[0]) if labelled else None
-    judge = task(given.get("--task", "classification"), model, classes)
+    name = given.get("--task", "classification")
+    if labelled and name != "classification":
+        raise UsageError(f"the task {name} has no --labels. Leave them out.")
+    classes = range(len(class_folders(asked.photos.names())[0])) if labelled else None
+    judge = task(name, model, classes)
+    if not judge.trainable:
+        raise UsageError(
+            f"--model {given['--model']} gives boxes after suppression, from which nothing can be learned. "
+            "Give a detector that gives all its places."
+        )
     if model.size is not None and model.size[0] != model.size[1]:
         raise UsageError(
             f"--model {given['--model']} takes {model.size[1]}x{model.size[0]} pixels; npp is trained on squares. "

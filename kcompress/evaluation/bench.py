@@ -9,7 +9,7 @@ from pathlib import Path
 from kcompress.codecs import check_settings
 from kcompress.csv_rows import Journal, Rows, check_numbers
 from kcompress.errors import OutputError
-from kcompress.evaluation import machines
+from kcompress.evaluation import machine_summary
 from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.plots import overview
 from kcompress.evaluation.points import Key, Point
@@ -31,7 +31,7 @@ class Outcome:
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list[Point]:
+def points_before(output: Path, plan: Plan, *, resume: bool) -> list[Point]:
     """Points of an interrupted run.
 
     Raises:
@@ -43,7 +43,7 @@ def points_before(output: Path, metrics: Sequence[str], *, resume: bool) -> list
         return []
     if not resume:
         raise OutputError(f"{path} exists. Give --resume to go on with it, or another -o.")
-    points = Rows(Point, metrics, check_numbers).read(path)
+    points = Rows(Point, plan.columns, check_numbers, plan.texts).read(path)
     check_settings(path, ((point.codec, point.quality) for point in points if point.preprocessor not in PEERS))
     return points
 
@@ -58,7 +58,7 @@ def run(
     """
     output.mkdir(parents=True, exist_ok=True)
     path = output / POINTS
-    rows = Rows(Point, plan.columns)
+    rows = Rows(Point, plan.columns, texts=plan.texts)
     outcome = Outcome(list(before))
     rows.write(path, outcome.points)  # without a line that a kill cut short
     done = [point.key for point in outcome.points]
@@ -87,14 +87,15 @@ def run(
 def write_report(plan: Plan, outcome: Outcome, output: Path, command: str) -> dict[str, object]:
     """Write summary.json, report.md, report.html and curves.png beside points.csv; returns the summary."""
     summary = summarise(outcome.points, plan.metrics)
-    summary["machines"] = machines.summarise(outcome.points, plan.machines)
+    summary["machines"] = machine_summary.summarise(outcome.points, plan.machines)
     summary["command"] = command
     summary["failed"] = [{"picture": f.picture, "codec": f.codec, "error": f.error} for f in outcome.failures]
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     (output / "report.md").write_text(markdown(summary, plan.metrics, command), errors="backslashreplace")
     (output / "report.html").write_text(report_page(plan, outcome.points, summary), errors="backslashreplace")
     shown = [*(machine.name for machine in plan.machines), *plan.metrics]
-    (output / "curves.png").write_bytes(overview(outcome.points, list(plan.qualities), shown))
+    curves = overview(outcome.points, list(plan.qualities), shown, summary["machines"])
+    (output / "curves.png").write_bytes(curves)
     return summary
 
 

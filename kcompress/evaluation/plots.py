@@ -15,25 +15,31 @@ _COLOURS = [f"C{number}" for number in range(10) if number != 7]
 """Matplotlib's, but for its grey: that is ``none``."""
 
 
-def mean_curves(points: Sequence[Point], codec: str, metric: str) -> str:
-    """One figure: mean score over mean bits per pixel, a line a preprocessor."""
+Machines = Sequence[Mapping[str, Any]]
+"""Entries of `machine_summary.summarise`: curves of scores that are none of a single picture."""
+
+
+def mean_curves(points: Sequence[Point], codec: str, metric: str, machines: Machines = ()) -> str:
+    """One figure: mean score over mean bits per pixel, a line a preprocessor; ``metric`` may be a machine's name."""
     styles = _styles(points)
     figure, axes = _figure(1, 1, 5.2, 3.8)
     for preprocessor, by_picture in _of(points, codec).items():
-        _line(axes[0], _mean(by_picture.values(), metric), preprocessor, styles)
+        curve = _by_machine(machines, codec, preprocessor, metric) or _mean(by_picture.values(), metric)
+        _line(axes[0], curve, preprocessor, styles)
     _labelled(axes[0], codec, metric)
     axes[0].legend(frameon=False)
     return _svg(figure)
 
 
-def overview(points: Sequence[Point], codecs: Sequence[str], metrics: Sequence[str]) -> bytes:
+def overview(points: Sequence[Point], codecs: Sequence[str], metrics: Sequence[str], machines: Machines = ()) -> bytes:
     """All of them in one PNG, under one legend: a row a codec, a column a metric (Kuchen paper, figure 4)."""
     styles = _styles(points)
     figure, axes = _figure(len(codecs), len(metrics), 5.2 * len(metrics), 3.8 * len(codecs))
     lines: dict[str, Any] = {}
     for place, (codec, metric) in zip(axes, product(codecs, metrics), strict=True):
         for preprocessor, by_picture in _of(points, codec).items():
-            _line(place, _mean(by_picture.values(), metric), preprocessor, styles)
+            curve = _by_machine(machines, codec, preprocessor, metric) or _mean(by_picture.values(), metric)
+            _line(place, curve, preprocessor, styles)
         _labelled(place, codec, metric)
         lines |= {line.get_label(): line for line in place.lines}
     known = [name for name in styles if name in lines]
@@ -66,6 +72,15 @@ def picture_curves(points: Sequence[Point], codec: str, metric: str) -> str:
 
 def _of(points: Sequence[Point], codec: str) -> dict[str, dict[str, list[Point]]]:
     return {preprocessor: curve for (name, preprocessor), curve in curves(points).items() if name == codec}
+
+
+def _by_machine(machines: Machines, codec: str, preprocessor: str, name: str) -> list[tuple[float, float]]:
+    """Curve of a machine; the plain codec's stands in every entry."""
+    side = 0 if preprocessor == NONE else 1
+    for entry in machines:
+        if (entry["codec"], entry["machine"]) == (codec, name) and preprocessor in (NONE, entry["preprocessor"]):
+            return sorted((row["bpp"][side], row["score"][side]) for row in entry["curves"])
+    return []
 
 
 def _mean(each: Any, metric: str) -> list[tuple[float, float]]:

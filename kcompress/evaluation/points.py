@@ -1,6 +1,6 @@
 """A point of a rate-quality curve: a row of points.csv."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Key:
 class Point(Key):
     """One picture, encoded once: pixels, bytes of the file, bits per pixel, wall times, and scores by metric.
 
-    A metric that cannot score this picture is missing among the scores.
+    A metric that cannot score this picture is missing among the scores. ``texts`` are what a score of all pictures
+    together needs of this one, by column.
     """
 
     width: int
@@ -34,8 +35,9 @@ class Point(Key):
     preprocess_seconds: float
     encode_seconds: float
     scores: dict[str, float]
+    texts: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
         """Identity of the point."""
-        return Key(*(getattr(self, field.name) for field in fields(Key)))
+        return Key(*(getattr(self, each.name) for each in fields(Key)))

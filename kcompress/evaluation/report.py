@@ -67,34 +67,48 @@ def _machines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Rates at equal accuracy, and the curves behind them (NPP paper, tables 1 and 2, figure 6)."""
     if not entries:
         return []
+    names = machine_scores(entries)
     rates = [
         [entry["codec"], entry["preprocessor"], entry["machine"], str(entry["pictures"]),
-         *(machine_text(entry["bd_rate_percent"][name]) for name in ("score", "loss"))]
+         *(machine_text(entry["bd_rate_percent"].get(name)) for name in names)]
         for entry in entries
     ]  # fmt: skip
     curves = [
         [entry["codec"], entry["preprocessor"], entry["machine"], str(row["quality"]),
-         *(" -> ".join(f"{value:.{digits}f}" for value in row[name])
-           for name, digits in (("bpp", 3), ("score", 3), ("loss", 3)))]
+         *(" -> ".join(f"{value:.3f}" for value in row[name]) if name in row else "-" for name in ("bpp", *names))]
         for entry in entries
         for row in entry["curves"]
     ]  # fmt: skip
     truth = "labels" if entries[0]["labelled"] else "the model's own answers on the uncompressed pictures"
     return [
-        f"BD-rate for machines, task {entries[0]['task']}, judged by {truth}: bits of the whole set at equal mean "
-        "score and at equal mean loss, with its 95 % bootstrap interval over pictures; negative is better.",
+        f"BD-rate for machines, task {entries[0]['task']}, judged by {truth}: bits of the whole set at "
+        f"{' and at '.join(f'equal {MACHINE_SCORES[name]}' for name in names)}, with its 95 % bootstrap interval over "
+        "pictures; negative is better.",
         "",
-        _table(["codec", "preprocessor", "model", "pictures", "at equal score", "at equal loss"], rates),
+        _table(["codec", "preprocessor", "model", "pictures", *(f"at equal {name}" for name in names)], rates),
         "",
-        "Mean bits per pixel, score and loss without -> with the preprocessor.",
+        f"Bits per pixel, {', '.join(names)} without -> with the preprocessor.",
         "",
-        _table(["codec", "preprocessor", "model", "quality", "bits per pixel", "score", "loss"], curves),
+        _table(["codec", "preprocessor", "model", "quality", "bits per pixel", *names], curves),
         "",
     ]
 
 
-def machine_text(entry: Mapping[str, Any]) -> str:
+MACHINE_SCORES = {
+    "score": "score", "ap50": "average precision at an IoU of 0.5", "loss": "mean loss",
+}  # fmt: skip
+"""Meaning of the keys of an entry for machines. The score is the mean accuracy, or COCO's average precision."""
+
+
+def machine_scores(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of ``MACHINE_SCORES`` that any of the entries has."""
+    return [name for name in MACHINE_SCORES if any(name in entry["bd_rate_percent"] for entry in entries)]
+
+
+def machine_text(entry: Mapping[str, Any] | None) -> str:
     """A BD-rate for machines for people, or why there is none."""
+    if entry is None:
+        return "-"
     if entry["mean"] is None:
         return f"none: {entry['reason']}"
     if entry["low"] is None:

@@ -15,7 +15,7 @@ from kcompress.evaluation.page import Shown, render, shown
 from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.report import BD_RATE, REFUSALS, bd_text, machine_text, peers_text
+from kcompress.evaluation.report import BD_RATE, REFUSALS, bd_text, machine_scores, machine_text, peers_text
 from kcompress.evaluation.sweep import Plan, original, preprocessor_of
 from kcompress.images import Pixels
 from kcompress.metrics import Scorer
@@ -38,12 +38,17 @@ class _Pair:
 def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any]) -> str:
     """The page as HTML without any reference to other files."""
     accuracies = [machine.name for machine in plan.machines]
-    means = [[mean_curves(points, codec, name) for name in (*accuracies, *plan.metrics)] for codec in plan.qualities]
+    machines = summary["machines"]
+    means = [
+        [mean_curves(points, codec, name, machines) for name in (*accuracies, *plan.metrics)]
+        for codec in plan.qualities
+    ]
     # A set for machines has hundreds of small pictures, of which none matters by itself.
     codecs = [] if plan.machines else plan.qualities
     return render(
         "report.html", summary=summary, metrics=plan.metrics, bd_text=bd_text, bd_rate=BD_RATE, score_text=score_text,
-        refusals=REFUSALS, peers=peers_text(summary), machine_text=machine_text, mean_figures=means,
+        refusals=REFUSALS, peers=peers_text(summary), machine_text=machine_text,
+        machine_scores=machine_scores(machines), mean_figures=means,
         pairs=list(_pairs(plan, points, summary)),
         picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in codecs],
     )  # fmt: skip

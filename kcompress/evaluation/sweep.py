@@ -85,6 +85,11 @@ class Plan:
         """Names of the columns of all scores."""
         return (*self.metrics, *(column for machine in self.machines for column in machine.columns))
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the columns of texts."""
+        return tuple(column for machine in self.machines for column in machine.texts)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -161,12 +166,14 @@ def _points(plan: Plan, data: bytes, image: Image, keys: Sequence[Key]) -> Itera
             file, encode_seconds = encoded.data, encoded.codec_seconds
         decoded = decode(file, key.picture)
         scores = _scorer(data, key.picture, metrics)(decoded.pixels)
+        texts: dict[str, str] = {}
         for scorer in by_machines:
-            scores |= scorer(decoded.pixels)
+            found, evidence = scorer(decoded.pixels)
+            scores, texts = scores | found, texts | evidence
         yield Point(
             **vars(key), width=image.width, height=image.height, bytes=len(file),
             bpp=bits_per_pixel(len(file), image.width, image.height), preprocess_seconds=round(seconds, 4),
-            encode_seconds=round(encode_seconds, 4), scores=scores,
+            encode_seconds=round(encode_seconds, 4), scores=scores, texts=texts,
         )  # fmt: skip
 
 

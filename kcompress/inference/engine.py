@@ -55,11 +55,14 @@ class OnnxEngine:
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, batch: FloatArray, *more: FloatArray) -> FloatArray:
-        given = (batch, *more)
+        return self.outputs_of(batch, *more)[0]
+
+    def outputs_of(self, *given: FloatArray) -> list[FloatArray]:
+        """All outputs of the graph."""
         if len(given) != len(self._inputs):
             raise WeightsError(f"{self._path} takes {len(self._inputs)} inputs, not {len(given)}. Export it again.")
         try:
-            return np.asarray(self._session.run(None, dict(zip(self._inputs, given, strict=True)))[0])
+            return [np.asarray(each) for each in self._session.run(None, dict(zip(self._inputs, given, strict=True)))]
         except Exception as error:
             if "allocate memory" in str(error):
                 raise MemoryError from error

@@ -1,13 +1,14 @@
 """Classification task: the right class on the decoded picture."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kcompress.errors import UsageError, WeightsError
-from kcompress.machine.model import Model
+from kcompress.machine.model import Layout, Model
 
 
 class Classification:
@@ -21,6 +22,7 @@ class Classification:
     """
 
     name = "classification"
+    trainable = True
 
     def __init__(self, model: Model, classes: int, probabilities: bool = False) -> None:
         self.model = model
@@ -28,22 +30,22 @@ class Classification:
         self.probabilities = probabilities
 
     @classmethod
-    def from_output(cls, model: Model, output: Tensor, classes: int | None) -> "Classification":
-        """Task for a classifier, by its output for any pictures, and the labels' number of classes, if there are any.
+    def from_output(cls, model: Model, output: Tensor, classes: Sequence[int] | None) -> "Classification":
+        """Task for a classifier, by its output for any pictures, and the labels' class numbers, if there are any.
 
         Raises:
             WeightsError: the output is not (N, classes).
             UsageError: there are more or fewer labels than classes.
         """
-        if output.ndim != 2 or output.shape[1] < 2:
+        if model.layout is not Layout.TENSOR or output.ndim != 2 or output.shape[1] < 2:
             raise WeightsError(
                 f"the model {model.spec} gives a tensor of shape {tuple(output.shape)} for {len(output)} pictures. "
                 "The task classification needs (pictures, classes). Take a classifier, or another task."
             )
         found = output.shape[1]
-        if classes is not None and classes != found:
+        if classes is not None and len(classes) != found:
             raise UsageError(
-                f"there are {classes} labels, and the model {model.spec} knows {found} classes. "
+                f"there are {len(classes)} labels, and the model {model.spec} knows {found} classes. "
                 "Take a model that was trained on these labels, or go without labels."
             )
         sums = output.double().sum(1)
@@ -78,12 +80,16 @@ class Classification:
         """Cross entropy (N,) with the label or the pseudo label, nats."""
         return F.cross_entropy(self._log_probabilities(pictures), targets.to(pictures.device), reduction="none")
 
-    def scores(self, pictures: Tensor, targets: Tensor) -> list[float | None]:
-        """1 where the likeliest class is the label's, or the pseudo label's likeliest; else 0."""
+    def outcomes(self, pictures: Tensor, targets: Tensor, labels: Sequence[Any] | None = None) -> list[float]:
+        """1 where the likeliest class is the target's, or the pseudo label's likeliest; else 0."""
         with torch.no_grad():
             named = self._log_probabilities(pictures).argmax(1).cpu()
         right = (targets if targets.ndim == 1 else targets.argmax(1)).cpu()
         return [float(each) for each in named == right]
+
+    def score(self, outcomes: Sequence[float]) -> float | None:
+        """Accuracy."""
+        return sum(outcomes) / len(outcomes) if outcomes else None
 
     def _log_probabilities(self, pictures: Tensor) -> Tensor:
         """Log probabilities (N, classes)."""

@@ -22,7 +22,8 @@ from kcompress.inference.models import torch_module
 from kcompress.machine.classifiers import Classifier
 from kcompress.machine.fastestdet import SIDE, FastestDet
 from kcompress.machine.input_transform import InputTransform
-from kcompress.machine.model import LoadedModel, check_shape, digest_of, reason
+from kcompress.machine.layouts import JoinedDetector, joined, layout_of
+from kcompress.machine.model import Layout, LoadedModel, Shape, check_shape, digest_of, reason
 
 Load = Callable[[str, str, str], LoadedModel]
 """Loader: file or name, the user's text (for messages), device -> loaded model."""
@@ -100,38 +101,45 @@ def _torchscript(target: str, spec: str, device: str) -> LoadedModel:
 def _onnx(target: str, spec: str, device: str) -> LoadedModel:
     path = _there(target, spec)
     engine = _Graph(path, threads=1)  # the same numbers on every machine; pictures run in parallel
-    if len(engine.inputs) != 1 or engine.outputs != 1:
-        raise _not_one_picture(spec, len(engine.inputs), engine.outputs)
-    shape, kind = engine.inputs[0]
+    found = layout_of(engine.outputs)
+    if len(engine.inputs) != 1 or found is None:
+        raise _not_one_picture(spec, len(engine.inputs), len(engine.outputs))
+    layout, order = found
+    (shape, kind), alone = engine.inputs[0], False
+    if layout is Layout.BOXES:  # of one picture, which torchvision's export takes without a dimension for more
+        alone = len(shape) == 3
+        shape = [1, *(shape if alone else shape[1:])]
     check_shape(spec, shape, kind)
     beside = path.with_name(path.name + ".data")  # where torch's exporter puts large weights
     files = [path, beside] if beside.is_file() else [path]
-    return LoadedModel(path.stem, _by(engine), partial(digest_of, *files), trainable=False, shape=shape)
+
+    def run(pictures: Tensor) -> Tensor:
+        given = pictures.detach().cpu().numpy()
+        outputs = engine.outputs_of(given[0] if alone else given)
+        parts = [torch.from_numpy(outputs[place]).to(pictures.device) for place in order]
+        return parts[0] if layout is Layout.TENSOR else joined(parts)
+
+    return LoadedModel(path.stem, run, partial(digest_of, *files), trainable=False, shape=shape, layout=layout)
 
 
 class _Graph(OnnxEngine):
     """Engine with the declared inputs and outputs of its graph."""
 
     @property
-    def inputs(self) -> list[tuple[list[int | None], str]]:
+    def inputs(self) -> list[tuple[Shape, str]]:
         """Shape and type of every input; None where any number is allowed."""
-        kinds = {"tensor(float)": "float32"}
-        return [
-            ([side if isinstance(side, int) else None for side in each.shape], kinds.get(each.type, each.type))
-            for each in self._session.get_inputs()
-        ]
+        return [_declared(each) for each in self._session.get_inputs()]
 
     @property
-    def outputs(self) -> int:
-        """Number of outputs."""
-        return len(self._session.get_outputs())
+    def outputs(self) -> list[tuple[Shape, str]]:
+        """Shape and type of every output."""
+        return [_declared(each) for each in self._session.get_outputs()]
 
 
-def _by(engine: OnnxEngine) -> Callable[[Tensor], Tensor]:
-    def run(pictures: Tensor) -> Tensor:
-        return torch.from_numpy(engine(pictures.detach().cpu().numpy())).to(pictures.device)
-
-    return run
+def _declared(value: Any) -> tuple[Shape, str]:
+    kinds = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+    shape = [side if isinstance(side, int) else None for side in value.shape]
+    return shape, kinds.get(value.type, value.type)
 
 
 def _classifier(target: str, spec: str, device: str) -> LoadedModel:
@@ -186,7 +194,10 @@ def _torchvision(name: str, spec: str, device: str) -> LoadedModel:
     transform = InputTransform((side, side) if side else None)
     if hasattr(trained, "mean") and hasattr(trained, "std"):
         transform = InputTransform(transform.size, mean=tuple(trained.mean), std=tuple(trained.std))
-    return LoadedModel(name, _frozen(module), partial(digest_of, path), transform=transform)
+    layout = Layout.TENSOR
+    if type(module).__module__.startswith("torchvision.models.detection"):
+        module, layout = JoinedDetector(module), Layout.BOXES
+    return LoadedModel(name, _frozen(module), partial(digest_of, path), transform=transform, layout=layout)
 
 
 SUFFIXES: dict[str, Load] = {
@@ -231,6 +242,7 @@ def _frozen(module: nn.Module) -> nn.Module:
 
 def _not_one_picture(spec: str, inputs: int, outputs: int = 1) -> WeightsError:
     return WeightsError(
-        f"the model {spec} takes {inputs} inputs and gives {outputs} outputs. Needed is one of each: "
-        "wrap it so that it takes a batch of pictures alone, and export it again."
+        f"the model {spec} takes {inputs} inputs and gives {outputs} outputs. Needed is one of each, or of an ONNX "
+        "detector boxes, scores and classes, or boxes and scores: wrap it so that it takes a batch of pictures alone, "
+        "and export it again."
     )

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,20 @@ Shape = Sequence[int | None]
 """Shape of an input, as its file declares it; None where any number is allowed."""
 
 
+class Layout(Enum):
+    """Layout of a model's answer as one tensor with a row a picture.
+
+    ``TENSOR`` is its only output. ``BOXES`` are detections (N, K, 6) in pixels: left, top, right, bottom, score, class;
+    rows of zeros fill up. ``ANCHORS`` are (N, M, 4 + 1 + classes): corners as shares, probabilities, first of the
+    background. ``TEXT`` are code points (N, L); zeros fill up.
+    """
+
+    TENSOR = "one tensor"
+    BOXES = "boxes"
+    ANCHORS = "scores and boxes"
+    TEXT = "text"
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """Model as its file declares it, before the user's keys apply.
@@ -30,6 +45,7 @@ class LoadedModel:
         trainable: gradients flow through it into the pictures.
         shape: of its input (N, 3, H, W), as far as the file fixes it.
         transform: input transform of its training, where known.
+        layout: of its answer.
     """
 
     name: str
@@ -38,6 +54,7 @@ class LoadedModel:
     trainable: bool = True
     shape: Shape = (None, 3, None, None)
     transform: InputTransform = field(default_factory=InputTransform)
+    layout: Layout = Layout.TENSOR
 
 
 class Model:
@@ -49,6 +66,7 @@ class Model:
         size: height and width of its input, pixels; None where any will do.
         trainable: gradients flow through it into the pictures.
         device: ``cpu`` or ``cuda:N`` of its input and output.
+        layout: of its answer.
     """
 
     def __init__(self, spec: str, loaded: LoadedModel, transform: InputTransform, device: str = "cpu") -> None:
@@ -56,6 +74,7 @@ class Model:
         self.spec = spec
         self.size = transform.size
         self.trainable = loaded.trainable
+        self.layout = loaded.layout
         self.device = device
         self._loaded = loaded
         self._transform = transform
@@ -102,6 +121,8 @@ class Model:
             missing = batch - len(part)
             full = torch.cat([part, part[:1].expand(missing, -1, -1, -1)]) if missing else part
             results.append(self._run(full)[: len(part)])
+        if self.layout in (Layout.BOXES, Layout.TEXT):  # pictures have more or fewer
+            return torch.nn.utils.rnn.pad_sequence([row for result in results for row in result], batch_first=True)
         return torch.cat(results)
 
     def _run(self, pictures: "Tensor") -> "Tensor":

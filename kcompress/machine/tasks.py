@@ -4,7 +4,7 @@ Without labels the target is a pseudo label: the model's own output on the uncom
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kcompress.errors import UsageError
 from kcompress.machine.model import Model
@@ -25,6 +25,8 @@ class Task(Protocol):
 
     name: str
     model: Model
+    trainable: bool
+    """Has a loss."""
 
     def resized(self, pictures: "Tensor") -> "Tensor":
         """Pictures at the model's size, differentiable; unchanged where it has none."""
@@ -43,42 +45,44 @@ class Task(Protocol):
         ...
 
     def loss(self, pictures: "Tensor", targets: "Tensor") -> "Tensor":
-        """Loss (N,), 0 or above, of the model on decoded pictures, differentiable."""
+        """Loss (N,), 0 or above, of the model on decoded pictures, differentiable; for those that are trainable."""
         ...
 
-    def scores(self, pictures: "Tensor", targets: "Tensor") -> list[float | None]:
-        """Score 0..1 of each picture, higher is better; None where the target is empty. No gradient."""
+    def outcomes(self, pictures: "Tensor", targets: "Tensor", labels: Sequence[Any] | None = None) -> list[Any]:
+        """Result on each decoded picture, by its target, or by its label of the task's own kind. No gradient."""
+        ...
+
+    def score(self, outcomes: Sequence[Any]) -> float | None:
+        """Score 0..1 of all pictures together, higher is better; None where their targets are empty."""
         ...
 
 
-def _classification(model: Model, output: "Tensor", classes: int | None) -> Task:
+def _classification(model: Model, output: "Tensor", classes: Sequence[int] | None) -> Task:
     from kcompress.machine.classification import Classification
 
     return Classification.from_output(model, output, classes)
 
 
-def _detection(model: Model, output: "Tensor", classes: int | None) -> Task:
+def _detection(model: Model, output: "Tensor", classes: Sequence[int] | None) -> Task:
     from kcompress.machine.detection import Detection
 
-    if classes is not None:
-        raise UsageError("the task detection has no labels. Take the task classification, or go without labels.")
-    return Detection.from_output(model, output)
+    return Detection.from_output(model, output, classes)
 
 
-TASKS: dict[str, Callable[[Model, "Tensor", int | None], Task]] = {
+TASKS: dict[str, Callable[[Model, "Tensor", Sequence[int] | None], Task]] = {
     "classification": _classification,
     "detection": _detection,
 }
-"""Constructors by name: model, its output on two pictures of noise, number of classes or None -> task."""
+"""Constructors by name: model, its output on two pictures of noise, the labels' class numbers or None -> task."""
 
 
-def task(name: str, model: Model, classes: int | None = None) -> Task:
+def task(name: str, model: Model, classes: Sequence[int] | None = None) -> Task:
     """Task of a name in ``TASKS`` for a model, which is run on two pictures of noise.
 
-    ``classes`` is the number of classes of the labels, None without labels.
+    ``classes`` are the numbers of the labels' classes, None without labels.
 
     Raises:
-        UsageError: there is no such task; the number of classes is not the model's; labels for detection.
+        UsageError: there is no such task; the number of classes is not the model's.
         WeightsError: the model cannot take pictures of its size, or its output does not fit the task.
     """
     import torch

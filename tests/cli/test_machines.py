@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from labeling.tools import save
+from machine.tiny import Objects, exported
 from pictures import load
 from safetensors.torch import load_file
 from tiny_weights import write_classifier, write_npp
@@ -112,6 +113,36 @@ def test_bench_lets_models_judge(run, ready) -> None:
     assert "own answers" in (ready / "own/report.md").read_text()
 
 
+def test_bench_pools_detections(run, ready) -> None:
+    exported(Objects(), ready / "objects.pt2", (2, 3, 40, 48))
+    names = [f"{kind}/{number}.png" for kind in ("balloons", "lake") for number in range(6)]
+    truth = {
+        "images": [{"id": number, "file_name": name, "width": 48, "height": 40} for number, name in enumerate(names)],
+        "annotations": [{"image_id": number, "category_id": 18, "bbox": [0, 0, 24, 20]} for number in range(12)],
+        "categories": [{"id": number} for number in (3, 18, 90)],
+    }
+    (ready / "boxes.json").write_text(json.dumps(truth))
+    models = ["--task", "detection", "--model", "objects.pt2"]
+    run("bench", "photos", "-o", "own", *BENCH, *models)
+    run("bench", "photos", "-o", "labelled", *BENCH, *models, "--annotations", "boxes.json")
+    for place, labelled in (("own", False), ("labelled", True)):
+        (entry,) = json.loads((ready / place / "summary.json").read_text())["machines"]
+        assert entry["pictures"] == 12 and entry["labelled"] is labelled
+        assert set(entry["bd_rate_percent"]) == {"score", "ap50", "loss"}
+    before = (ready / "own/points.csv").read_bytes()
+    assert b"objects matches" in before
+    run("bench", "photos", "-o", "own", *BENCH, *models, "--resume")
+    assert (ready / "own/points.csv").read_bytes() == before
+    truth["images"].pop()
+    (ready / "boxes.json").write_text(json.dumps(truth))
+    ended = run("bench", "photos", *BENCH, *models, "--annotations", "boxes.json", expect=3)
+    assert "boxes.json is no file of COCO" in ended.stderr
+    truth["annotations"].pop()
+    (ready / "boxes.json").write_text(json.dumps(truth))
+    ended = run("bench", "photos", *BENCH, *models, "--annotations", "boxes.json", expect=3)
+    assert "boxes.json does not have the picture lake/5.png" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [(("--model", "tiny.safetensors"), "--model needs a --task"),
@@ -119,7 +150,9 @@ def test_bench_lets_models_judge(run, ready) -> None:
      (("--task", "classification"), "--task classification needs a --model"),
      (("--task", "juggling", "--model", "tiny.safetensors"), "the task juggling is not known"),
      (("--task", "detection", "--model", "tiny.safetensors"), "as FastestDet"),
-     (("--task", "detection", "--model", "tiny.safetensors", "--labels"), "has no labels"),
+     (("--task", "detection", "--model", "tiny.safetensors", "--labels"), "has no --labels"),
+     (("--annotations", "boxes.json"), "--annotations needs a --task"),
+     (("--task", "classification", "--model", "tiny.safetensors", "--annotations", "boxes.json"), "has no meaning for"),
      (("--task", "classification", "--labels", "--model", "three.safetensors"), "there are 2 labels"),
      (("--task", "classification", "--model", "tiny.safetensors", "--model", "tiny.safetensors"), "is there already"),
      (("--task", "classification", "--model", "gone.pt2"), "gone.pt2")],
@@ -213,7 +246,7 @@ def proxy(ready):
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [(("--model", "three.safetensors"), "there are 2 labels"), (("--task", "detection"), "has no labels"),
+    [(("--model", "three.safetensors"), "there are 2 labels"), (("--task", "detection"), "has no --labels"),
      (("--proxy", "juggling"), "--proxy juggling is not known"), (("--proxy", "npp.safetensors"), "are npp weights"),
      (("--proxy", "minnen.safetensors", "--codec", "webp"), "is a proxy of jpeg, not of webp"),
      (("--forward", "both"), "--forward both is not known"), (("--qualities", "1:2"), "is not understood"),

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from tiny_weights import write_classifier
 
-from kcompress.evaluation.machines import Machine, summarise
+from kcompress.evaluation.machine_summary import summarise
+from kcompress.evaluation.machines import Machine
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import markdown
+from kcompress.machine.average_precision import Matches
 
 MACHINE = Machine("classification", "net.pt2", "net", {"a": 0})
 
@@ -65,6 +67,39 @@ def test_a_flat_curve_has_no_rate_and_says_why() -> None:
     assert entry["bd_rate_percent"]["loss"]["mean"] == pytest.approx(0)
 
 
+def seen(picture, preprocessor, quality, bpp, right: bool, *, objects: int = 1) -> Point:
+    """One detection, right or of nothing; it is the surer the better the quality."""
+    flags = np.full((1, 10), right)
+    matches = Matches(np.zeros(1, dtype=np.int64), np.array([quality / 100]), flags, ~flags & False, {0: objects})
+    texts = {"net matches": matches.text()}
+    return Point(picture, "0", "jpeg", "Pillow", "1", preprocessor, quality, 100, 100, 0, bpp, 0.0, 0.0,
+                 {"net loss": 1 / quality}, texts)  # fmt: skip
+
+
+def test_detections_of_all_pictures_are_pooled() -> None:
+    """Pictures without objects count, too: the score is none of a single picture."""
+    made = [
+        seen(f"{number:02}", name, quality, quality / 50 * bits + number / 500, quality / 50 > number / 12)
+        for number in range(12)
+        for name, bits in (("none", 1), ("npp", 0.8))
+        for quality in (10, 20, 30, 40, 50)
+    ]
+    machine = Machine("detection", "net.pt2", "net")
+    (entry,) = summarise(made, [machine])
+    # 3, 5, 8, 10 and 12 of the 12 are right, and stand first: all are equally sure.
+    assert [101 * row["score"][0] for row in entry["curves"]] == pytest.approx([26, 42, 67, 84, 101])
+    assert all(row["score"] == pytest.approx(row["ap50"]) for row in entry["curves"])
+    for name in ("score", "ap50", "loss"):
+        rate = entry["bd_rate_percent"][name]
+        assert rate["low"] < rate["mean"] < rate["high"] and rate["mean"] == pytest.approx(-19, abs=1.5)
+    empty = [seen("-", name, quality, 1.0, False, objects=0) for name in ("none", "npp")
+             for quality in (10, 20, 30, 40, 50)]  # fmt: skip
+    (more,) = summarise([*made, *empty], [machine])
+    assert more["pictures"] == 13 and more["curves"][2]["score"][0] < entry["curves"][2]["score"][0]
+    summary = {"pictures": 12, "points": 120, "encoders": [], "comparisons": [], "machines": [entry]}
+    assert "at equal score | at equal ap50 | at equal loss |" in markdown(summary, (), "kcompress bench")
+
+
 def test_the_report_tells_rates_and_truth() -> None:
     summary = {"pictures": 40, "points": 400, "encoders": [], "comparisons": [],
                "machines": summarise(points(0.2), [MACHINE])}  # fmt: skip
@@ -77,10 +112,10 @@ def test_scores_of_a_picture(tmp_path, lake) -> None:
     spec = str(write_classifier(tmp_path / "tiny.safetensors", classes=3))
     pixels = np.ascontiguousarray(lake.pixels[:40, :40])
     own = Machine("classification", spec, "tiny")
-    same = own.scorer(pixels, "a")(pixels)
-    assert set(same) == {"tiny", "tiny loss"} and same["tiny"] == 1
+    same, texts = own.scorer(pixels, "a")(pixels)
+    assert texts == {} and set(same) == {"tiny", "tiny loss"} and same["tiny"] == 1
     right = []
     for label in range(3):
-        labelled = Machine("classification", spec, "tiny", {"a": label, "b": 0, "c": 1, "d": 2})
-        right.append(labelled.scorer(pixels, "a")(pixels)["tiny"])
+        labelled = Machine("classification", spec, "tiny", {"a": label}, (0, 1, 2))
+        right.append(labelled.scorer(pixels, "a")(pixels)[0]["tiny"])
     assert sorted(right) == [0, 0, 1]

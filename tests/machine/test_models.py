@@ -4,18 +4,22 @@ import hashlib
 import json
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from machine.tiny import SIDE, Both, Classes, Means, Objects, One, Two, exported, graph, scripted
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
 from kcompress.errors import MissingProgramError, UsageError, WeightsError
 from kcompress.inference import weights as weight_files
 from kcompress.machine.classifiers import Classifier
+from kcompress.machine.model import Layout
 from kcompress.machine.models import open_model
 from kcompress.machine.tasks import task
 
@@ -297,3 +301,61 @@ def test_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_detector_is_a_model_too(tmp_path: Path) -> None:
     model = open_model(str(exported(Objects(), tmp_path / "objects.pt2")))
     assert model(torch.rand(2, 3, SIDE, SIDE)).shape == (2, 8, 6, 6)
+
+
+def _told(path: Path, outputs: dict[str, np.ndarray], shape: Sequence[int | str]) -> Path:
+    """A graph that gives these whatever it is shown."""
+    nodes = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values))
+        for name, values in outputs.items()
+    ]
+    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+    made = helper.make_graph(
+        nodes, "told", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, kinds[str(each.dtype)], each.shape) for name, each in outputs.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(3, SIDE, SIDE), (1, 3, SIDE, SIDE), ("n", 3, SIDE, SIDE)])
+def test_a_graph_that_gives_boxes(tmp_path: Path, shape: Sequence[int | str]) -> None:
+    told = {"scores": np.float32([0.9, 0.5]), "labels": np.int64([7, 1]),
+            "boxes": np.float32([[1, 2, 3, 4], [5, 6, 7, 8]])}  # fmt: skip
+    model = open_model(str(_told(tmp_path / "boxes.onnx", told, shape)))
+    assert model.layout is Layout.BOXES and model.size == (SIDE, SIDE) and not model.trainable
+    expected = torch.tensor([[1, 2, 3, 4, 0.9, 7], [5, 6, 7, 8, 0.5, 1]])
+    torch.testing.assert_close(model(torch.rand(3, 3, SIDE, SIDE)), expected.expand(3, 2, 6))
+    assert task("detection", model, (1, 7)).name == "detection"
+    with pytest.raises(WeightsError, match="The task classification needs"):
+        task("classification", model)
+
+
+def test_a_graph_that_gives_scores_and_boxes(tmp_path: Path) -> None:
+    told = {"scores": np.full((1, 5, 2), 0.5, np.float32), "boxes": np.full((1, 5, 4), 0.25, np.float32)}
+    model = open_model(str(_told(tmp_path / "anchors.onnx", told, (1, 3, SIDE, SIDE))))
+    assert model.layout is Layout.ANCHORS
+    expected = torch.tensor([0.25] * 4 + [0.5] * 2).expand(2, 5, 6)
+    torch.testing.assert_close(model(torch.rand(2, 3, SIDE, SIDE)), expected)
+    assert task("detection", model).name == "detection"
+
+
+def test_a_detector_of_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Detector(nn.Module):
+        """As many boxes as the number of the picture in its batch."""
+
+        def forward(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+            return [
+                {"boxes": torch.ones(n, 4), "scores": torch.full((n,), 0.5), "labels": torch.full((n,), 3)}
+                for n, _ in enumerate(pictures)
+            ]
+
+    Detector.__module__ = "torchvision.models.detection.net"
+    _fake_torchvision(monkeypatch, tmp_path, object())
+    monkeypatch.setattr(sys.modules["torchvision.models"], "get_model", lambda name, weights: Detector())
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "net-1234.pth").write_bytes(b"weights")
+    model = open_model("torchvision:net")
+    assert model.layout is Layout.BOXES
+    row = [1, 1, 1, 1, 0.5, 3]
+    assert model(torch.rand(3, 3, 8, 8)).tolist() == [[[0] * 6] * 2, [row, [0] * 6], [row, row]]

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from machine.tiny import SIDE, Classes, Means, Objects, Softmax, exported, graph, scripted
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcompress.errors import InputError, UsageError, WeightsError
+from kcompress.machine.average_precision import AveragePrecision, Boxes
 from kcompress.machine.folders import class_folders
 from kcompress.machine.input_transform import InputTransform
-from kcompress.machine.model import LoadedModel, Model
+from kcompress.machine.model import Layout, LoadedModel, Model
 from kcompress.machine.models import open_model
 from kcompress.machine.tasks import TASKS, Task, task
 
@@ -64,14 +66,13 @@ def test_each_picture_is_judged_alone(any_task: Task, pictures: Tensor) -> None:
     together = any_task.loss(changed, targets)
     alone = [any_task.loss(changed[i : i + 1], targets[i : i + 1]) for i in range(4)]
     torch.testing.assert_close(together, torch.cat(alone))
-    assert any_task.scores(changed, targets) == [
-        each for i in range(4) for each in any_task.scores(changed[i : i + 1], targets[i : i + 1])
-    ]
+    alone = [any_task.score(any_task.outcomes(changed[i : i + 1], targets[i : i + 1])) for i in range(4)]
+    assert [any_task.score([each]) for each in any_task.outcomes(changed, targets)] == alone
 
 
 def test_an_untouched_picture_has_the_best_score(any_task: Task, pictures: Tensor) -> None:
-    scores = any_task.scores(pictures, any_task.pseudo_labels(pictures))
-    assert all(score in (1.0, None) for score in scores) and 1.0 in scores
+    outcomes = any_task.outcomes(pictures, any_task.pseudo_labels(pictures))
+    assert any_task.score(outcomes) == 1.0 and any_task.score([]) is None
 
 
 # Classification
@@ -98,11 +99,11 @@ def test_odd_sides_still_cover(width: int) -> None:
 
 
 def test_labels() -> None:
-    found = task("classification", _model(Means()), classes=3)
+    found = task("classification", _model(Means()), classes=range(3))
     pictures = torch.tensor([[0.9, 0.1, 0.2], [0.1, 0.2, 0.9]])[:, :, None, None].expand(2, 3, SIDE, SIDE)
     targets = found.class_targets([0, 1])
     assert targets.dtype == torch.int64
-    assert found.scores(pictures, targets) == [1.0, 0.0]
+    assert found.outcomes(pictures, targets) == [1.0, 0.0]
     expected = [math.log(sum(math.exp(v) for v in (0.9, 0.1, 0.2))) - each for each in (0.9, 0.2)]
     torch.testing.assert_close(found.loss(pictures, targets), torch.tensor(expected))
     for wrong in (3, -1):
@@ -115,7 +116,7 @@ def test_without_labels_the_models_own_answer_counts() -> None:
     original = torch.tensor([[0.9, 0.1, 0.2]])[:, :, None, None].expand(1, 3, SIDE, SIDE)
     targets = found.pseudo_labels(original)
     torch.testing.assert_close(targets, torch.tensor([[0.9, 0.1, 0.2]]).softmax(1))
-    assert found.scores(original * 0.5, targets) == [1.0] and found.scores(original.flip(1), targets) == [0.0]
+    assert found.outcomes(original * 0.5, targets) == [1.0] and found.outcomes(original.flip(1), targets) == [0.0]
 
 
 def test_probabilities_are_as_good_as_logits(pictures: Tensor) -> None:
@@ -127,13 +128,13 @@ def test_probabilities_are_as_good_as_logits(pictures: Tensor) -> None:
 
 def test_a_graph_scores(pictures: Tensor, tmp_path: Path) -> None:
     found = task("classification", open_model(str(graph(tmp_path / "means.onnx", (1, 3, SIDE, SIDE), rows=(1, 3)))))
-    assert found.scores(pictures, found.pseudo_labels(pictures)) == [1.0] * 4
+    assert found.outcomes(pictures, found.pseudo_labels(pictures)) == [1.0] * 4
     assert found.loss(pictures, found.pseudo_labels(pictures)).shape == (4,)
 
 
 def test_as_many_labels_as_classes() -> None:
     with pytest.raises(UsageError, match=r"there are 43 labels, and the model tiny knows 5 classes\. Take a model"):
-        task("classification", _model(Classes()), classes=43)
+        task("classification", _model(Classes()), classes=range(43))
 
 
 def test_an_output_that_is_none_of_a_classifier(tmp_path: Path) -> None:
@@ -180,14 +181,17 @@ def _sees(*objects: tuple[int, int, int]) -> Tensor:
 
 
 def _score(told: Tensor, true: Tensor) -> float | None:
-    return task("detection", _model(_Fixed(told))).scores(torch.rand(1, 3, SIDE, SIDE), true)[0]
+    judge = task("detection", _model(_Fixed(told)))
+    (outcome,) = judge.outcomes(torch.rand(1, 3, SIDE, SIDE), true)
+    average = AveragePrecision([outcome])()
+    return None if judge.score([outcome]) is None else float(average[0])
 
 
 def test_scores_of_detections() -> None:
     two = _sees((0, 0, 1), (2, 2, 1))
     assert _score(two, two) == 1.0
-    assert _score(_sees((0, 0, 1)), two) == 0.5, "one was lost"
-    assert _score(_sees((0, 0, 2), (2, 2, 1)), two) == 0.5, "one became something else"
+    assert _score(_sees((0, 0, 1)), two) == pytest.approx(51 / 101), "one was lost"
+    assert _score(_sees((0, 0, 2), (2, 2, 1)), two) == pytest.approx(51 / 101), "one became something else"
     assert _score(_sees(), two) == 0.0
     assert _score(two, _sees()) is None, "there was nothing to see"
     assert _score(_sees((0, 0, 1), (2, 2, 1), (3, 0, 2)), two) == 1.0, "a class that the original does not have"
@@ -221,15 +225,42 @@ def test_pictures_are_stretched_for_detection() -> None:
     assert found[0, 0, 0, 0] < 0.03 and found[0, 0, 0, -1] > 0.97
 
 
-def test_detection_has_no_labels() -> None:
-    with pytest.raises(UsageError, match=r"the task detection has no labels\. Take the task classification"):
-        task("detection", _model(Objects()), classes=3)
-    with pytest.raises(UsageError, match="the task detection has no labels"):
+def test_detection_has_no_classes_to_train_on() -> None:
+    with pytest.raises(UsageError, match=r"the task detection has no --labels\. Take the task classification"):
         task("detection", _model(Objects())).class_targets([1])
 
 
+def test_boxes_of_labels_are_the_truth() -> None:
+    """Classes of the model are the categories in their order, whatever their numbers."""
+    two = _sees((0, 0, 1), (2, 2, 2))
+    own = task("detection", _model(_Fixed(two)))
+    labelled = task("detection", _model(_Fixed(two)), classes=(1, 18, 90))
+    pictures = torch.rand(1, 3, SIDE, SIDE)
+    assert own.score(own.outcomes(pictures, two)) == 1.0
+    box = [[-0.05, -0.05, 0.05, 0.05]]
+    for kind, expected in ((18, 1.0), (90, 0.0), (1, 0.0)):
+        truth = Boxes(np.array(box), np.array([kind]), np.zeros(1), np.zeros(1, dtype=bool))
+        assert labelled.score(labelled.outcomes(pictures, two, [truth])) == expected
+    with pytest.raises(UsageError, match=r"there are 80 categories, and the model tiny knows 3 classes\. Take a model"):
+        task("detection", _model(Objects()), classes=range(80))
+
+
+def test_boxes_after_suppression_have_numbers_of_categories_and_no_loss() -> None:
+    rows = torch.tensor([[[6.0, 6, 12, 12, 0.9, 18], [6, 6, 12, 12, 0.8, 18]]])
+    model = Model(
+        "tiny", LoadedModel("tiny", lambda x: rows.expand(len(x), -1, -1), lambda: "", layout=Layout.BOXES),
+        InputTransform((SIDE, SIDE)),
+    )  # fmt: skip
+    found = task("detection", model, classes=(1, 18, 90))
+    assert not found.trainable
+    pictures = torch.rand(1, 3, SIDE, SIDE)
+    truth = Boxes(np.array([[0.25, 0.25, 0.5, 0.5]]), np.array([18]), np.zeros(1), np.zeros(1, dtype=bool))
+    (outcome,) = found.outcomes(pictures, found.pseudo_labels(pictures), [truth])
+    assert found.score([outcome]) == 1.0 and len(outcome.scores) == 2, "nothing is suppressed again"
+
+
 def test_an_output_that_is_none_of_a_detector(tmp_path: Path) -> None:
-    message = r"The task detection needs \(N, 5 \+ classes, h, w\) as FastestDet gives it"
+    message = r"The task detection needs one of these: \(N, 5 \+ classes, h, w\) as FastestDet gives it; "
     with pytest.raises(WeightsError, match=rf"shape \(2, 5\) for 2 pictures\. {message}"):
         task("detection", open_model(str(scripted(Classes(), tmp_path / "classes.pt"))))
     with pytest.raises(WeightsError, match=message):  # channels enough, and no probabilities among them

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,15 +90,16 @@ class TaskValidator:
         with ThreadPoolExecutor(self._jobs) as pool:
             shown, bits = zip(*pool.map(lambda pixels: encode_decode(pixels, setting), pictures), strict=True)
         losses: list[float] = []
-        scores: list[float] = []
+        outcomes: list[Any] = []
         for part, truth in self._truth:
             decoded = tensor(shown[part]).to(self._task.model.device)
             losses += self._task.loss(decoded, truth).tolist()
-            scores += [score for score in self._task.scores(decoded, truth) if score is not None]
+            outcomes += self._task.outcomes(decoded, truth)
+        score = self._task.score(outcomes)
         return _Point(
             max(float(np.mean(bits)), _LEAST),
             float(np.mean(losses)),
-            float(np.mean(scores)) if scores else float("nan"),
+            float("nan") if score is None else score,
         )
 
     @torch.no_grad()
