@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import Outcome
     from kcompress.evaluation.machines import Machine
+    from kcompress.evaluation.plan import Plan
     from kcompress.evaluation.points import Point
-    from kcompress.evaluation.sweep import Plan
 
 AUTO = "auto"
 
@@ -85,6 +85,14 @@ def bench(
             "its best, libheif, libavif; those that are here.",
         ),
     ] = False,
+    match_bpp: Annotated[
+        bool,
+        typer.Option(
+            "--match-bpp",
+            help="Compare at equal bits: picture by picture, search the quality at which each preprocessor takes what "
+            "the plain codec takes at --quality.",
+        ),
+    ] = False,
     backend: options.Backend = "auto",
     tables: options.Tables = "auto",
     device: options.Device = "auto",
@@ -101,7 +109,7 @@ def bench(
     from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import points_before, preprocessor_names, run, write_report
     from kcompress.evaluation.ladder import ladder
-    from kcompress.evaluation.sweep import DEFAULT, Plan, check
+    from kcompress.evaluation.plan import DEFAULT, Plan, check
     from kcompress.inference.engine import resolve_device
     from kcompress.networks import NETWORKS, NONE
 
@@ -118,12 +126,15 @@ def bench(
     qualities = _qualities(quality or [AUTO], codecs)
     if peers and task:
         raise UsageError("--peers are judged by metrics, not by a --task. Leave one of the two out.")
+    if match_bpp and task:
+        raise UsageError("--match-bpp compares metrics at equal bits, a --task bits at equal accuracy. Leave one out.")
     known_tables = tables_named(tables)
     if known_tables is not None and "jpeg" not in codecs:
         raise UsageError(f"--tables {tables}: of the codecs jpeg alone has tables to choose. Leave it out.")
     plan = Plan(
         pictures, qualities, preprocessors, metrics, resolve_device(device) if address else device,
         options.cache_folder(), machines, _task_weights(task_weights, networks), backend, known_tables,
+        match_bpp=match_bpp,
     )  # fmt: skip
     check(plan)
     with storage.sole_user(target):
@@ -162,17 +173,24 @@ def bench(
 def _peer_ladders(
     plan: "Plan", pictures: list[str], ladders: dict[str, list[int]]
 ) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Qualities of the peers that are here, by codec and name; new ones join the ladders."""
+    """Qualities of the peers that are here, by codec and name; new ones join the ladders.
+
+    With --match-bpp they are the plain codec's, which are to be met.
+    """
     from kcompress.evaluation.ladder import peer_ladders
     from kcompress.evaluation.peers import peers_of
     from kcompress.networks import NONE
 
     chosen: dict[str, dict[str, tuple[int, ...]]] = {}
     for codec, qualities in plan.qualities.items():
-        keys, new = {}, []
+        keys: dict[str, str] = {}
+        new, searched = [], {}
         for peer in peers_of(codec, plan.backend):
             if peer.version() is None:
                 output.say(f"note: {peer.name} is no peer here, as it is not installed. {peer.install}", "yellow")
+                continue
+            if plan.match_bpp:
+                searched[peer.name] = qualities
                 continue
             # A ladder spans what these qualities of the codec span.
             keys[peer.name] = f"{codec} {peer.name} {','.join(map(str, qualities))}"
@@ -183,7 +201,7 @@ def _peer_ladders(
             plain = plan.codec(codec, NONE)
             found = peer_ladders(plan.dataset, pictures, plain, qualities, new, plan.backend)
             ladders |= {keys[name]: list(listed) for name, listed in found.items()}
-        chosen[codec] = {name: tuple(ladders[key]) for name, key in keys.items() if key in ladders}
+        chosen[codec] = searched | {name: tuple(ladders[key]) for name, key in keys.items() if key in ladders}
     return chosen
 
 

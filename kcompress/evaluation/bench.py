@@ -11,12 +11,13 @@ from kcompress.csv_rows import Journal, Rows, check_numbers
 from kcompress.errors import OutputError
 from kcompress.evaluation import machine_summary
 from kcompress.evaluation.peers import PEERS
+from kcompress.evaluation.plan import Plan
 from kcompress.evaluation.plots import overview
 from kcompress.evaluation.points import Key, Point
 from kcompress.evaluation.report import markdown
 from kcompress.evaluation.report_page import report_page
-from kcompress.evaluation.summary import summarise
-from kcompress.evaluation.sweep import Measured, Plan, sweep
+from kcompress.evaluation.summary import meeting, summarise
+from kcompress.evaluation.sweep import Measured, sweep
 from kcompress.networks import NONE
 
 POINTS = "points.csv"
@@ -61,11 +62,10 @@ def run(
     rows = Rows(Point, plan.columns, texts=plan.texts)
     outcome = Outcome(list(before))
     rows.write(path, outcome.points)  # without a line that a kill cut short
-    done = [point.key for point in outcome.points]
     wanted: dict[tuple[str, str], tuple[Key, ...]] = {}
     journal = Journal(rows, path)
     try:
-        for measured in sweep(plan, names, done, executor, ahead=ahead):
+        for measured in sweep(plan, names, before, executor, ahead=ahead):
             wanted[measured.picture, measured.codec] = measured.keys
             journal.append(measured.points)
             outcome.points.extend(measured.points)
@@ -86,15 +86,16 @@ def run(
 
 def write_report(plan: Plan, outcome: Outcome, output: Path, command: str) -> dict[str, object]:
     """Write summary.json, report.md, report.html and curves.png beside points.csv; returns the summary."""
-    summary = summarise(outcome.points, plan.metrics)
+    summary = summarise(outcome.points, plan.metrics, equal_bits=plan.match_bpp)
     summary["machines"] = machine_summary.summarise(outcome.points, plan.machines)
     summary["command"] = command
     summary["failed"] = [{"picture": f.picture, "codec": f.codec, "error": f.error} for f in outcome.failures]
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     (output / "report.md").write_text(markdown(summary, plan.metrics, command), errors="backslashreplace")
     (output / "report.html").write_text(report_page(plan, outcome.points, summary), errors="backslashreplace")
+    points = meeting(outcome.points) if plan.match_bpp else outcome.points
     shown = [*(machine.name for machine in plan.machines), *plan.metrics]
-    curves = overview(outcome.points, list(plan.qualities), shown, summary["machines"])
+    curves = overview(points, list(plan.qualities), shown, summary["machines"])
     (output / "curves.png").write_bytes(curves)
     return summary
 

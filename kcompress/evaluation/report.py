@@ -32,11 +32,15 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         "",
         *([peers, ""] if (peers := peers_text(summary)) else []),
         *_machines(summary.get("machines", ())),
-        "At the same quality setting: change of the total size, and mean scores without -> with the preprocessor.",
+        f"{same_heading(summary)}. {same_text(summary)}",
         "",
         _table(
             ["codec", "preprocessor", "quality", "size", *metrics],
-            [row for entry in summary["comparisons"] for row in _same_rows(entry, metrics)],
+            [
+                [entry["codec"], entry["preprocessor"], *same_cells(row, metrics)]
+                for entry in summary["comparisons"]
+                for row in same_rows(entry)
+            ],
         ),
         "",
         "The same side by side: megabytes and their change, mean scores and the interval of their change.",
@@ -60,7 +64,8 @@ def peers_text(summary: Mapping[str, Any]) -> str:
     names = dict.fromkeys(entry["preprocessor"] for entry in summary["comparisons"] if entry["preprocessor"] in PEERS)
     if not names:
         return ""
-    return f"Encoders as their own users run them, at qualities that score as the plain codec's: {', '.join(names)}."
+    how = "take the plain codec's bits" if _at_equal_bits(summary) else "score as the plain codec's"
+    return f"Encoders as their own users run them, at qualities that {how}: {', '.join(names)}."
 
 
 def _machines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -130,19 +135,46 @@ def _bd_row(entry: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
     return [entry["codec"], entry["preprocessor"], *(bd_text(entry["bd_rate_percent"][metric]) for metric in metrics)]
 
 
-def _same_rows(entry: Mapping[str, Any], metrics: Sequence[str]) -> list[list[str]]:
-    rows = []
-    for row in entry["same_quality"]:
-        scores = [" -> ".join(map(score_text, row["scores"][metric])) for metric in metrics]
-        size = f"{row['size_change_percent']:+.1f} %"
-        rows.append([entry["codec"], entry["preprocessor"], str(row["quality"]), size, *scores])
+def _at_equal_bits(summary: Mapping[str, Any]) -> bool:
+    return any(entry["same_bits"] for entry in summary["comparisons"])
+
+
+def same_heading(summary: Mapping[str, Any]) -> str:
+    """Heading of the table of `same_rows`."""
+    return "At the same bits per pixel" if _at_equal_bits(summary) else "At the same quality setting"
+
+
+def same_text(summary: Mapping[str, Any]) -> str:
+    """Explanation of that table, for people."""
+    if not _at_equal_bits(summary):
+        return "Change of the total size, and mean scores without -> with the preprocessor."
+    return (
+        "Picture by picture, the quality was searched whose file is nearest in bytes to the plain codec's. Mean "
+        "quality, bits per pixel and scores without -> with the preprocessor; qualities go in steps, so the sizes of a "
+        "picture differ, by at most what stands in brackets."
+    )
+
+
+def same_rows(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Rows of a comparison at the same bits, or else at the same quality."""
+    rows: Sequence[Mapping[str, Any]] = entry["same_bits"] or entry["same_quality"]
     return rows
+
+
+def same_cells(row: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    """Quality, size and scores of a row for people."""
+    quality, size = str(row["quality"]), f"{row['size_change_percent']:+.1f} %"
+    if "bpp" in row:
+        quality = f"{quality} -> {row['quality_after']:.1f}"
+        before, after = row["bpp"]
+        size = f"{before:.3f} -> {after:.3f} bpp ({row['largest_difference_percent']:.1f} %)"
+    return [quality, size, *(" -> ".join(map(score_text, row["scores"][metric])) for metric in metrics)]
 
 
 def _side_by_side(comparisons: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[str]:
     """A table a set of preprocessors, in the form of table 1 of the Kuchen paper."""
     parts: list[str] = []
-    comparisons = [entry for entry in comparisons if entry["same_quality"]]
+    comparisons = [entry for entry in comparisons if same_rows(entry)]
     codecs: dict[tuple[str, ...], list[str]] = {}
     for codec in dict.fromkeys(entry["codec"] for entry in comparisons):
         names = tuple(entry["preprocessor"] for entry in comparisons if entry["codec"] == codec)
@@ -160,7 +192,7 @@ def _side_by_side(comparisons: Sequence[Mapping[str, Any]], metrics: Sequence[st
 def _columns(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[list[str]]:
     """Table of one codec: a row for each quality and figure, a column for each preprocessor."""
     rows = []
-    by_quality = [{row["quality"]: row for row in entry["same_quality"]} for entry in entries]
+    by_quality = [{row["quality"]: row for row in same_rows(entry)} for entry in entries]
     for quality, first in by_quality[0].items():
         each = [found.get(quality) for found in by_quality]
         label = [entries[0]["codec"], str(quality)]

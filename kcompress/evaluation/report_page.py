@@ -1,22 +1,35 @@
 """report.html: everything a bench found, in one file."""
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from kcompress.codecs import Scale, decode
+from kcompress.codecs import decode
 from kcompress.encoding import Encoded, encode
 from kcompress.evaluation.comparison import score_text
+from kcompress.evaluation.equal_size import nearest_quality
 from kcompress.evaluation.page import Shown, render, shown
 from kcompress.evaluation.peers import PEERS
+from kcompress.evaluation.plan import Plan, preprocessor_of
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.report import BD_RATE, REFUSALS, bd_text, machine_scores, machine_text, peers_text
-from kcompress.evaluation.sweep import Plan, original, preprocessor_of
+from kcompress.evaluation.report import (
+    BD_RATE,
+    REFUSALS,
+    bd_text,
+    machine_scores,
+    machine_text,
+    peers_text,
+    same_cells,
+    same_heading,
+    same_rows,
+    same_text,
+)
+from kcompress.evaluation.summary import meeting
+from kcompress.evaluation.sweep import original
 from kcompress.images import Pixels
 from kcompress.metrics import Scorer
 from kcompress.networks import NONE
@@ -39,16 +52,17 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
     """The page as HTML without any reference to other files."""
     accuracies = [machine.name for machine in plan.machines]
     machines = summary["machines"]
+    met = meeting(points) if plan.match_bpp else points
     means = [
-        [mean_curves(points, codec, name, machines) for name in (*accuracies, *plan.metrics)]
-        for codec in plan.qualities
+        [mean_curves(met, codec, name, machines) for name in (*accuracies, *plan.metrics)] for codec in plan.qualities
     ]
     # A set for machines has hundreds of small pictures, of which none matters by itself.
     codecs = [] if plan.machines else plan.qualities
     return render(
-        "report.html", summary=summary, metrics=plan.metrics, bd_text=bd_text, bd_rate=BD_RATE, score_text=score_text,
+        "report.html", summary=summary, metrics=list(plan.metrics), bd_text=bd_text, bd_rate=BD_RATE,
         refusals=REFUSALS, peers=peers_text(summary), machine_text=machine_text,
         machine_scores=machine_scores(machines), mean_figures=means,
+        same_heading=same_heading(summary), same_text=same_text(summary), same_rows=same_rows, same_cells=same_cells,
         pairs=list(_pairs(plan, points, summary)),
         picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in codecs],
     )  # fmt: skip
@@ -94,22 +108,13 @@ def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float, siz
         return shown(f"{codec_name} {label}", f"{size:,} bytes, q {quality}, {scores}", pixels[window])
 
     scale = plan.codec(codec_name, NONE).quality
-    equal = nearest_quality(scale, len(encoded(name, quality).data), sizes, lambda q: len(encoded(NONE, q).data))
+    size = len(encoded(name, quality).data)
+    equal = nearest_quality(scale, size, quality, sizes, lambda q: len(encoded(NONE, q).data))
     changed = part(name, quality)
     return _Pair(
         f"{codec_name}, {name}: {picture}, BD-rate {rate:+.1f} %", shown(picture, "original", image.pixels[window]),
         (part(NONE, quality), changed), (part(NONE, equal), changed),
     )  # fmt: skip
-
-
-def nearest_quality(scale: Scale, size: int, known: Mapping[int, int], measure: Callable[[int], int]) -> int:
-    """Quality whose file is nearest to a size in bytes, by bisection between the sizes known by quality."""
-    step = 1 if scale.finest > scale.coarsest else -1
-    qualities = range(scale.coarsest, scale.finest + step, step)
-    low = max((qualities.index(q) for q, found in known.items() if found < size), default=0)
-    high = min((qualities.index(q) for q, found in known.items() if found >= size), default=len(qualities) - 1)
-    place = bisect_left(qualities, size, low, max(low, high), key=measure)
-    return min(qualities[max(place - 1, 0) : place + 1], key=lambda quality: abs(measure(quality) - size))
 
 
 def _most_changed(a: Pixels, b: Pixels) -> tuple[slice, slice]:

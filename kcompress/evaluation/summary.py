@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompress.evaluation.equal_size import nearest_points
 from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.points import Point
 from kcompress.metrics import METRICS
@@ -26,15 +27,27 @@ def curves(points: Sequence[Point]) -> dict[tuple[str, str], dict[str, Curve]]:
     }
 
 
-def summarise(points: Sequence[Point], metrics: Sequence[str]) -> dict[str, Any]:
+def meeting(points: Sequence[Point]) -> list[Point]:
+    """For every picture and preprocessor as many points as the plain codec has: those nearest to its own in bytes."""
+    measured = curves(points)
+    return [
+        point
+        for (codec, _), by_picture in measured.items()
+        for picture, curve in by_picture.items()
+        for point in nearest_points(measured[codec, NONE][picture], curve)
+    ]
+
+
+def summarise(points: Sequence[Point], metrics: Sequence[str], *, equal_bits: bool = False) -> dict[str, Any]:
     """Everything the report shows, as plain data for summary.json.
 
-    ``comparisons`` holds one entry a codec and preprocessor, against the plain codec on the same pictures.
-    All intervals are 95 % percentile bootstrap intervals over pictures.
+    ``comparisons`` holds one entry a codec and preprocessor, against the plain codec on the same pictures. Its table
+    ``same_quality`` compares at the same quality; with ``equal_bits``, for points that were searched for, its table
+    ``same_bits`` compares those nearest in bytes. All intervals are 95 % percentile bootstrap intervals over pictures.
     """
     measured = curves(points)
     comparisons = [
-        _compared(codec, preprocessor, measured[codec, NONE], measured[codec, preprocessor], metrics)
+        _compared(codec, preprocessor, measured[codec, NONE], measured[codec, preprocessor], metrics, equal_bits)
         for codec, preprocessor in measured
         if preprocessor != NONE and (codec, NONE) in measured
     ]
@@ -48,17 +61,21 @@ def summarise(points: Sequence[Point], metrics: Sequence[str]) -> dict[str, Any]
 
 
 def _compared(
-    codec: str, preprocessor: str, plain: dict[str, Curve], prepared: dict[str, Curve], metrics: Sequence[str]
-) -> dict[str, Any]:
+    codec: str, preprocessor: str, plain: dict[str, Curve], prepared: dict[str, Curve], metrics: Sequence[str],
+    equal_bits: bool,
+) -> dict[str, Any]:  # fmt: skip
     pictures = [name for name in plain if name in prepared]
+    # A peer's qualities mean something else.
+    same_quality = [] if equal_bits or preprocessor in PEERS else _same_quality(pictures, plain, prepared)
+    same_bits = _same_bits(pictures, plain, prepared) if equal_bits else []
     pixels = sum(point.width * point.height for name in pictures for point in prepared[name]) / 1e6
     return {
         "codec": codec,
         "preprocessor": preprocessor,
         "pictures": len(pictures),
         "bd_rate_percent": {metric: _bd_rates(metric, pictures, plain, prepared) for metric in metrics},
-        # A peer's qualities mean something else.
-        "same_quality": [] if preprocessor in PEERS else _same_quality(pictures, plain, prepared, metrics),
+        "same_quality": [_row(pairs, metrics) for pairs in same_quality],
+        "same_bits": [_row(pairs, metrics) | _meeting(pairs) for pairs in same_bits],
         "seconds_per_megapixel": {
             "preprocess": round(sum(p.preprocess_seconds for name in pictures for p in prepared[name]) / pixels, 4),
             "encode": round(sum(p.encode_seconds for name in pictures for p in prepared[name]) / pixels, 4),
@@ -89,42 +106,65 @@ def _scored(curve: Curve, metric: str) -> list[tuple[float, float]]:
     return [(point.bpp, point.scores[metric]) for point in curve if metric in point.scores]
 
 
-def _same_quality(
-    pictures: Sequence[str], plain: dict[str, Curve], prepared: dict[str, Curve], metrics: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Per quality setting: change of the total size, and the mean scores of both (Kuchen paper, table 1).
+Pairs = list[tuple[Point, Point]]
+"""Points without and with a preprocessor, a pair a picture."""
 
-    Intervals stand beside the change of the size, and of each score from picture to picture.
-    """
-    rows = []
-    for quality in dict.fromkeys(point.quality for name in pictures for point in plain[name]):
-        pairs = [
+
+def _same_quality(pictures: Sequence[str], plain: dict[str, Curve], prepared: dict[str, Curve]) -> list[Pairs]:
+    """Pairs at each quality setting, where there are any."""
+    every = [
+        [
             (before, after)
             for name in pictures
             for before in plain[name]
             for after in prepared[name]
             if before.quality == quality == after.quality
         ]
-        if not pairs:
-            continue
-        sizes = [[pair[i].bytes for pair in pairs] for i in (0, 1)]
-        low, high = change_interval(*sizes)
-        scores = {
-            metric: [_mean([pair[i].scores[metric] for pair in pairs if metric in pair[i].scores]) for i in (0, 1)]
-            for metric in metrics
-        }
-        rows.append({
-            "quality": quality,
-            "bytes": [sum(each) for each in sizes],
-            "size_change_percent": 100 * (sum(sizes[1]) / sum(sizes[0]) - 1),
-            "size_change_interval": [low, high],
-            "scores": scores,
-            "score_change_interval": {metric: _change(pairs, metric) for metric in metrics},
-        })  # fmt: skip
-    return rows
+        for quality in dict.fromkeys(point.quality for name in pictures for point in plain[name])
+    ]
+    return [pairs for pairs in every if pairs]
 
 
-def _change(pairs: Sequence[tuple[Point, Point]], metric: str) -> list[float] | None:
+def _same_bits(pictures: Sequence[str], plain: dict[str, Curve], prepared: dict[str, Curve]) -> list[Pairs]:
+    """Pairs nearest in bytes, for each quality of the plain codec."""
+    found: dict[int, Pairs] = defaultdict(list)
+    for name in pictures:
+        for before, after in zip(plain[name], nearest_points(plain[name], prepared[name]), strict=True):
+            found[before.quality].append((before, after))
+    return list(found.values())
+
+
+def _row(pairs: Pairs, metrics: Sequence[str]) -> dict[str, Any]:
+    """Change of the total size and mean scores of both, at one quality of the plain codec (Kuchen paper, table 1).
+
+    Intervals stand beside the change of the size, and of each score from picture to picture.
+    """
+    sizes = [[pair[i].bytes for pair in pairs] for i in (0, 1)]
+    low, high = change_interval(*sizes)
+    scores = {
+        metric: [_mean([pair[i].scores[metric] for pair in pairs if metric in pair[i].scores]) for i in (0, 1)]
+        for metric in metrics
+    }
+    return {
+        "quality": pairs[0][0].quality,
+        "bytes": [sum(each) for each in sizes],
+        "size_change_percent": 100 * (sum(sizes[1]) / sum(sizes[0]) - 1),
+        "size_change_interval": [low, high],
+        "scores": scores,
+        "score_change_interval": {metric: _change(pairs, metric) for metric in metrics},
+    }  # fmt: skip
+
+
+def _meeting(pairs: Pairs) -> dict[str, Any]:
+    """Mean quality that was needed, mean bits per pixel, and how far the sizes of one picture are apart at most."""
+    return {
+        "quality_after": _mean([after.quality for _, after in pairs]),
+        "bpp": [_mean([pair[i].bpp for pair in pairs]) for i in (0, 1)],
+        "largest_difference_percent": max(100 * abs(after.bytes / before.bytes - 1) for before, after in pairs),
+    }
+
+
+def _change(pairs: Pairs, metric: str) -> list[float] | None:
     """Interval of the mean change of a score."""
     both = [(before.scores.get(metric, np.nan), after.scores.get(metric, np.nan)) for before, after in pairs]
     changes = [after - before for before, after in both if np.isfinite(after) and np.isfinite(before)]

@@ -135,6 +135,43 @@ def test_a_series_of_filters(bench: Bench, photos: Path, folder: Path) -> None:
     assert list(sizes) == ["none", "detail", "blur", "detail+blur"] and len(set(sizes.values())) == 4
 
 
+def test_bits_are_matched(bench: Bench, photos: Path, folder: Path) -> None:
+    options = [
+        "photos",
+        "-o",
+        "report",
+        "--codec",
+        "jpeg",
+        "--network",
+        "none",
+        "--filter",
+        "detail",
+        "-q",
+        "40,60,80,90",
+    ]
+    bench(*options, "--metric", "psnr", "--match-bpp", "-j", "1")
+    report = folder / "report"
+    first = rows(report)
+    (entry,) = json.loads((report / "summary.json").read_text())["comparisons"]
+    assert [row["quality"] for row in entry["same_bits"]] == [40, 60, 80, 90] and not entry["same_quality"]
+    for row in entry["same_bits"]:
+        assert row["largest_difference_percent"] < 3 and row["quality_after"] < row["quality"]
+        assert row["scores"]["psnr"][1] < row["scores"]["psnr"][0]  # sharpening at equal bits
+    for text in ((report / "report.md").read_text(), (report / "report.html").read_text()):
+        assert "At the same bits per pixel" in text and "At the same quality setting" not in text
+    lines = (report / "points.csv").read_text().splitlines(keepends=True)
+    (report / "points.csv").write_text("".join(lines[:-2]))
+    bench(*options, "--metric", "psnr", "--match-bpp", "-j", "1", "--resume")
+    assert rows(report) == first
+    assert (report / "points.csv").read_text().splitlines(keepends=True)[:-2] == lines[:-2]
+    # The same folder without it: what is at the same quality, and nothing else, is compared.
+    bench(*options, "--metric", "psnr", "-j", "1", "--resume")
+    (entry,) = json.loads((report / "summary.json").read_text())["comparisons"]
+    assert [row["quality"] for row in entry["same_quality"]] == [40, 60, 80, 90] and not entry["same_bits"]
+    refused = bench("photos", "--task", "classification", "--model", "classifier-residual", "--match-bpp", expect=2)
+    assert "--match-bpp compares metrics at equal bits" in refused.stderr
+
+
 def test_default_is_what_encode_takes_for_each_codec(bench: Bench, photos: Path, folder: Path) -> None:
     options = [
         "-o",

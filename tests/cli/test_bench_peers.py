@@ -40,6 +40,16 @@ def points(report: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_peers_meet_the_plain_codec_s_bits(run, photos, folder, here):
+    ended = run("bench", "photos", *OPTIONS, "--peers", "--match-bpp", "-j", "1")
+    assert "looking for qualities" not in ended.stderr
+    rows = {row["preprocessor"]: {} for row in points(folder / "report")}
+    for row in points(folder / "report"):
+        rows[row["preprocessor"]].setdefault(row["picture"], []).append((row["quality"], row["bytes"]))
+    assert rows["twin"]["colour.png"] == rows["none"]["colour.png"], "it is the plain encoder"
+    assert "at qualities that take the plain codec&#39;s bits: twin" in (folder / "report" / "report.html").read_text()
+
+
 def test_peers_stand_beside_ours(run, photos, folder, here):
     ended = run("bench", "photos", *OPTIONS, "--peers", "-j", "1")
     report = folder / "report"

@@ -6,7 +6,7 @@ import pytest
 
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import markdown
-from kcompress.evaluation.summary import summarise
+from kcompress.evaluation.summary import meeting, summarise
 
 BASE = Point("a.png", "0", "jpeg", "pillow", "1", "none", 0, 1000, 1000, 0, 0.0, 0.5, 0.25, {})
 LADDER = {40: (50_000, 40.0), 60: (80_000, 60.0), 75: (120_000, 70.0), 90: (250_000, 88.0)}
@@ -43,6 +43,24 @@ def test_size_at_the_same_quality_is_of_the_totals() -> None:
     assert row["bytes"] == [150_000, 125_000]
     assert row["size_change_interval"] == pytest.approx([-20, -10])  # of drawing one picture twice
     assert row["score_change_interval"]["ssimulacra2"] == [0, 0]
+
+
+def test_at_equal_bits_points_nearest_in_bytes_are_compared() -> None:
+    (entry,) = summarise(POINTS, ["ssimulacra2"], equal_bits=True)["comparisons"]
+    assert entry["same_quality"] == []
+    row = entry["same_bits"][2]  # 120 kB of a, 240 kB of b: nearest are 225 and 192 at quality 90 and 75
+    assert row["quality"] == 75 and row["quality_after"] == 75
+    assert row["bytes"] == [360_000, 108_000 + 192_000]
+    assert row["bpp"] == pytest.approx([1.44, 1.2])
+    assert row["largest_difference_percent"] == pytest.approx(20)
+    last = entry["same_bits"][3]
+    assert last["scores"]["ssimulacra2"] == [88, 88] and last["largest_difference_percent"] == pytest.approx(20)
+    text = markdown(summarise(POINTS, ["ssimulacra2"], equal_bits=True), ["ssimulacra2"], "c")
+    assert "At the same bits per pixel." in text and "At the same quality" not in text
+    assert "| jpeg | x | 75 -> 75.0 | 1.440 -> 1.200 bpp (20.0 %) | 70.00 -> 70.00 |" in text
+    # Each preprocessor has a point for every one of the plain codec, also where two meet the same.
+    met = meeting([*POINTS[:4], *POINTS[8:11]])
+    assert [(p.preprocessor, p.quality) for p in met[4:]] == [("x", 40), ("x", 60), ("x", 75), ("x", 75)]
 
 
 def test_what_cannot_be_compared_is_said() -> None:

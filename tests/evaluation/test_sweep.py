@@ -13,8 +13,9 @@ from kcompress.dataset import DataSet
 from kcompress.encoding import encode
 from kcompress.errors import InputError, KcompressError
 from kcompress.evaluation.ladder import ladder
-from kcompress.evaluation.points import Key, Point
-from kcompress.evaluation.sweep import Measured, Plan, check, measure, sweep
+from kcompress.evaluation.plan import Plan, check, preprocessor_of
+from kcompress.evaluation.points import Point
+from kcompress.evaluation.sweep import Measured, measure, sweep
 from kcompress.images import Image, read
 from kcompress.metrics import Scorer
 from kcompress.networks.loading import load
@@ -46,7 +47,7 @@ def timeless(point: Point) -> Point:
     return replace(point, preprocess_seconds=0, encode_seconds=0)
 
 
-def swept(plan: Plan, names: Sequence[str], done: Iterable[Key], jobs: int) -> list[Measured]:
+def swept(plan: Plan, names: Sequence[str], done: Iterable[Point], jobs: int) -> list[Measured]:
     with workers(jobs) as executor:
         return list(sweep(plan, names, done, executor, ahead=ahead(jobs)))
 
@@ -85,7 +86,7 @@ def test_networks_are_told_of_the_backend(folder: Path) -> None:
     """mozjpeg has tables of its own, which decide what the network does."""
     pytest.importorskip("pyvips")
     asked = replace(plan(folder), qualities={"jpeg": (60,)}, preprocessors=("none", "rdo"), backend="mozjpeg")
-    points = measure(asked, "0.png", "jpeg", frozenset()).points
+    points = measure(asked, "0.png", "jpeg", {}).points
     image, codec = read((folder / "0.png").read_bytes()), CODECS["jpeg"]
     for point, preprocessor in zip(points, (None, load("rdo", device="auto", codec="jpeg")), strict=True):
         assert point.backend == "mozjpeg"
@@ -94,9 +95,32 @@ def test_networks_are_told_of_the_backend(folder: Path) -> None:
 
 def test_what_is_done_is_left_out(folder: Path) -> None:
     every = measured(plan(folder), 1)
-    done = [point.key for point in every[::2]]
+    done = every[::2]
     rest = [point for each in swept(plan(folder), NAMES, done, 1) for point in each.points]
-    assert {point.key for point in rest} == {point.key for point in every} - set(done)
+    assert {point.key for point in rest} == {point.key for point in every[1::2]}
+
+
+@pytest.mark.parametrize(("codec", "qualities", "apart"), [("jpeg", (40, 60, 85), 0.02), ("hevc", (34, 28), 0.13)])
+def test_bits_are_matched(folder: Path, codec: str, qualities: tuple[int, ...], apart: float) -> None:
+    """Every preprocessor has the plain files' sizes, by the qualities next to which none is nearer."""
+    asked = replace(plan(folder), qualities={codec: qualities}, metrics=("psnr",), match_bpp=True)
+    found = measure(asked, "0.png", codec, {})
+    assert found.error is None and found.keys == tuple(point.key for point in found.points)
+    by_name = {name: [p for p in found.points if p.preprocessor == name] for name in asked.preprocessors}
+    assert [point.quality for point in by_name["none"]] == list(qualities)
+    image, chosen = read((folder / "0.png").read_bytes()), CODECS[codec]
+    for name in ("shrink", "detail"):
+        for before, after in zip(by_name["none"], by_name[name], strict=True):
+            assert abs(after.bytes / before.bytes - 1) < apart
+            for quality in (after.quality - 1, after.quality + 1):
+                other = encode(image, chosen, chosen.setting(quality), preprocessor_of(asked, name, codec))
+                assert abs(len(other.data) - before.bytes) >= abs(after.bytes - before.bytes)
+    finer = [chosen.quality.coarseness(p.quality) for p in (by_name["none"][0], by_name["detail"][0])]
+    assert finer[0] < finer[1]  # what sharpening costs is taken from the quality
+    # Resumed: the same, and what is there is not measured again.
+    half = {point.key: point.bytes for point in found.points[::2]}
+    again = measure(asked, "0.png", codec, half)
+    assert again.keys == found.keys and {p.key for p in again.points} == set(found.keys) - set(half)
 
 
 def test_a_broken_picture_is_reported_and_the_others_are_measured(folder: Path, tmp_path: Path) -> None:
