@@ -54,7 +54,8 @@ WHOLLY_HEAVY = {
     "kcompress.inference.constants", "kcompress.search.levels", "kcompress.search.descent", "kcompress.search.repeated",
     "kcompress.machine.boxes", "kcompress.machine.classification", "kcompress.machine.classifiers",
     "kcompress.machine.detection", "kcompress.machine.detector_outputs", "kcompress.machine.fastestdet",
-    "kcompress.machine.formats", "kcompress.machine.layouts",
+    "kcompress.machine.formats", "kcompress.machine.layouts", "kcompress.machine.tflite",
+    "kcompress.machine.tflite_steps",
     *(_name(path) for path in MODULES if _room(_name(path)) == "proxies"),
 }  # fmt: skip
 

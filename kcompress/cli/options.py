@@ -153,11 +153,12 @@ TaskWeights = Annotated[
     typer.Option("--task-weights", metavar="TASK|FILE", help="Of npp: the task whose needs it keeps, or a file."),
 ]
 Model = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--model", metavar="SPEC",
-        help="Model that pictures are for: .pt2, TorchScript, .onnx (bench alone), fastestdet:FILE, torchvision:NAME, "
-        "or a classifier that came along; after a colon size=224,mean=imagenet,range=255,order=bgr."
+        help="Model that pictures are for, once a model: .pt2, TorchScript, .tflite, .onnx (bench alone), "
+        "fastestdet:FILE, torchvision:NAME, or a classifier that came along; after a colon "
+        "size=224,mean=imagenet,range=255,order=bgr."
     ),
 ]  # fmt: skip
 Labels = Annotated[

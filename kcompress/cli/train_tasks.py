@@ -12,6 +12,7 @@ from kcompress.errors import UsageError
 if TYPE_CHECKING:
     from kcompress.dataset import DataSet
     from kcompress.inference.weights import Weights
+    from kcompress.machine.tasks import Task as MachineTask
     from kcompress.training.task import Task
     from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
     from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
@@ -164,45 +165,62 @@ def _classifier(asked: Asked) -> Ready:
 
 def _npp(asked: Asked) -> Ready:
     from kcompress.codecs import CODECS
-    from kcompress.machine.folders import class_folders
-    from kcompress.machine.models import open_model
-    from kcompress.machine.tasks import task
     from kcompress.proxies.choice import load_proxy
     from kcompress.training.tasks.npp.recipe import RANGES
     from kcompress.training.tasks.npp.task import NppTask
 
     given = asked.given
-    if "--model" not in given:
-        raise UsageError("--network npp needs --model. Give the model that the pictures are for.")
-    codec, labelled = given.get("--codec", "bpg"), "--labels" in given
-    model = open_model(given["--model"], asked.device)
-    if not model.trainable:
-        raise UsageError(f"--model {given['--model']} has no gradients. Give a .pt2 or TorchScript file of it.")
-    name = given.get("--task", "classification")
-    if labelled and name != "classification":
-        raise UsageError(f"the task {name} has no --labels. Leave them out.")
-    classes = range(len(class_folders(asked.photos.names())[0])) if labelled else None
-    judge = task(name, model, classes)
-    if not judge.trainable:
-        raise UsageError(
-            f"--model {given['--model']} gives boxes after suppression, from which nothing can be learned. "
-            "Give a detector that gives all its places."
-        )
-    if model.size is not None and model.size[0] != model.size[1]:
-        raise UsageError(
-            f"--model {given['--model']} takes {model.size[1]}x{model.size[0]} pixels; npp is trained on squares. "
-            "Give it a square :size."
-        )
+    codec = given.get("--codec", "bpg")
+    judges = _judges(asked)
+    models = [judge.model for judge in judges]
+    sides = [model.size[0] for model in models if model.size is not None]
     proxy = load_proxy(given.get("--proxy", "simulator"), codec, asked.device)
     finest, coarsest = RANGES[codec]
     recipe: NppRecipe = asked.recipe(
-        task=judge.name, model=f"{model.name} {model.digest}", labelled=labelled, codec=codec, finest=finest,
-        coarsest=coarsest, fixed=(finest + coarsest) // 2, proxy=proxy.about,
-        **({} if model.size is None else {"side": model.size[0]}),
+        task=judges[0].name, model=", ".join(f"{model.name} {model.digest}" for model in models),
+        labelled="--labels" in given, codec=codec, finest=finest, coarsest=coarsest, fixed=(finest + coarsest) // 2,
+        proxy=proxy.about, **({"side": max(sides)} if sides else {}),
     )  # fmt: skip
     for quality in (recipe.finest, recipe.fixed, recipe.coarsest):
         CODECS[codec].setting(quality, None, recipe.effort)
-    return NppTask(asked.photos, recipe, asked.jobs, task=judge, proxy=proxy), f"npp-{judge.name}"
+    return NppTask(asked.photos, recipe, asked.jobs, judges=judges, proxy=proxy), f"npp-{recipe.task}"
+
+
+def _judges(asked: Asked) -> "tuple[MachineTask, ...]":
+    """The frozen models that npp is trained for, each with its task.
+
+    Raises:
+        KcompressError: there is none, or one that nothing can be learned from, or that does not fit task or labels.
+    """
+    from kcompress.machine.folders import class_folders
+    from kcompress.machine.models import open_model
+    from kcompress.machine.tasks import task
+
+    given = asked.given
+    if not given.get("--model"):
+        raise UsageError("--network npp needs --model. Give the model that the pictures are for.")
+    name, labelled = given.get("--task", "classification"), "--labels" in given
+    if labelled and name != "classification":
+        raise UsageError(f"the task {name} has no --labels. Leave them out.")
+    classes = range(len(class_folders(asked.photos.names())[0])) if labelled else None
+    found = []
+    for spec in given["--model"]:
+        model = open_model(spec, asked.device)
+        if not model.trainable:
+            raise UsageError(f"--model {spec} has no gradients. Give a .pt2, TorchScript or .tflite file of it.")
+        if model.size is not None and model.size[0] != model.size[1]:
+            raise UsageError(
+                f"--model {spec} takes {model.size[1]}x{model.size[0]} pixels; npp is trained on squares. "
+                "Give it a square :size."
+            )
+        judge = task(name, model, classes)
+        if not judge.trainable:
+            raise UsageError(
+                f"--model {spec} gives boxes after suppression, from which nothing can be learned. "
+                "Give a detector that gives all its places."
+            )
+        found.append(judge)
+    return tuple(found)
 
 
 def _tables(asked: Asked) -> Ready:

@@ -1,4 +1,4 @@
-"""Loaders of model files, one function each: torch.export, TorchScript, ONNX, safetensors, torchvision.
+"""Loaders of model files, one function each: torch.export, TorchScript, ONNX, safetensors, TF Lite, torchvision.
 
 A new kind of file is one more function and one more line in a table.
 """
@@ -24,6 +24,7 @@ from kcompress.machine.fastestdet import SIDE, FastestDet
 from kcompress.machine.input_transform import InputTransform
 from kcompress.machine.layouts import JoinedDetector, joined, layout_of
 from kcompress.machine.model import Layout, LoadedModel, Shape, check_shape, digest_of, reason
+from kcompress.machine.tflite import load_tflite
 
 Load = Callable[[str, str, str], LoadedModel]
 """Loader: file or name, the user's text (for messages), device -> loaded model."""
@@ -167,6 +168,10 @@ def _fastestdet(target: str, spec: str, device: str) -> LoadedModel:
     )
 
 
+def _tflite(target: str, spec: str, device: str) -> LoadedModel:
+    return load_tflite(_there(target, spec), spec, device)
+
+
 def _torchvision(name: str, spec: str, device: str) -> LoadedModel:
     try:
         models = importlib.import_module("torchvision.models")
@@ -202,7 +207,7 @@ def _torchvision(name: str, spec: str, device: str) -> LoadedModel:
 
 SUFFIXES: dict[str, Load] = {
     ".pt2": _exported, ".pt": _torchscript, ".ts": _torchscript, ".torchscript": _torchscript,
-    ".onnx": _onnx, ".safetensors": _classifier,
+    ".onnx": _onnx, ".safetensors": _classifier, ".tflite": _tflite,
 }  # fmt: skip
 """Loaders by the suffix of a file."""
 

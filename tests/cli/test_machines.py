@@ -183,7 +183,7 @@ TRAIN = ["--network", "npp", "--model", "tiny.safetensors:size=32", "--codec", "
 
 @pytest.fixture
 def train(run, ready, monkeypatch):
-    """Without the export, which takes seconds; later options win."""
+    """Without the export, which takes seconds; later options win, and a ``--model`` is one more."""
     monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
     return lambda *options, **more: run("train", "photos", *TRAIN, *options, **more)
 
@@ -201,7 +201,7 @@ def usual():
 @pytest.mark.parametrize(
     ("options", "field"),
     [(("--lambda", "2"), "finest_weight"), (("--forward", "proxy"), "values"),
-     (("--proxy", "minnen.safetensors"), "proxy"), (("--model", "tiny.safetensors:size=32,order=bgr"), None)],
+     (("--proxy", "minnen.safetensors"), "proxy"), (("--model", "tiny.safetensors:size=32,order=bgr"), "model")],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )  # fmt: skip
 def test_options_change_the_weights(train, ready, proxy, usual, options, field) -> None:

@@ -100,7 +100,7 @@ def npp(classes: DataSet, folder: Path, device: str) -> NppTask:
     torch.manual_seed(0)
     proxy = Simulator(8, 1).eval().requires_grad_(False).to(device)
     model = open_model(str(write_classifier(folder / "tiny.safetensors")), device)
-    return NppTask(classes, recipe, task=machine_task("classification", model, range(2)), proxy=proxy)
+    return NppTask(classes, recipe, judges=(machine_task("classification", model, range(2)),), proxy=proxy)
 
 
 @pytest.mark.parametrize("name", [

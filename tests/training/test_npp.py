@@ -55,7 +55,9 @@ def photos(lake: Image, balloons: Image, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory):
     return task(
-        "classification", open_model(str(write_classifier(tmp_path_factory.mktemp("model") / "tiny.safetensors"))), 2
+        "classification",
+        open_model(str(write_classifier(tmp_path_factory.mktemp("model") / "tiny.safetensors"))),
+        range(2),
     )
 
 
@@ -66,7 +68,7 @@ def proxy() -> Simulator:
 
 
 def npp(photos, judge, proxy, recipe=TINY) -> NppTask:
-    return NppTask(photos, recipe, task=judge, proxy=proxy)
+    return NppTask(photos, recipe, judges=(judge,), proxy=proxy)
 
 
 def batch(lake: Image, **more) -> Batch:
@@ -80,7 +82,7 @@ def test_equation_1(lake, judge, proxy) -> None:
     seen = batch(lake)
     network = Npp(4)
     torch.nn.init.constant_(network.pixels_out.bias, 0.02)
-    found = NppLoss(network, judge, proxy, TINY, 1)(seen)
+    found = NppLoss(network, [judge], proxy, TINY, 1)(seen)
     cost = found["loss"].detach()
     filtered = (seen.pictures + 0.02).clamp(0, 1)
     for number, quality in enumerate(seen.qualities):
@@ -93,10 +95,29 @@ def test_equation_1(lake, judge, proxy) -> None:
         assert {name: float(found[name][number]) for name in NppTask.parts} == pytest.approx(parts, rel=1e-3)
 
 
+def test_of_several_models_the_mean_counts(tmp_path, lake, judge, proxy) -> None:
+    """The second is another, takes pictures of its own size, and has more classes."""
+    path = write_classifier(tmp_path / "other.safetensors", classes=3, side=24)
+    other = task("classification", open_model(str(path)))
+    seen = batch(lake, classes=None)
+    one, two, both = (
+        NppLoss(Npp(4), judges, proxy, TINY, 1)(seen)["task"] for judges in ([judge], [other], [judge, other])
+    )
+    assert not torch.allclose(one, two) and torch.allclose(both, (one + two) / 2)
+    pictures = [np.ascontiguousarray(lake.pixels[k : k + 32, :32]) for k in (0, 32)]
+    points = [
+        TaskValidator("jpeg", (45, 20), judges, pictures, None, 1)._plain
+        for judges in ([judge], [other], [judge, other])
+    ]
+    for alone, beside, together in zip(*points, strict=True):
+        assert together.loss == pytest.approx((alone.loss + beside.loss) / 2)
+        assert together.score == pytest.approx((alone.score + beside.score) / 2)
+
+
 def test_the_values_of_the_proxy_are_the_ablation(lake, judge, proxy) -> None:
     seen = batch(lake)
     by_codec, by_proxy = (
-        NppLoss(Npp(4), judge, proxy, replace(TINY, values=values), 1)(seen)["loss"] for values in ("codec", "proxy")
+        NppLoss(Npp(4), [judge], proxy, replace(TINY, values=values), 1)(seen)["loss"] for values in ("codec", "proxy")
     )
     decoded, bits = proxy(seen.pictures, torch.tensor([1 - 0.33, 1 - 0.2]))
     trade = torch.tensor([TINY.trade(33), TINY.trade(20)])
@@ -108,7 +129,7 @@ def test_gradients_are_the_proxys(lake, judge, proxy) -> None:
     """Without one, the network learns nothing of bits and task; through one it learns both."""
     network = Npp(4)
     seen = batch(lake)
-    NppLoss(network, judge, proxy, TINY, 1)(seen)["loss"].sum().backward()
+    NppLoss(network, [judge], proxy, TINY, 1)(seen)["loss"].sum().backward()
     through = network.meaning_out.weight.grad
     assert through is not None and through.abs().sum() > 0
 
@@ -116,18 +137,18 @@ def test_gradients_are_the_proxys(lake, judge, proxy) -> None:
         return pictures.detach() * 1, torch.ones(len(pictures)) + 0 * pictures.sum()
 
     network.zero_grad()
-    NppLoss(network, judge, blind, replace(TINY, closeness=0.0), 1)(seen)["loss"].sum().backward()
+    NppLoss(network, [judge], blind, replace(TINY, closeness=0.0), 1)(seen)["loss"].sum().backward()
     assert network.meaning_out.weight.grad.abs().sum() == 0
 
 
 def test_the_model_is_frozen(lake, judge, proxy) -> None:
-    objective = NppLoss(Npp(4), judge, proxy, TINY, 1)
+    objective = NppLoss(Npp(4), [judge], proxy, TINY, 1)
     assert all(name.startswith("network.") for name, _ in objective.named_parameters())
 
 
 def test_without_labels_the_models_own_answer_is_the_truth(lake, judge, proxy) -> None:
     seen = batch(lake, classes=None)
-    cost = NppLoss(Npp(4), judge, proxy, replace(TINY, values="proxy", labelled=False), 1)(seen)["loss"]
+    cost = NppLoss(Npp(4), [judge], proxy, replace(TINY, values="proxy", labelled=False), 1)(seen)["loss"]
     decoded, bits = proxy(seen.pictures, torch.tensor([1 - 0.33, 1 - 0.2]))
     trade = torch.tensor([TINY.trade(33), TINY.trade(20)])
     assert torch.allclose(cost, bits + trade * judge.loss(decoded, judge.pseudo_labels(seen.pictures)))
@@ -188,7 +209,7 @@ def test_five_qualities_are_judged_or_one() -> None:
 def test_the_validator_is_fair(lake, judge) -> None:
     """The plain codec against itself is no change; fewer bits for the same picture are a gain."""
     pictures = [np.ascontiguousarray(lake.pixels[30 * n : 30 * n + 32, 50:82]) for n in range(4)]
-    found = TaskValidator("jpeg", (45, 39, 33, 26, 20), judge, pictures, [0, 1, 0, 1], 1)
+    found = TaskValidator("jpeg", (45, 39, 33, 26, 20), [judge], pictures, [0, 1, 0, 1], 1)
     same = found(lambda each, setting: list(each))
     assert same["size_change_percent"] == 0 == same["loss_change"] == same["size_at_equal_loss_percent"]
     flat = found(lambda each, setting: [np.full_like(pixels, 128) for pixels in each])
@@ -202,7 +223,7 @@ def test_the_loss_falls(photos, judge, proxy, tmp_path, lake) -> None:
     after.load_state_dict(load_file(tmp_path / "best.safetensors"))
     seen = batch(lake)
     with torch.no_grad():
-        costs = [float(NppLoss(each, judge, proxy, recipe, 1)(seen)["loss"].mean()) for each in (Npp(4), after)]
+        costs = [float(NppLoss(each, [judge], proxy, recipe, 1)(seen)["loss"].mean()) for each in (Npp(4), after)]
     assert costs[1] < costs[0]
     assert set(found[-1].metrics) == set(NAMES) and found[-1].metrics["score_change"] is not None
 
@@ -266,7 +287,7 @@ def test_three_stages(photos, judge, tmp_path) -> None:
     foretold = replace(recipe, values="proxy")
     with torch.no_grad():
         before, after = (
-            np.mean([float(NppLoss(each, judge, mimic, foretold, 1)(part)["loss"].mean()) for part in seen])
+            np.mean([float(NppLoss(each, [judge], mimic, foretold, 1)(part)["loss"].mean()) for part in seen])
             for each in (Npp(4), tuned)
         )
     assert np.mean(losses[-10:]) < np.mean(losses[:10])

@@ -1,6 +1,6 @@
 """Equation 1 of the NPP paper as a module: bits, the task's loss on what is decoded, and closeness to the picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,20 +32,20 @@ class NppLoss(nn.Module):
     """A batch -> the cost of each picture in bits per pixel, (N,): R_t + lambda * D_m + beta * D_pre.
 
     Decoded picture and bits are the real codec's, their gradients the proxy's (section 3.3). Or all are the proxy's
-    (section 4.3, NPP+Proxy). D_m is the loss of the task, whose model is frozen.
+    (section 4.3, NPP+Proxy). D_m is the mean loss of the tasks, each of which has a frozen model of its own.
     """
 
-    def __init__(self, network: Npp, task: Task, proxy: Proxy, recipe: NppRecipe, jobs: int) -> None:
+    def __init__(self, network: Npp, tasks: Sequence[Task], proxy: Proxy, recipe: NppRecipe, jobs: int) -> None:
         super().__init__()
         self.network = network
-        # In a tuple, a frozen model is no part of this module: it is neither trained, averaged nor written down.
-        self._frozen = (task, proxy)
+        # In a tuple, frozen models are no part of this module: they are neither trained, averaged nor written down.
+        self._frozen = (tuple(tasks), proxy)
         self._recipe = recipe
         self._codec = StraightThroughCodec(CODECS[recipe.codec], proxy, jobs, effort=recipe.effort)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss`` and its three terms."""
-        task, proxy = self._frozen
+        tasks, proxy = self._frozen
         scale = CODECS[self._recipe.codec].quality
         pictures, place = batch.pictures, batch.pictures.device
         coarseness = torch.tensor([scale.coarseness(quality) for quality in batch.qualities], device=place)
@@ -55,11 +55,16 @@ class NppLoss(nn.Module):
                 decoded, rate = proxy(filtered, coarseness)
             else:
                 decoded, rate = self._codec(filtered, batch.qualities, coarseness)
-            truth = (
-                task.pseudo_labels(pictures) if batch.classes is None else task.class_targets(batch.classes).to(place)
-            )
+            losses = [task.loss(decoded, targets(task, pictures, batch.classes)) for task in tasks]
             trade = torch.tensor([self._recipe.trade(quality) for quality in batch.qualities], device=place)
             changed = (filtered - pictures).square().flatten(1).mean(1)
-            of_task, of_change = trade * task.loss(decoded, truth), self._recipe.closeness * changed
+            of_task, of_change = trade * torch.stack(losses).mean(0), self._recipe.closeness * changed
         parts = {"rate": rate, "task": of_task, "closeness": of_change}
         return {"loss": rate + of_task + of_change, **{name: value.detach() for name, value in parts.items()}}
+
+
+def targets(task: Task, pictures: Tensor, classes: Sequence[int] | None) -> Tensor:
+    """Targets of a task: the classes of the pictures, or without any the model's own answers."""
+    if classes is None:
+        return task.pseudo_labels(pictures)
+    return task.class_targets(classes).to(pictures.device)

@@ -17,7 +17,7 @@ class NppRecipe(Recipe):
 
     Attributes:
         task: key of ``machine.tasks.TASKS``.
-        model: the frozen model, as ``name sha256``.
+        model: the frozen models, each as ``name sha256``.
         labelled: whether pictures lie in one folder a class; else the model's own answers are the truth.
         codec: name of the codec behind the network.
         finest, coarsest: qualities on its scale.

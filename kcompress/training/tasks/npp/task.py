@@ -47,18 +47,18 @@ class NppData(TrainingData):
 
 @dataclass(frozen=True)
 class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
-    """Learns from pictures that a model is made for: its task's loss counts, and gradients come from a proxy codec."""
+    """Learns from pictures that models are made for: their mean loss counts, and gradients come from a proxy codec."""
 
     network_type = Npp
     network_name = NETWORK
     sizes = ("width",)
     parts: ClassVar = ("rate", "task", "closeness")
     prefetch: ClassVar = 2
-    task: MachineTask = field(kw_only=True)
+    judges: tuple[MachineTask, ...] = field(kw_only=True)
     proxy: Proxy = field(kw_only=True)
 
     def loss(self, network: Npp) -> NppLoss:
-        return NppLoss(network, self.task, self.proxy, self.recipe, self.jobs)
+        return NppLoss(network, self.judges, self.proxy, self.recipe, self.jobs)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, NppData]:
         recipe, names = self.recipe, [*split.train, *split.validation]
@@ -77,11 +77,11 @@ class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
             trained_on=len(train),
             held_out=len(validation),
             metrics=NAMES,
-            heading=f"{self.task.name} by {self.task.model.name}, {recipe.codec}",
+            heading=f"{recipe.task} by {', '.join(each.model.name for each in self.judges)}, {recipe.codec}",
             shown=["bd_rate_loss_percent", "size_change_percent"],
             pictures=[pictures[name] for name in train],
             classes=truths[0],
-            validator=TaskValidator(recipe.codec, recipe.qualities, self.task, squares, truths[1], self.jobs),
+            validator=TaskValidator(recipe.codec, recipe.qualities, self.judges, squares, truths[1], self.jobs),
         )
 
     def batch(self, data: NppData, number: int) -> Batch:

@@ -17,6 +17,7 @@ from kcompress.proxies.straight_through import encode_decode
 from kcompress.rate_distortion.bd_rate import pareto_front
 from kcompress.setting import Setting
 from kcompress.training.events import Metrics
+from kcompress.training.tasks.npp.loss import targets
 from kcompress.training.validation import bd_rate_or_none
 
 NAMES = (
@@ -43,19 +44,19 @@ class _Point:
 
 
 class TaskValidator:
-    """Compares a network with the plain codec, by loss and score of a task on pictures (side, side, 3).
+    """Compares a network with the plain codec, by mean loss and score of tasks on pictures (side, side, 3).
 
     ``classes`` are those of the pictures, where there are labels; ``jobs`` encoders run at once.
     """
 
     def __init__(
-        self, codec: str, qualities: Sequence[int], task: Task, pictures: Sequence[Pixels],
+        self, codec: str, qualities: Sequence[int], tasks: Sequence[Task], pictures: Sequence[Pixels],
         classes: Sequence[int] | None, jobs: int,
     ) -> None:  # fmt: skip
         self._settings = [CODECS[codec].setting(quality) for quality in qualities]
-        self._task, self._pictures, self._jobs = task, pictures, jobs
-        parts = [slice(first, first + _AT_ONCE) for first in range(0, len(pictures), _AT_ONCE)]
-        self._truth = [(part, self._targets(part, classes)) for part in parts]
+        self._pictures, self._jobs = pictures, jobs
+        self._parts = [slice(first, first + _AT_ONCE) for first in range(0, len(pictures), _AT_ONCE)]
+        self._truth = [(task, [self._targets(task, part, classes) for part in self._parts]) for task in tasks]
         self._plain = [self._point(pictures, setting) for setting in self._settings]
 
     def __call__(self, network: Filter) -> Metrics:
@@ -90,25 +91,22 @@ class TaskValidator:
         with ThreadPoolExecutor(self._jobs) as pool:
             shown, bits = zip(*pool.map(lambda pixels: encode_decode(pixels, setting), pictures), strict=True)
         losses: list[float] = []
-        outcomes: list[Any] = []
-        for part, truth in self._truth:
-            decoded = tensor(shown[part]).to(self._task.model.device)
-            losses += self._task.loss(decoded, truth).tolist()
-            outcomes += self._task.outcomes(decoded, truth)
-        score = self._task.score(outcomes)
-        return _Point(
-            max(float(np.mean(bits)), _LEAST),
-            float(np.mean(losses)),
-            float("nan") if score is None else score,
-        )
+        scores: list[float] = []
+        for task, truths in self._truth:
+            outcomes: list[Any] = []
+            for part, truth in zip(self._parts, truths, strict=True):
+                decoded = tensor(shown[part]).to(task.model.device)
+                losses += task.loss(decoded, truth).tolist()
+                outcomes += task.outcomes(decoded, truth)
+            score = task.score(outcomes)
+            scores.append(float("nan") if score is None else score)
+        return _Point(max(float(np.mean(bits)), _LEAST), float(np.mean(losses)), float(np.mean(scores)))
 
     @torch.no_grad()
-    def _targets(self, part: slice, classes: Sequence[int] | None) -> Tensor:
+    def _targets(self, task: Task, part: slice, classes: Sequence[int] | None) -> Tensor:
         """Targets of some of the pictures."""
-        place = self._task.model.device
-        if classes is None:
-            return self._task.pseudo_labels(tensor(self._pictures[part]).to(place))
-        return self._task.class_targets(classes[part]).to(place)
+        pictures = tensor(self._pictures[part]).to(task.model.device)
+        return targets(task, pictures, None if classes is None else classes[part])
 
 
 def _bd_rate(pairs: Sequence[tuple[_Point, _Point]], score: Callable[[_Point], float]) -> float | None:
