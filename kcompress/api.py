@@ -124,7 +124,7 @@ def encode(
         CODECS[codec], setting, network or default_network(codec, backend), device=device, strength=strength,
         weights=None if weights is None else Path(weights), backend=backend, metadata=metadata, background=background,
         frame=frame, refine=refine, threads=threads, tables=tables_named(tables),
-        target=_target(quality, target, target_size, target_bpp), finer_chroma=chroma is None,
+        target=_target(quality, target, target_size, target_bpp), finer_chroma=chroma is None and sharp_yuv is None,
         resize=None if max_side is None else Resize(max_side), min_saving=min_saving,
     )  # fmt: skip
     data, name = _file(picture)

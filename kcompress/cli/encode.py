@@ -135,7 +135,8 @@ def encode(
     told_all = {
         "device": device, "strength": strength, "weights": weights, "backend": backend, "metadata": policy.value,
         "background": _colour(background), "frame": frame, "refine": refine, "threads": max(1, jobs // len(left)),
-        "tables": known_tables, "target": goal, "finer_chroma": chroma is None, "resize": resize, "min_saving": saving,
+        "tables": known_tables, "target": goal, "finer_chroma": chroma is None and sharp_yuv is None, "resize": resize,
+        "min_saving": saving,
     }  # fmt: skip
     plans = [
         Order(each.name, setting, network or default_network(each.name, backend), told_all).plan()

@@ -9,7 +9,7 @@ import PIL
 from PIL import AvifImagePlugin, features
 from PIL import Image as Pil
 
-from kcompress.codecs.avif_lossless import lossless
+from kcompress.codecs.avif_lossless import AvifLossless
 from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers.avif import is_complete, mux
 from kcompress.codecs.containers.heif import Heif
@@ -194,6 +194,6 @@ AVIF = Codec(
     # The last has whatever libaom the system has, and that of Debian 12 spends more.
     backends=(FfmpegAvif(), PillowAvif(), Avifenc()),
     is_complete=is_complete,
-    lossless=lossless,
+    lossless=AvifLossless(),
     kin="hevc",
 )

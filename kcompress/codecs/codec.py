@@ -1,10 +1,11 @@
 """Codec: a quality scale, limits, and the backends that encode."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import nan
 from typing import Protocol, get_args
 
+from kcompress.codecs.lossless import Lossless
 from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.errors import MissingProgramError, UnsupportedError, UsageError
 from kcompress.images import Image, is_grey_profile
@@ -148,7 +149,7 @@ class Codec:
         tables: of JPEG, its quantisation tables; the same codec with others is another one.
         is_complete: whether a backend's bytes are a whole file; None where the container checks them.
         add_metadata: puts profile, EXIF and XMP into a file of backends that write none.
-        lossless: files of a picture without loss or nearly so, as (kind, bytes), by effort; None where it has none.
+        lossless: writes files without loss, or nearly so; None where it has none.
         kin: name of a codec that compresses alike, whose weights serve this one.
     """
 
@@ -171,7 +172,7 @@ class Codec:
     tables: QuantisationTables | None = None
     is_complete: Callable[[bytes], bool] | None = None
     add_metadata: Callable[[bytes, Image], tuple[bytes, list[str]]] | None = None
-    lossless: Callable[[Image, int], Iterator[tuple[str, bytes]]] | None = None
+    lossless: Lossless | None = None
     kin: str | None = None
 
     def setting(

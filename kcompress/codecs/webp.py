@@ -7,7 +7,7 @@ from PIL import features
 
 from kcompress.codecs.codec import Backend, Codec, Scale
 from kcompress.codecs.containers.webp import is_complete, with_metadata
-from kcompress.codecs.webp_lossless import lossless
+from kcompress.codecs.webp_lossless import WebpLossless
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CWEBP
 from kcompress.setting import Setting
@@ -62,5 +62,5 @@ WEBP = Codec(
     backends=(Cwebp(), PillowWebp()),
     is_complete=is_complete,
     add_metadata=_metadata,
-    lossless=lossless,
+    lossless=WebpLossless(),
 )

@@ -1,27 +1,28 @@
-"""WebP without loss, and with losses of a few grey levels (near-lossless), which drawings and screenshots want."""
+"""WebP without loss, and with losses of a few grey levels (near-lossless)."""
 
 import io
-from collections.abc import Iterator
 
+from kcompress.codecs.lossless import LOSSLESS, Lossless
 from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CWEBP
 
-_NEAR = "60"
-"""cwebp's -near_lossless: samples may change by up to 2 bits where neighbours differ."""
 
+class WebpLossless(Lossless):
+    """The program ``cwebp``, or without it Pillow, which knows no near-lossless."""
 
-def lossless(image: Image, effort: int) -> Iterator[tuple[str, bytes]]:
-    """Files of a picture, (kind, bytes), lossless first; near-lossless by cwebp alone.
+    _LEVELS = 0, 20, 40, 60, 80, LOSSLESS
+    """Where neighbours differ, samples may change by 5 to 0 bits."""
 
-    Raises:
-        ProgramError: the encoder failed.
-    """
-    if CWEBP.version() is not None:
-        arguments = ["-quiet", "-lossless", "-q", "75", "-m", str(effort)]
-        yield "lossless", CWEBP.run([*arguments, "-o", "-", "--", "-"], pnm(image))
-        if image.alpha is None:  # which it would change, too
-            yield "near-lossless", CWEBP.run([*arguments, "-near_lossless", _NEAR, "-o", "-", "--", "-"], pnm(image))
-        return
-    output = io.BytesIO()
-    pillow(image).save(output, "WEBP", lossless=True, quality=75, method=effort)
-    yield "lossless", output.getvalue()
+    def levels(self, image: Image) -> tuple[int, ...]:
+        # Near-lossless changes alpha, too.
+        return self._LEVELS if CWEBP.version() is not None and image.alpha is None else (LOSSLESS,)
+
+    def encode(self, image: Image, effort: int, level: int) -> bytes:
+        if CWEBP.version() is not None:
+            near = ["-near_lossless", str(level)] if level != LOSSLESS else []
+            return CWEBP.run(
+                ["-quiet", "-lossless", "-q", "75", "-m", str(effort), *near, "-o", "-", "--", "-"], pnm(image)
+            )
+        output = io.BytesIO()
+        pillow(image).save(output, "WEBP", lossless=True, quality=75, method=effort)
+        return output.getvalue()

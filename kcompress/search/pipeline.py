@@ -9,7 +9,7 @@ from kcompress.search.lossless import better_lossless
 from kcompress.search.plan import EncodePlan, EncodeResult
 from kcompress.search.refinement import Progress
 from kcompress.search.single import encode_once
-from kcompress.search.targeted import encode_to_target
+from kcompress.search.targeted import check_size, encode_to_target
 
 
 def run(
@@ -27,7 +27,7 @@ def run(
 
     Raises:
         InputError: the picture cannot be read.
-        UnsupportedError: the codec cannot hold it.
+        UnsupportedError: the codec cannot hold it, or has no file that is as small as its target.
         ProgramError: the encoder failed.
     """
     picture = picture or (lambda: picture_of(plan, data, name, plan.codec))
@@ -44,7 +44,9 @@ def run(
     else:
         result = encode_once(plan, picture, len(data), tell)
     result = better_lossless(plan, result, data, picture)
-    return better_original(plan, result, data, name, picture)
+    result = better_original(plan, result, data, name, picture)
+    check_size(result, name)
+    return result
 
 
 def picture_of(plan: EncodePlan, data: bytes, name: str, *codecs: Codec) -> Image:

@@ -40,7 +40,7 @@ class EncodePlan:
         threads: for one picture.
         device: where it is refined.
         target: size or score that decides on the quality, in place of the setting's.
-        finer_chroma: whether 4:4:4 may be taken where 4:2:0 cannot hold a target.
+        finer_chroma: whether 4:4:4 or sharp chroma may be taken where 4:2:0 cannot hold a target.
         resize: of pictures before anything else.
         min_saving: share of its bytes that an input of the same codec must lose; otherwise it is kept. None keeps none.
         order: that the plan was made of.

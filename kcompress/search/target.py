@@ -131,7 +131,7 @@ def first(target: Target, codec: str, qualities: range, width: int, height: int)
 
 def reach(
     target: Target, attempt: Callable[[int], tuple[Result, float]], codec: str, qualities: range, start: int,
-    most: int = TRIES,
+    most: int = TRIES, *, to_end: bool = True,
 ) -> Reached[Result]:  # fmt: skip
     """Find the best file that holds a target: the finest that is not too large, the coarsest that scores enough.
 
@@ -145,6 +145,7 @@ def reach(
         qualities: allowed, coarse to fine.
         start: quality to begin with, one of them.
         most: encodes at most.
+        to_end: whether the last encode is at the end of the scale, where no other one held the target.
     """
     curve = TypicalCurve(codec, qualities, of_rate=target.metric is None)
     place: int | None = qualities.index(start)
@@ -158,6 +159,8 @@ def reach(
         if target.is_near(measured):
             break
         place = following(tried, curve.values.tolist(), slope=1.0 if target.metric in (None, _KNOWN) else None)
+        if place is not None and to_end and not best.holds and len(tried) == most - 1:
+            place = 0 if target.metric is None else len(qualities) - 1
     assert best is not None  # as the first place is no None
     return replace(best, tries=len(tried))
 

@@ -1,6 +1,7 @@
 """One picture until it has the size or score that is asked for, with ``auto`` and refinement."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kcompress.errors import UnsupportedError
@@ -8,6 +9,7 @@ from kcompress.images import Image
 from kcompress.networks import DEFAULTS
 from kcompress.rate_distortion.scoring import FileScorer
 from kcompress.search.keep_original import Own, at_own
+from kcompress.search.lossless import finer_than_lossy
 from kcompress.search.plan import EncodePlan, EncodeResult
 from kcompress.search.refinement import Progress, refinable
 from kcompress.search.single import encode_once
@@ -26,7 +28,7 @@ def encode_to_target(
     What ``auto`` and refinement choose depends on the quality, and they take long. So the quality is found for one
     network first. There ``auto`` chooses, and the search goes on for what it chose, and again for what is refined.
     An input that tells its quality is never coded more finely than it is. Where 4:2:0 has too few colours for a score
-    and no sampling was asked for, it becomes 4:4:4.
+    and no sampling was asked for, its chroma becomes finer. What no lossy file holds may become near-lossless.
 
     Raises:
         UnsupportedError: the codec cannot hold the picture.
@@ -39,22 +41,47 @@ def encode_to_target(
         plain = encode_once(replace(plan, target=None), lambda: image, length, tell)
         return plain.noted(f"too small for its target, the default -q was taken: {error}")
     found, tries = _search(plan, target, image, length, tell, own, scores)
-    finer = replace(plan, setting=replace(plan.setting, chroma="444"))
-    if not found.holds and target.metric and plan.finer_chroma and not image.grey and _can(finer):
-        other, more = _search(finer, target, image, length, tell, own, scores)
-        found, tries = better(target, found, other), tries + more
-        if found is other:
-            found = replace(other, result=other.result.noted("4:2:0 cannot hold its target, so it has 4:4:4"))
+    for finer, note in _finer(plan, image):
+        if not found.holds and scores:
+            other, more = _search(finer, target, image, length, tell, own, scores)
+            found, tries = better(target, found, other), tries + more
+            if found is other:
+                found = replace(other, result=other.result.noted(note))
     result = replace(found.result, target=target, reached=found.measured, tries=tries)
-    if found.holds:
+    if not result.holds and scores and own is None:
+        result = finer_than_lossy(plan, target, result, image, scores)
+    if result.holds or not scores:
         return result
     return result.noted(f"the target {target} was not reached; the nearest is {target.shown(found.measured)}")
 
 
-def _can(plan: EncodePlan) -> bool:
-    """Whether codec and encoder have the plan's sampling."""
-    codec = plan.codec
-    return plan.setting.chroma in codec.chromas and codec.backend(plan.backend).cannot(plan.setting) is None
+def check_size(result: EncodeResult, name: str) -> None:
+    """Refuse a file that is larger than its target.
+
+    Raises:
+        UnsupportedError: it is.
+    """
+    if result.target is None or result.target.metric or result.holds:
+        return
+    encoded = result.encoded
+    least = f"{len(encoded.data)} bytes ({math.ceil(1e4 * encoded.bpp) / 1e4:g} bits per pixel)"
+    raise UnsupportedError(
+        f"{name} takes at least {least} as {encoded.setting.codec}, more than the target {result.target}. Allow more, "
+        "make it smaller by --max-side, or take another --codec."
+    )
+
+
+def _finer(plan: EncodePlan, image: Image) -> Iterator[tuple[EncodePlan, str]]:
+    """The plan with finer chroma, where that can be had and is left to choose, and what to say then."""
+    codec, setting = plan.codec, plan.setting
+    if not plan.finer_chroma or image.grey:
+        return
+    full = replace(setting, chroma="444")
+    if "444" in codec.chromas and codec.backend(plan.backend).cannot(full) is None:
+        yield replace(plan, setting=full), "4:2:0 cannot hold its target, so it has 4:4:4"
+    if codec.sharp_yuv is not None and codec.backend(plan.backend).sharp_yuv and not setting.sharp_yuv:
+        sharp = replace(setting, sharp_yuv=True)
+        yield replace(plan, setting=sharp), "plain chroma cannot hold its target, so it is sharp (--sharp-yuv)"
 
 
 def _search(
@@ -66,13 +93,13 @@ def _search(
     step = 1 if scale.finest > scale.coarsest else -1
     qualities = range(scale.coarsest, (scale.finest if own is None else own.quality) + step, step)
 
-    def search(plan: EncodePlan, start: int, most: int = TRIES) -> Reached[EncodeResult]:
+    def search(plan: EncodePlan, start: int, most: int = TRIES, *, to_end: bool = True) -> Reached[EncodeResult]:
         def attempt(quality: int) -> tuple[EncodeResult, float]:
             there = at_own(plan, own) if own and quality == own.quality else plan.at(quality)
             found = encode_once(there, lambda: image, length, tell)
             return found, target.measured(found.encoded, scores)
 
-        return reach(target, attempt, codec, qualities, start, most)
+        return reach(target, attempt, codec, qualities, start, most, to_end=to_end)
 
     default = next((each for each in plan.preprocessors if each and each.network == DEFAULTS[codec]), None)
     alone = replace(plan, auto=False, refine=0, preprocessors=(default,) if plan.auto else plan.preprocessors)
@@ -86,7 +113,8 @@ def _search(
             tries += found.tries
     if plan.refine:
         preprocessors = (refinable(selection, plan.setting),) if selection else plan.preprocessors
-        refined = search(replace(alone, preprocessors=preprocessors, refine=plan.refine), found.quality, _REFINED_TRIES)
+        finest = replace(alone, preprocessors=preprocessors, refine=plan.refine)
+        refined = search(finest, found.quality, _REFINED_TRIES, to_end=False)
         tries += refined.tries
         found = refined if refined.holds else better(target, found, refined)
     return replace(found, result=replace(found.result, selection=selection)), tries

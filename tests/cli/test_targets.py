@@ -1,6 +1,7 @@
 """``--target``, ``--target-size`` and ``--target-bpp``: what is written, what is said, what is refused."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -59,6 +60,23 @@ def test_batches_streams_auto_and_refine(run, album, folder):
 def test_a_target_that_is_beyond_the_codec_is_noted(run, small):
     ended = run("encode", "small.png", "--target", "100")
     assert "note: the target ssimulacra2=100 was not reached; the nearest is " in ended.stderr
+
+
+@pytest.mark.parametrize("option", [["--target-size", "300"], ["--target-bpp", "0.01"]])
+def test_a_size_that_no_file_can_have_is_refused(run, photo, folder, option):
+    ended = run("encode", "photo.png", *option, "-n", "none", expect=4)
+    found = re.search(r"photo.png takes at least (\d+) bytes \(([\d.]+) bits per pixel\)", ended.stderr)
+    assert found and "--max-side" in ended.stderr and not list(folder.glob("*.jpg"))
+    least = ["--target-size", found[1]] if option[0] == "--target-size" else ["--target-bpp", found[2]]
+    (line,) = run("encode", "photo.png", *least, "-n", "none", "--json").lines
+    assert line["output_bytes"] == int(found[1])
+
+
+def test_it_ends_no_batch(run, photo, small, folder):
+    batch = run("encode", "photo.png", "small.png", "--target-size", "900", "-n", "none", "--json", expect=1)
+    failed, done, summary = batch.lines
+    assert (failed["input"], failed["exit_code"], summary["failed"]) == ("photo.png", 4, 1)
+    assert done["output_bytes"] <= 900 and [path.name for path in folder.glob("*.jpg")] == ["small.jpg"]
 
 
 @pytest.mark.parametrize(

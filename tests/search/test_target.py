@@ -1,5 +1,7 @@
 """Targets: held where they can be, by the best quality, in few tries, and with what auto and refinement make."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,12 +9,14 @@ from hypothesis import strategies as st
 
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import Session
+from kcompress.errors import UnsupportedError
 from kcompress.images import Image
 from kcompress.metrics import METRICS
 from kcompress.networks.shrink import Shrink
+from kcompress.programs import CWEBP
 from kcompress.search.plan import EncodePlan
 from kcompress.search.target import BPP, SIZE, TRIES, Target, first, following, reach
-from kcompress.search.targeted import encode_to_target
+from kcompress.search.targeted import check_size, encode_to_target
 from kcompress.search.typical import TypicalCurve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -168,12 +172,54 @@ def test_too_small_a_picture_is_encoded_as_ever(one_pixel):
     assert encode_to_target(plan("jpeg"), Target(SIZE, 5000), one_pixel, 1).reached <= 5000
 
 
-def test_what_cannot_be_reached_is_noted(balloons):
-    image = Image(balloons.pixels[:64, :64])
-    large = encode_to_target(plan("jpeg"), Target(SIZE, 20), image, 1)
-    assert large.encoded.setting.quality == 0 and "target size=20 was not reached" in large.encoded.notes[-1]
-    fine = encode_to_target(plan("webp"), Target("ssimulacra2", 99.9), image, 1)
+def test_a_score_that_cannot_be_reached_is_noted(balloons):
+    fine = encode_to_target(plan("jpeg"), Target("ssimulacra2", 99.9), Image(balloons.pixels[:64, :64]), 1)
     assert fine.encoded.setting.quality == 100 and "ssimulacra2=99.9 was not reached" in fine.encoded.notes[-1]
+
+
+@pytest.mark.parametrize("target", [Target(SIZE, 20), Target(BPP, 0.02)], ids=str)
+def test_a_size_that_cannot_be_reached_is_refused(balloons, target):
+    large = encode_to_target(plan("jpeg"), target, Image(balloons.pixels[:64, :64]), 1)
+    size = len(large.encoded.data)
+    assert large.encoded.setting.quality == 0 and size > 100 and not large.encoded.notes
+    with pytest.raises(UnsupportedError, match=rf"a.png takes at least {size} bytes \(0.* the target {target}"):
+        check_size(large, "a.png")
+    reached = encode_to_target(plan("jpeg"), Target(SIZE, size), Image(balloons.pixels[:64, :64]), 1)
+    check_size(reached, "a.png")
+    assert reached.encoded.data == large.encoded.data
+
+
+def test_a_search_that_runs_out_of_tries_ends_where_the_target_is_held():
+    curve = np.concatenate([np.linspace(20, 21, 100), [90]])
+    assert search(Target("vif", 0.9), "jpeg", curve / 100, start=5).result == 100
+    assert search(Target(SIZE, 400), "jpeg", np.concatenate([[300], np.linspace(1000, 1001, 100)])).result == 0
+
+
+@pytest.mark.encoders
+@pytest.mark.skipif(CWEBP.version() is None, reason="needs cwebp")
+@pytest.mark.parametrize(("score", "kept"), [(85, "near-lossless"), (99.9, "lossless")])
+def test_webp_holds_by_nearly_no_loss_what_it_cannot_with_losses(balloons, score, kept):
+    image, target = Image(balloons.pixels[20:180, 60:252]), Target("ssimulacra2", score)
+    found = encode_to_target(replace(plan("webp"), backend="auto"), target, image, 1)
+    assert found.kept == kept and kept in found.encoded.notes[-1] and found.encoded.network == "none"
+    assert score - 0.3 <= found.reached == pytest.approx(true_score(image, found.encoded.data))
+    codec, effort = CODECS["webp"], CODECS["webp"].effort.default
+    sizes = {level: codec.lossless.encode(image, effort, level) for level in codec.lossless.levels(image)}
+    coarser = [data for data in sizes.values() if len(data) < len(found.encoded.data)]
+    assert found.encoded.data in sizes.values()
+    assert all(true_score(image, data) < score - 0.3 for data in coarser) and (coarser or kept == "lossless")
+
+
+@pytest.mark.encoders
+@pytest.mark.skipif(CWEBP.version() is None, reason="needs cwebp")
+def test_webp_takes_sharp_chroma_where_plain_chroma_has_too_few_colours(balloons):
+    image, target = Image(balloons.pixels[20:180, 60:252]), Target("ssimulacra2", 76)
+    free = replace(plan("webp", finer_chroma=True), backend="auto")
+    found = encode_to_target(free, target, image, 1)
+    assert found.holds and found.encoded.setting.sharp_yuv and found.kept is None and "sharp" in found.encoded.notes[-1]
+    fixed = encode_to_target(replace(free, finer_chroma=False), target, image, 1)
+    assert fixed.holds and not fixed.encoded.setting.sharp_yuv and fixed.kept == "near-lossless"
+    assert len(found.encoded.data) < len(fixed.encoded.data)
 
 
 def test_colours_that_420_cannot_hold_get_444(balloons):
@@ -182,6 +228,5 @@ def test_colours_that_420_cannot_hold_get_444(balloons):
     assert not half.holds and half.encoded.setting.chroma == "420" and half.encoded.setting.quality == 100
     full = encode_to_target(plan("jpeg", finer_chroma=True), target, image, 1)
     assert full.holds and full.encoded.setting.chroma == "444" and "4:4:4" in full.encoded.notes[-1]
-    assert not encode_to_target(plan("webp", finer_chroma=True), target, image, 1).holds
     easy = encode_to_target(plan("jpeg", finer_chroma=True), Target("ssimulacra2", 50), image, 1)
     assert easy.encoded.setting.chroma == "420"
