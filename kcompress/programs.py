@@ -43,6 +43,7 @@ class Program:
         install: how to get it.
         path: of the executable, if it is not the one found on PATH (a program inside a Python package).
         remedy: what may help where it fails, beside installing it anew.
+        ends_with_its_pipes: whether it ends in a moment where this process is gone, without being killed.
     """
 
     name: str
@@ -51,10 +52,11 @@ class Program:
     install: str
     path: str | None = None
     remedy: str = "Try another --backend"
+    ends_with_its_pipes: bool = False
 
     def find(self) -> str | None:
         """Path of the executable, or None where it is not installed."""
-        return self.path or shutil.which(self.name)
+        return self.path or _found(self.name)
 
     def version(self) -> str | None:
         """Version text, ``unknown version`` where the program does not tell, None where it is missing."""
@@ -90,6 +92,7 @@ class Program:
             stdin,
             _timeout() if seconds is None else seconds,
             self.name,
+            () if self.ends_with_its_pipes else _dying_with_us(),
             (8 * len(stdin) + (64 << 20)) if most is None else most,
         )
         if status != 0:
@@ -97,6 +100,20 @@ class Program:
             last = " / ".join(complaint.decode(errors="replace").strip().splitlines()[-3:]) or "it gave no reason"
             raise ProgramError(f"{self.name} {how}: {last}. {self.remedy}, or reinstall {self.name}.")
         return output
+
+
+def _found(name: str) -> str | None:
+    """Path of a command, looked for once on each PATH: pictures of a batch ask several times each."""
+    known = name, os.environ.get("PATH")
+    if known not in _paths:
+        path = shutil.which(name)
+        if path is None:
+            return None
+        _paths[known] = path
+    return _paths[known]
+
+
+_paths: dict[tuple[str, str | None], str] = {}
 
 
 def _timeout() -> float:
@@ -111,21 +128,23 @@ def _timeout() -> float:
 @functools.cache
 def _version(path: str, probe: tuple[str, ...], pattern: str) -> str:
     try:
-        _, output, complaint = _run([path, *probe], b"", _PROBE_SECONDS, path, _PIECE)
+        _, output, complaint = _run([path, *probe], b"", _PROBE_SECONDS, path, _dying_with_us(), _PIECE)
     except ProgramError:
         return "unknown version"
     match = re.search(pattern, (output + b"\n" + complaint).decode(errors="replace"))
     return match.group() if match else "unknown version"
 
 
-def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str, most: int) -> tuple[int, bytes, bytes]:
+def _run(
+    argv: list[str], stdin: bytes | memoryview, timeout: float, name: str, before: tuple[str, ...], most: int
+) -> tuple[int, bytes, bytes]:
     with _lock:  # held while it starts: stop_all() sees every program or keeps it from starting
         if _stopped.is_set():
             raise ProgramError(f"{name} was not started: kcompress is ending. Start again.")
         try:
             # A session of its own: what the program starts in turn can be killed with it.
             process = subprocess.Popen(
-                [*_dying_with_us(), *argv],
+                [*before, *argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -164,7 +183,7 @@ def _run(argv: list[str], stdin: bytes | memoryview, timeout: float, name: str, 
             pipe.join(_PROBE_SECONDS)  # a child in a session of its own could hold it for ever
         with _lock:
             _running.discard(process)
-    if process.returncode in (126, 127) and _dying_with_us():  # setpriv's words, or those of the shell that it tried
+    if process.returncode in (126, 127) and before:  # setpriv's words, or those of the shell that it tried
         reason = complaint.decode(errors="replace").strip().rpartition(": ")[2]
         raise ProgramError(f"{name} cannot be started: {reason}. Reinstall it.")
     if len(output) > most:
@@ -252,6 +271,7 @@ CJPEG = Program(
     ("-version",),
     r"(libjpeg-turbo|mozjpeg) version \S+|version \S+",
     "Debian: apt install libjpeg-turbo-progs; macOS: brew install jpeg-turbo.",
+    ends_with_its_pipes=True,
 )
 CWEBP = Program("cwebp", ("-version",), r"\d+\.\d+\.\d+", "Debian: apt install webp; macOS: brew install webp.")
 X265 = Program(

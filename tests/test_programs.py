@@ -170,7 +170,18 @@ def test_a_flood_of_output_is_cut_off(tmp_path: Path) -> None:
 @pytest.mark.skipif(not programs._dying_with_us(), reason="no setpriv here")
 def test_a_program_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     fake(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 100")
-    code = "from kcompress.programs import Program; Program('kcfake', (), '', '').run([])"
+    kill_the_parent_of(tmp_path, "Program('kcfake', (), '', '').run([])")
+
+
+def test_a_program_that_ends_with_its_pipes_needs_nothing_else(tmp_path: Path) -> None:
+    """Nor what others are started by, which takes as long as a small picture."""
+    fake(tmp_path, f"echo $$ > {tmp_path}/pid; exec cat")
+    kill_the_parent_of(tmp_path, "Program('kcfake', (), '', '', ends_with_its_pipes=True).run([], bytes(1 << 30))")
+
+
+def kill_the_parent_of(tmp_path: Path, call: str) -> None:
+    """Start a fake by a process of its own, kill that, and wait until the fake is gone, too."""
+    code = f"from kcompress.programs import Program; {call}"
     parent = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     child = int((tmp_path / "pid").read_text())

@@ -79,9 +79,12 @@ class Cjpeg(Backend):
         """A file of the setting by these arguments for its tables."""
         # -sample always: mozjpeg's cjpeg changes the sampling by quality otherwise. One plane has no sampling.
         sampling = "2x2" if setting.chroma == "420" and not image.grey else "1x1"
+        itself = self.trellis and setting.tables_name in (None, OWN) and setting.effort
+        # Scans that are chosen get codes of their own.
+        optimize = ["-optimize"] if itself or setting.effort != BEST_SCANS else []
         # -baseline keeps the tables at 8 bits below quality 25, where some readers know nothing else.
-        arguments = [*tables, "-sample", sampling, "-optimize", "-baseline"]
-        if self.trellis and setting.tables_name in (None, OWN) and setting.effort:
+        arguments = [*tables, "-sample", sampling, *optimize, "-baseline"]
+        if itself:
             return CJPEG.run([*arguments, "-progressive"], pnm(image))
         # mozjpeg's is progressive and searches, unless told to be its ancestor.
         revert = ["-revert"] if self.trellis else []
@@ -117,9 +120,9 @@ class PillowJpeg(Backend):
     @staticmethod
     def _saved(image: Image, setting: Setting) -> bytes:
         output = io.BytesIO()
-        tables, progressive = setting.tables, setting.effort == LIBJPEG_SCANS
+        tables, progressive, optimize = setting.tables, setting.effort == LIBJPEG_SCANS, setting.effort != BEST_SCANS
         sampling = {} if image.grey else {"subsampling": "4:2:0" if setting.chroma == "420" else "4:4:4"}
-        pillow(image).save(output, "JPEG", qtables=tables, optimize=True, progressive=progressive, **sampling)
+        pillow(image).save(output, "JPEG", qtables=tables, optimize=optimize, progressive=progressive, **sampling)
         return output.getvalue()
 
 

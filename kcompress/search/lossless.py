@@ -80,9 +80,10 @@ def finer_than_lossy(
     result = replace(lossy, tries=lossy.tries + len(tried))
     if place == len(levels):
         return result
-    encoded, reached = tried[levels[place]]
-    note = f"no lossy {plan.codec.name} holds the target {target}, so it is {kind(levels[place])}"
-    return replace(_kept(result, encoded, levels[place], note), reached=reached)
+    level = levels[place]
+    encoded, reached = tried[level]
+    note = f"no lossy {plan.codec.name} holds the target {target}, so it is {kind(level)} (level {level})"
+    return replace(_kept(result, encoded, level, note), reached=reached)
 
 
 def _encoded(plan: EncodePlan, image: Image, level: int, lossy: Encoded) -> Encoded:

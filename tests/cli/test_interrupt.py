@@ -82,9 +82,9 @@ def test_a_hang_up_that_is_ignored_stays_so(start, fake, album, folder):
 @pytest.mark.skipif(not programs._dying_with_us(), reason="no setpriv here")
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_encoders_die_with_a_batch_that_is_killed(start, fake, album, jobs):
-    cjpeg = fake("cjpeg", answer=jpeg(), slow=0)
-    process = start("encode", "album", "-o", "out", "-n", "none", "--jobs", str(jobs))
-    wait_until(lambda: len(cjpeg.calls) == jobs)
+    cwebp = fake("cwebp", answer=jpeg(), slow=0)
+    process = start("encode", "album", "-o", "out", "-n", "none", "--codec", "webp", "--jobs", str(jobs))
+    wait_until(lambda: len(cwebp.calls) == jobs)
     process.kill()
     process.communicate(timeout=20)
-    wait_until(lambda: not any(alive(call["pid"]) for call in cjpeg.calls))
+    wait_until(lambda: not any(alive(call["pid"]) for call in cwebp.calls))

@@ -23,7 +23,7 @@ def canned(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("options, expected", [
-    ([], "-quality 75 -sample 2x2 -optimize -baseline"),
+    ([], "-quality 75 -sample 2x2 -baseline"),
     (["-q", "60", "--effort", "1"], "-quality 60 -sample 2x2 -optimize -baseline -progressive"),
     (["-q", "0", "--chroma", "444", "--effort", "0"], "-quality 0 -sample 1x1 -optimize -baseline"),
 ])  # fmt: skip
@@ -44,13 +44,13 @@ def test_cjpeg_reads_other_tables_from_a_file(run, fake, small):
     (call,) = cjpeg.calls
     # At quality 50 it takes them as they are.
     assert call["argv"][:3] == ["-quality", "50", "-qtables"]
-    assert call["argv"][4:] == ["-sample", "2x2", "-optimize", "-baseline"]
+    assert call["argv"][4:] == ["-sample", "2x2", "-baseline"]
 
 
 @pytest.mark.parametrize("options, expected", [
     (["-n", "none"], "-quality 75 -sample 2x2 -optimize -baseline -progressive"),
     (["-n", "none", "--effort", "0"], "-revert -quality 75 -sample 2x2 -optimize -baseline"),
-    (["-n", "none", "--tables", "standard"], "-revert -quality 75 -sample 2x2 -optimize -baseline"),
+    (["-n", "none", "--tables", "standard"], "-revert -quality 75 -sample 2x2 -baseline"),
 ])  # fmt: skip
 def test_mozjpegs_cjpeg_is_itself_where_no_tables_are_chosen(run, fake, small, options, expected):
     cjpeg = fake("cjpeg", answer=canned("JPEG"), version="mozjpeg version 4.1.1 (build 20230101)")
