@@ -121,7 +121,7 @@ def _labelled(axes: Any, codec: str, metric: str) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     axes.set_xscale("log")  # equal distances are equal ratios, as in BD-rate
-    axes.xaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("bits per pixel")

@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import numpy as np
-
-from kcompress.codecs import decode
-from kcompress.encoding import Encoded, encode
+from kcompress.evaluation import crops
 from kcompress.evaluation.comparison import score_text
+from kcompress.evaluation.crops import most_changed
 from kcompress.evaluation.equal_size import nearest_quality
+from kcompress.evaluation.files import Files
 from kcompress.evaluation.page import Shown, render, shown
 from kcompress.evaluation.peers import PEERS
-from kcompress.evaluation.plan import Plan, preprocessor_of
+from kcompress.evaluation.plan import Plan
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import (
@@ -30,7 +28,6 @@ from kcompress.evaluation.report import (
 )
 from kcompress.evaluation.summary import meeting
 from kcompress.evaluation.sweep import original
-from kcompress.images import Pixels
 from kcompress.metrics import Scorer
 from kcompress.networks import NONE
 
@@ -63,7 +60,7 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
         refusals=REFUSALS, peers=peers_text(summary), machine_text=machine_text,
         machine_scores=machine_scores(machines), mean_figures=means,
         same_heading=same_heading(summary), same_text=same_text(summary), same_rows=same_rows, same_cells=same_cells,
-        pairs=list(_pairs(plan, points, summary)),
+        crops=list(crops.rows(plan, points)), match_bpp=plan.match_bpp, pairs=list(_pairs(plan, points, summary)),
         picture_figures=[(codec, picture_curves(points, codec, plan.metrics[0])) for codec in codecs],
     )  # fmt: skip
 
@@ -90,38 +87,22 @@ def _pair(plan: Plan, codec_name: str, name: str, picture: str, rate: float, siz
     quality = qualities[len(qualities) // 2]
     scorer = Scorer(image.pixels, plan.metrics[:1])
 
-    @cache
-    def encoded(preprocessor: str, quality: int) -> Encoded:
-        codec, chosen = plan.codec(codec_name, preprocessor), preprocessor_of(plan, preprocessor, codec_name)
-        return encode(image, codec, plan.setting(codec, preprocessor, quality), chosen, plan.backend)
+    files = Files(plan, image, codec_name)
+    window = most_changed([files.pixels(NONE, quality), files.pixels(name, quality)], _CROP)
 
-    @cache
-    def decoded(preprocessor: str, quality: int) -> Pixels:
-        return decode(encoded(preprocessor, quality).data, picture).pixels
-
-    window = _most_changed(decoded(NONE, quality), decoded(name, quality))
+    def size_of(preprocessor: str, quality: int) -> int:
+        return len(files.file(preprocessor, quality).data)
 
     def part(preprocessor: str, quality: int) -> Shown:
-        pixels, size = decoded(preprocessor, quality), len(encoded(preprocessor, quality).data)
+        pixels, size = files.pixels(preprocessor, quality), size_of(preprocessor, quality)
         scores = ", ".join(f"{metric} {score_text(score)}" for metric, score in scorer(pixels).items())
         label = "plain" if preprocessor == NONE else preprocessor
         return shown(f"{codec_name} {label}", f"{size:,} bytes, q {quality}, {scores}", pixels[window])
 
     scale = plan.codec(codec_name, NONE).quality
-    size = len(encoded(name, quality).data)
-    equal = nearest_quality(scale, size, quality, sizes, lambda q: len(encoded(NONE, q).data))
+    equal = nearest_quality(scale, size_of(name, quality), quality, sizes, lambda q: size_of(NONE, q))
     changed = part(name, quality)
     return _Pair(
         f"{codec_name}, {name}: {picture}, BD-rate {rate:+.1f} %", shown(picture, "original", image.pixels[window]),
         (part(NONE, quality), changed), (part(NONE, equal), changed),
     )  # fmt: skip
-
-
-def _most_changed(a: Pixels, b: Pixels) -> tuple[slice, slice]:
-    """The window of ``_CROP`` in which two pictures differ most."""
-    change = np.abs(a.astype(np.int16) - b).sum(axis=2)
-    total = np.pad(change.cumsum(axis=0).cumsum(axis=1), [(1, 0), (1, 0)])
-    rows, columns = (min(side, wanted) for side, wanted in zip(change.shape, _CROP, strict=True))
-    sums = total[rows:, columns:] - total[:-rows, columns:] - total[rows:, :-columns] + total[:-rows, :-columns]
-    top, left = np.unravel_index(int(sums.argmax()), sums.shape)
-    return slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)

@@ -1,6 +1,5 @@
 """The measuring itself: pictures x codecs x preprocessors x qualities -> points."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -8,13 +7,13 @@ from functools import lru_cache
 
 from kcompress.codecs import CODECS, decode
 from kcompress.dataset import digest
-from kcompress.encoding import Session, preprocessed
 from kcompress.errors import failure_of
 from kcompress.evaluation.equal_size import nearest_quality
+from kcompress.evaluation.files import Files
 from kcompress.evaluation.peers import PEERS, SCALE
-from kcompress.evaluation.plan import Plan, preprocessor_of
+from kcompress.evaluation.plan import Plan
 from kcompress.evaluation.points import Key, Point
-from kcompress.images import Image, bits_per_pixel, read_canonical
+from kcompress.images import bits_per_pixel, read_canonical
 from kcompress.metrics import METRICS, Scorer
 from kcompress.networks import NONE
 from kcompress.workers import completed, one_thread
@@ -55,24 +54,22 @@ def measure(plan: Plan, picture: str, codec: str, done: Mapping[Key, int]) -> Me
     one_thread()  # also where the executor is another's
     try:
         data = plan.dataset.read(picture)
-        image, session = Session.of(original(data, picture), CODECS[codec], CODECS[codec].setting(), plan.backend)
-        source = (picture, digest(data), codec)
-        encoder = (session.backend.name, session.backend.version() or "")
-        files = _Files(plan, image, codec)
+        files = Files(plan, original(data, picture), codec)
+        source, encoder = (picture, digest(data), codec), (files.backend, files.version)
 
         def key(name: str, quality: int) -> Key:
             return Key(*source, *((name, PEERS[name].version() or "") if name in PEERS else encoder), name, quality)
 
         def size(name: str, quality: int) -> int:
-            return done.get(key(name, quality)) or len(files(name, quality).data)
+            return done.get(key(name, quality)) or len(files.file(name, quality).data)
 
         keys = []
-        for name, qualities in plan.series(codec, image).items():
+        for name, qualities in plan.series(codec, files.image).items():
             if plan.match_bpp and name != NONE:
                 qualities = _meeting(plan, codec, name, size)
             keys += [key(name, quality) for quality in qualities]
-        points = tuple(_points(plan, data, image, files, [key for key in keys if key not in done]))
-        return Measured(picture, codec, tuple(keys), points, notes=image.notes)
+        points = tuple(_points(plan, data, files, [key for key in keys if key not in done]))
+        return Measured(picture, codec, tuple(keys), points, notes=files.image.notes)
     except Exception as error:  # one picture ends no bench, whatever happens to it
         return Measured(picture, codec, (), (), str(failure_of(error, picture)))
 
@@ -94,54 +91,15 @@ def _meeting(plan: Plan, codec: str, name: str, size: Callable[[str, int], int])
     )
 
 
-@dataclass(frozen=True)
-class _File:
-    data: bytes
-    preprocess_seconds: float
-    encode_seconds: float
-
-
-class _Files:
-    """Files of one picture by one codec, each encoded once."""
-
-    def __init__(self, plan: Plan, image: Image, codec: str) -> None:
-        self._plan, self._image, self._codec = plan, image, codec
-        self._encoded: dict[tuple[str, int], _File] = {}
-        self._prepared = NONE, image, 0.0
-
-    def __call__(self, name: str, quality: int) -> _File:
-        """File behind a preprocessor or by a peer, at a quality."""
-        if (name, quality) not in self._encoded:
-            encode = self._by_peer if name in PEERS else self._by_codec
-            self._encoded[name, quality] = encode(name, quality)
-        return self._encoded[name, quality]
-
-    def _by_peer(self, name: str, quality: int) -> _File:
-        start = time.perf_counter()
-        file = PEERS[name].encode(self._image, quality)
-        return _File(file, 0.0, time.perf_counter() - start)
-
-    def _by_codec(self, name: str, quality: int) -> _File:
-        codec = self._plan.codec(self._codec, name)
-        _, session = Session.of(self._image, codec, self._plan.setting(codec, name, quality), self._plan.backend)
-        preprocessor = preprocessor_of(self._plan, name, self._codec)
-        # What does not depend on the setting is prepared once for all qualities.
-        if self._prepared[0] != name or (preprocessor and preprocessor.conditioned):
-            prepared, _, seconds = preprocessed(self._image, preprocessor, session.setting)
-            self._prepared = name, prepared, seconds
-        _, prepared, seconds = self._prepared
-        encoded = session.encode(prepared)
-        return _File(encoded.data, seconds, encoded.codec_seconds)
-
-
-def _points(plan: Plan, data: bytes, image: Image, files: _Files, keys: Sequence[Key]) -> Iterator[Point]:
+def _points(plan: Plan, data: bytes, files: Files, keys: Sequence[Key]) -> Iterator[Point]:
+    image = files.image
     side = min(image.width, image.height)
     metrics = tuple(metric for metric in plan.metrics if side >= METRICS[metric].smallest_side)
     if not keys:
         return
     by_machines = [machine.scorer(image.pixels, keys[0].picture) for machine in plan.machines]
     for key in keys:
-        file = files(key.preprocessor, key.quality)
+        file = files.file(key.preprocessor, key.quality)
         decoded = decode(file.data, key.picture)
         scores = _scorer(data, key.picture, metrics)(decoded.pixels)
         texts: dict[str, str] = {}

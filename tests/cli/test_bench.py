@@ -82,6 +82,7 @@ def test_a_whole_bench(bench: Bench, photos: Path, folder: Path) -> None:
         sizes = [int(text.replace(",", "")) for text in (before, after, near)]
         assert abs(sizes[2] - sizes[1]) <= abs(sizes[0] - sizes[1])
         assert abs(sizes[2] / sizes[1] - 1) < 0.03
+    assert page.count('<div class="crops">') == 2 * 2  # codecs x pictures
     cells = re.findall(r"<td[^>]*>", page)
     assert cells and all("data-label=" in cell for cell in cells)
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
