@@ -55,7 +55,7 @@ WHOLLY_HEAVY = {
     "kcompress.machine.boxes", "kcompress.machine.classification", "kcompress.machine.classifiers",
     "kcompress.machine.detection", "kcompress.machine.detector_outputs", "kcompress.machine.fastestdet",
     "kcompress.machine.formats", "kcompress.machine.layouts", "kcompress.machine.tflite",
-    "kcompress.machine.tflite_steps",
+    "kcompress.machine.tflite_steps", "kcompress.machine.text", "kcompress.machine.reader",
     *(_name(path) for path in MODULES if _room(_name(path)) == "proxies"),
 }  # fmt: skip
 

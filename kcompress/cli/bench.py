@@ -63,7 +63,9 @@ def bench(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Let models judge too: classification or detection. Rates at equal accuracy are reported."),
+        typer.Option(
+            help="Let models judge too: classification, detection, or text. Rates at equal accuracy are reported."
+        ),
     ] = None,
     model: Annotated[
         list[str] | None, typer.Option("--model", metavar="SPEC", help="Of the task, as for train; once a model.")
@@ -71,7 +73,9 @@ def bench(
     labels: options.Labels = False,
     annotations: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Truth of the task detection: boxes in COCO's format, instances.json."),
+        typer.Option(
+            metavar="FILE", help="Truth of the task detection: boxes in COCO's format; of text: JSON, texts by picture."
+        ),
     ] = None,
     task_weights: options.TaskWeights = None,
     count: Annotated[
@@ -311,7 +315,7 @@ def _machines(
     if task is None:
         given = {"--model": models, "--labels": labels, "--annotations": annotations}
         for option in (option for option, value in given.items() if value):
-            raise UsageError(f"{option} needs a --task. Give classification or detection.")
+            raise UsageError(f"{option} needs a --task. Give classification, detection or text.")
         return ()
     if not models:
         raise UsageError(f"--task {task} needs a --model. Give one that does it.")
@@ -328,14 +332,18 @@ def _machines(
 def _truth(task: str, names: list[str], annotations: Path | None, *, labels: bool) -> dict[str, Any]:
     """Fields of `Machine` that tell the truth; none where that is the model's own answers."""
     from kcompress.dataset import digest
-    from kcompress.machine.annotations import read_annotations
+    from kcompress.machine.annotations import read_annotations, read_texts
     from kcompress.machine.folders import class_folders
 
     if annotations is not None:
-        if task != "detection":
+        if task == "detection":
+            boxes, categories = read_annotations(annotations, names)
+            found: dict[str, Any] = {"labels": boxes, "classes": categories}
+        elif task == "text":
+            found = {"labels": read_texts(annotations, names)}
+        else:
             raise UsageError(f"--annotations {annotations} has no meaning for the task {task}. Leave it out.")
-        boxes, categories = read_annotations(annotations, names)
-        return {"labels": boxes, "classes": categories, "truth": digest(annotations.read_bytes())}
+        return {**found, "truth": digest(annotations.read_bytes())}
     if not labels:
         return {}
     if task != "classification":

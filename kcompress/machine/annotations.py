@@ -1,4 +1,4 @@
-"""Boxes of objects in COCO's annotation format."""
+"""Truth of pictures from files: boxes of objects in COCO's annotation format, and texts."""
 
 import json
 from collections import Counter
@@ -45,6 +45,26 @@ def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, Boxes]
             "file_name, width and height, annotations with image_id, category_id and bbox, and categories with id."
         ) from error
     return found, categories
+
+
+def read_texts(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Text of each picture, from a JSON object of texts by the picture's path below the data set.
+
+    Raises:
+        InputError: the file is missing or no such object, or does not have one of the pictures.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        found = {name: content[name] for name in names}
+        if not all(isinstance(text, str) for text in found.values()):
+            raise TypeError("a value is no text")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Check the path and its rights.") from error
+    except KeyError as error:
+        raise InputError(f"{path} does not have the picture {error.args[0]}. Give the text of every picture.") from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f'{path} is no JSON object such as {{"page.png": "its text"}} ({error}).') from error
+    return found
 
 
 def _boxes(given: Sequence[tuple[list[float], int, bool]], width: float, height: float) -> Boxes:

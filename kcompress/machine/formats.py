@@ -24,6 +24,7 @@ from kcompress.machine.fastestdet import SIDE, FastestDet
 from kcompress.machine.input_transform import InputTransform
 from kcompress.machine.layouts import JoinedDetector, joined, layout_of
 from kcompress.machine.model import Layout, LoadedModel, Shape, check_shape, digest_of, reason
+from kcompress.machine.reader import NAME, load_reader
 from kcompress.machine.tflite import load_tflite
 
 Load = Callable[[str, str, str], LoadedModel]
@@ -44,12 +45,15 @@ def load(target: str, spec: str, device: str) -> LoadedModel:
     suffix = Path(target).suffix.lower()
     if suffix in SUFFIXES:
         return SUFFIXES[suffix](target, spec, device)
+    if target == NAME:
+        return load_reader(spec)
     if weight_files.is_shipped(target):
         return _classifier(str(weight_files.folder() / f"{target}.safetensors"), spec, device)
     names = [each.name for each in weight_files.shipped() if each.metadata["network"] == "classifier"]
     raise UsageError(
         f"the model {spec} is not known. Allowed: files {' '.join(SUFFIXES)}; "
-        f"{' or '.join(f'{each}:...' for each in PREFIXES)}; names that came along: {', '.join(names) or 'none'}."
+        f"{' or '.join(f'{each}:...' for each in PREFIXES)}; {NAME}; "
+        f"names that came along: {', '.join(names) or 'none'}."
     )
 
 

@@ -69,9 +69,16 @@ def _detection(model: Model, output: "Tensor", classes: Sequence[int] | None) ->
     return Detection.from_output(model, output, classes)
 
 
+def _text(model: Model, output: "Tensor", classes: Sequence[int] | None) -> Task:
+    from kcompress.machine.text import Text
+
+    return Text.from_output(model)
+
+
 TASKS: dict[str, Callable[[Model, "Tensor", Sequence[int] | None], Task]] = {
     "classification": _classification,
     "detection": _detection,
+    "text": _text,
 }
 """Constructors by name: model, its output on two pictures of noise, the labels' class numbers or None -> task."""
 

@@ -6,6 +6,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 import pytest
 import torch
 from labeling.tools import save
@@ -141,6 +144,27 @@ def test_bench_pools_detections(run, ready) -> None:
     (ready / "boxes.json").write_text(json.dumps(truth))
     ended = run("bench", "photos", *BENCH, *models, "--annotations", "boxes.json", expect=3)
     assert "boxes.json does not have the picture lake/5.png" in ended.stderr
+
+
+def test_bench_reads(run, ready) -> None:
+    pytest.importorskip("rapidocr")
+    (ready / "pages").mkdir()
+    texts = {"a.png": "Parking", "b.png": "Exit 24"}
+    for name, text in texts.items():
+        drawn = PIL.Image.new("RGB", (160, 56), "white")
+        PIL.ImageDraw.Draw(drawn).text((14, 12), text, fill="black", font=PIL.ImageFont.load_default(28))
+        drawn.save(ready / "pages" / name)
+    (ready / "texts.json").write_text(json.dumps(texts))
+    options = ["--codec", "webp", "-q", "30,60", "--network", "shrink", "--metric", "psnr", "--jobs", "1", "--task",
+               "text", "--model", "rapidocr"]  # fmt: skip
+    run("bench", "pages", "-o", "read", *options, "--annotations", "texts.json")
+    (entry,) = json.loads((ready / "read/summary.json").read_text())["machines"]
+    assert entry["pictures"] == 2 and entry["labelled"] and set(entry["bd_rate_percent"]) == {"score"}
+    assert all(row["score"][0] > 0.8 for row in entry["curves"])
+    assert "task text, judged by labels" in (ready / "read/report.md").read_text()
+    (ready / "texts.json").write_text(json.dumps({"a.png": "Parking"}))
+    ended = run("bench", "pages", *options, "--annotations", "texts.json", expect=3)
+    assert "texts.json does not have the picture b.png" in ended.stderr
 
 
 @pytest.mark.parametrize(
