@@ -77,6 +77,10 @@ def bench(
             metavar="FILE", help="Truth of the task detection: boxes in COCO's format; of text: JSON, texts by picture."
         ),
     ] = None,
+    weights_files: Annotated[
+        list[Path] | None,
+        typer.Option("--weights", help="Weights of one's own (.safetensors); once a network, or a network and codec."),
+    ] = None,
     task_weights: options.TaskWeights = None,
     count: Annotated[
         int | None, typer.Option("--pictures", min=1, help="At most so many pictures, drawn by their sha256.")
@@ -138,7 +142,7 @@ def bench(
     plan = Plan(
         pictures, qualities, preprocessors, metrics, resolve_device(device) if address else device,
         options.cache_folder(), machines, _task_weights(task_weights, networks), backend, known_tables,
-        match_bpp=match_bpp,
+        match_bpp=match_bpp, weights=tuple(path.absolute() for path in weights_files or ()),
     )  # fmt: skip
     check(plan)
     with storage.sole_user(target):
@@ -287,8 +291,7 @@ def _weights(plan: "Plan") -> dict[str, str]:
         for name in plan.preprocessors_of(codec):
             kind, digest = name.partition(":")[0], ""
             if name in NETWORKS and NETWORKS[name].learned:
-                path = plan.task_weights if NETWORKS[name].task and plan.task_weights else shipped_weights(name, codec)
-                digest = open_weights(path).digest()
+                digest = open_weights(plan.weights_of(name, codec) or shipped_weights(name, codec)).digest()
             elif "ar" in (filter.partition(":")[0] for filter in name.split("+")):
                 digest = open_shipped("ar").digest()
             chosen = plan.codec(codec, name)

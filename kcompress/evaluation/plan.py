@@ -9,11 +9,12 @@ from kcompress.codecs import CODECS, Codec
 from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.dataset import DataSet
 from kcompress.encoding import round_trip
-from kcompress.errors import MissingProgramError
+from kcompress.errors import MissingProgramError, UsageError
 from kcompress.evaluation.machines import Machine
 from kcompress.evaluation.peers import PEERS
 from kcompress.images import Image
 from kcompress.inference.engine import resolve_device
+from kcompress.inference.weights import open_weights
 from kcompress.networks import NETWORKS, NONE, Preprocessor, default_network
 from kcompress.networks.loading import load
 from kcompress.networks.tables import with_tables
@@ -35,6 +36,7 @@ class Plan:
         cache: folder that keeps guetzli's results from run to run; None for none.
         machines: models that score decoded pictures beside the metrics.
         task_weights: of npp.
+        weights: files of one's own, each for its network and, where it names one, its codec.
         backend: of all codecs; ``auto`` takes the first that there is.
         tables: of JPEG; None for those that go with each preprocessor.
         peers: encoders beside a codec, and the qualities of each: codec -> name -> qualities.
@@ -54,6 +56,7 @@ class Plan:
     tables: QuantisationTables | None = None
     peers: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     match_bpp: bool = False
+    weights: tuple[Path, ...] = ()
 
     def codec(self, name: str, preprocessor: str) -> Codec:
         """A codec with the tables that it has behind a preprocessor.
@@ -72,6 +75,14 @@ class Plan:
         """Names of the preprocessors before a codec, each once."""
         default = default_network(codec, self.backend)
         return tuple(dict.fromkeys(default if name == DEFAULT else name for name in self.preprocessors))
+
+    def weights_of(self, network: str, codec: str) -> Path | None:
+        """File of weights of one's own before a codec; None where those that came along are taken."""
+        for path in self.weights:
+            known = open_weights(path).metadata
+            if known["network"] == network and known.get("codec", "any") in ("any", codec, CODECS[codec].kin):
+                return path
+        return self.task_weights if NETWORKS[network].task else None
 
     def count(self, codec: str) -> int:
         """Points of one picture with a codec and its peers; fewer where two sizes are met by one."""
@@ -96,10 +107,10 @@ class Plan:
 
 @lru_cache(maxsize=8)
 def _preprocessor(
-    name: str, device: str, codec: str, cache: Path | None, task_weights: Path | None, backend: str
+    name: str, device: str, codec: str, cache: Path | None, weights: Path | None, backend: str
 ) -> Preprocessor | None:
     if name in NETWORKS:
-        weights, loop = task_weights if NETWORKS[name].task else None, round_trip(CODECS[codec], backend)
+        loop = round_trip(CODECS[codec], backend)
         return load(name, device=device, codec=codec, weights=weights, round_trip=loop)
     found = group_named(name, FilterContext(resolve_device(device), GuetzliLimits(cache=cache)))
     for filter in found.filters:
@@ -115,7 +126,8 @@ def preprocessor_of(plan: Plan, name: str, codec: str) -> Preprocessor | None:
         UsageError: neither is known by this name.
         MissingProgramError: the filter is not installed.
     """
-    return _preprocessor(name, plan.device, codec, plan.cache, plan.task_weights, plan.backend)
+    weights = plan.weights_of(name, codec) if name in NETWORKS else None
+    return _preprocessor(name, plan.device, codec, plan.cache, weights, plan.backend)
 
 
 def check(plan: Plan) -> None:
@@ -126,6 +138,15 @@ def check(plan: Plan) -> None:
     """
     for machine in plan.machines:
         machine.ready()
+    networks = [(name, codec) for codec in plan.qualities for name in plan.preprocessors_of(codec) if name in NETWORKS]
+    used = {plan.weights_of(*pair) for pair in networks}
+    for path in plan.weights:
+        if path not in used:
+            known = open_weights(path).metadata
+            raise UsageError(
+                f"--weights {path} are of {known['network']} for {known.get('codec', 'any')}, which is not among "
+                "--network and --codec, or has others before them. Leave them out, or name it there."
+            )
     for name, qualities in plan.qualities.items():
         for preprocessor in plan.preprocessors_of(name):
             preprocessor_of(plan, preprocessor, name)

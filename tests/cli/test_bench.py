@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as Pil
+from tiny_weights import write_kuchen
 from waiting import wait_until
 
 from kcompress import storage
 from kcompress.codecs import CODECS
 from kcompress.csv_rows import Rows
+from kcompress.encoding import encode
 from kcompress.evaluation.points import Point
+from kcompress.images import read
+from kcompress.networks.loading import load
 
 LAKE = Path(__file__).parents[1] / "images" / "lake.png"
 ONE_LINE = ["--codec", "jpeg,webp", "--network", "none,shrink", "--filter", "detail", "--quality", "30,50,70,90"]
@@ -171,6 +175,26 @@ def test_bits_are_matched(bench: Bench, photos: Path, folder: Path) -> None:
     assert [row["quality"] for row in entry["same_quality"]] == [40, 60, 80, 90] and not entry["same_bits"]
     refused = bench("photos", "--task", "classification", "--model", "classifier-residual", "--match-bpp", expect=2)
     assert "--match-bpp compares metrics at equal bits" in refused.stderr
+
+
+def test_weights_of_one_s_own(bench: Bench, photos: Path, folder: Path) -> None:
+    options = ["photos", "--codec", "jpeg", "-q", "60", "--metric", "psnr", "--pictures", "1", "-j", "1"]
+    write_kuchen(folder / "mine.safetensors", 2)
+    own = ["--weights", "mine.safetensors"]
+    sizes = []
+    for output, more in (("shipped", []), ("own", own)):
+        bench(*options, "--network", "kuchen", "-o", output, *more)
+        sizes.append({row[5]: row[9] for row in rows(folder / output)[1:]})
+    assert sizes[0]["none"] == sizes[1]["none"] and sizes[0]["kuchen"] != sizes[1]["kuchen"]
+    source = (photos / rows(folder / "own")[1][0]).read_bytes()
+    codec = CODECS["jpeg"]
+    preprocessor = load("kuchen", weights=folder / "mine.safetensors", codec="jpeg")
+    assert int(sizes[1]["kuchen"]) == len(encode(read(source), codec, codec.setting(60), preprocessor).data)
+    refused = bench(*options, "--network", "kuchen", "-o", "shipped", *own, "--resume", expect=2)
+    assert "weights, tables or use of kuchen jpeg are others" in refused.stderr
+    refused = bench(*options, "--network", "shrink", "-o", "none", *own, expect=2)
+    assert "are of kuchen for any, which is not among --network and --codec" in refused.stderr
+    assert "do not exist" in bench(*options, "-o", "none", "--weights", "no.safetensors", expect=9).stderr
 
 
 def test_default_is_what_encode_takes_for_each_codec(bench: Bench, photos: Path, folder: Path) -> None:
