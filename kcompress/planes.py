@@ -65,6 +65,11 @@ class Planes:
         """Every plane in file order."""
         return (self.luma, *self.chroma)
 
+    @property
+    def pieces(self) -> tuple[memoryview, ...]:
+        """Samples of every plane, as encoders read them."""
+        return tuple(np.ascontiguousarray(plane).data for plane in self.all)
+
 
 def shifts(sampling: Sampling) -> tuple[int, int]:
     """log2 of the chroma subsampling, vertically and horizontally."""

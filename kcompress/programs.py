@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -66,7 +66,7 @@ class Program:
     def run(
         self,
         arguments: Sequence[str],
-        stdin: bytes | memoryview = b"",
+        *stdin: bytes | memoryview,
         seconds: float | None = None,
         most: int | None = None,
     ) -> bytes:
@@ -74,7 +74,7 @@ class Program:
 
         Args:
             arguments: behind the program's name.
-            stdin: its input.
+            stdin: its input, in pieces, so that a large picture needs no copy.
             seconds: the limit of this run; without it the general one holds.
             most: bytes that its output may have; without it, eight times the input and 64 MB.
 
@@ -93,7 +93,7 @@ class Program:
             _timeout() if seconds is None else seconds,
             self.name,
             () if self.ends_with_its_pipes else _dying_with_us(),
-            (8 * len(stdin) + (64 << 20)) if most is None else most,
+            (8 * sum(memoryview(piece).nbytes for piece in stdin) + (64 << 20)) if most is None else most,
         )
         if status != 0:
             how = f"was ended by signal {signal.Signals(-status).name}" if status < 0 else f"failed with code {status}"
@@ -128,7 +128,7 @@ def _timeout() -> float:
 @functools.cache
 def _version(path: str, probe: tuple[str, ...], pattern: str) -> str:
     try:
-        _, output, complaint = _run([path, *probe], b"", _PROBE_SECONDS, path, _dying_with_us(), _PIECE)
+        _, output, complaint = _run([path, *probe], (), _PROBE_SECONDS, path, _dying_with_us(), _PIECE)
     except ProgramError:
         return "unknown version"
     match = re.search(pattern, (output + b"\n" + complaint).decode(errors="replace"))
@@ -136,7 +136,7 @@ def _version(path: str, probe: tuple[str, ...], pattern: str) -> str:
 
 
 def _run(
-    argv: list[str], stdin: bytes | memoryview, timeout: float, name: str, before: tuple[str, ...], most: int
+    argv: list[str], stdin: Iterable[bytes | memoryview], timeout: float, name: str, before: tuple[str, ...], most: int
 ) -> tuple[int, bytes, bytes]:
     with _lock:  # held while it starts: stop_all() sees every program or keeps it from starting
         if _stopped.is_set():
@@ -205,7 +205,7 @@ def _dying_with_us() -> tuple[str, ...]:
     return () if known else before
 
 
-def _feed(pipe: IO[bytes], data: bytes | memoryview) -> None:
+def _feed(pipe: IO[bytes], pieces: Iterable[bytes | memoryview]) -> None:
     """Write a program's input; one that gives up before it has read everything closes the pipe."""
     if sys.platform == "linux":
         import fcntl
@@ -213,7 +213,8 @@ def _feed(pipe: IO[bytes], data: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):  # a wider pipe takes fewer switches between the two; a user has not many
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE)
     with contextlib.suppress(BrokenPipeError), pipe:
-        pipe.write(data)
+        for piece in pieces:
+            pipe.write(piece)
 
 
 def _collect(pipe: IO[bytes], output: bytearray, most: int) -> None:

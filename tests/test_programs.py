@@ -106,6 +106,8 @@ def test_both_pipes_may_be_full_at_once(tmp_path: Path) -> None:
 def test_input_arrives_byte_by_byte_the_same(tmp_path: Path) -> None:
     data = bytes(range(256)) * 1000
     assert fake(tmp_path, "cat").run([], data) == data
+    table = memoryview(data).cast("B", (1000, 256))
+    assert fake(tmp_path, "cat").run([], b"head", table, b"", data[:7]) == b"head" + data + data[:7]
 
 
 @pytest.mark.parametrize(

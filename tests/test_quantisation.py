@@ -100,7 +100,7 @@ def test_a_file_means_what_it_means_to_cjpeg(quality: int, balloons: Image, tmp_
     tables = tables_named(str(file))
     assert tables == replace(RISING, name=str(file))
     arguments = ["-quality", str(quality), "-qtables", str(file), "-sample", "2x2", "-optimize", "-baseline"]
-    theirs = CJPEG.run([*arguments, "-progressive"], pnm(balloons))
+    theirs = CJPEG.run([*arguments, "-progressive"], *pnm(balloons))
     assert PILLOW.encode(balloons, replace(JPEG, tables=tables).setting(quality, effort=1)) == theirs
 
 

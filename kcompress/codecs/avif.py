@@ -84,7 +84,7 @@ def _stream(planes: Planes, setting: Setting, tuning: dict[str, str], *, srgb: b
         "-frames:v", "1", "-c:v", "libaom-av1", "-still-picture", "1", "-usage", "allintra",
         "-crf", str(quantiser(setting.quality)), "-b:v", "0", "-row-mt", "1", "-threads", _THREADS,
         "-aom-params", parameters, *colour, "-f", "obu", "pipe:1",
-    ], b"".join(np.ascontiguousarray(plane).data for plane in planes.all))  # fmt: skip
+    ], *planes.pieces)  # fmt: skip
 
 
 @cache

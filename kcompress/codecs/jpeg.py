@@ -85,11 +85,11 @@ class Cjpeg(Backend):
         # -baseline keeps the tables at 8 bits below quality 25, where some readers know nothing else.
         arguments = [*tables, "-sample", sampling, *optimize, "-baseline"]
         if itself:
-            return CJPEG.run([*arguments, "-progressive"], pnm(image))
+            return CJPEG.run([*arguments, "-progressive"], *pnm(image))
         # mozjpeg's is progressive and searches, unless told to be its ancestor.
         revert = ["-revert"] if self.trellis else []
         progressive = ["-progressive"] if setting.effort == LIBJPEG_SCANS else []
-        return _finished(CJPEG.run([*revert, *arguments, *progressive], pnm(image)), setting)
+        return _finished(CJPEG.run([*revert, *arguments, *progressive], *pnm(image)), setting)
 
 
 class PillowJpeg(Backend):

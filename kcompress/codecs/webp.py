@@ -26,7 +26,7 @@ class Cwebp(Backend):
     def encode(self, image: Image, setting: Setting) -> bytes:
         sharp = ["-sharp_yuv"] if setting.sharp_yuv else []
         quality, method = str(setting.quality), str(setting.effort)
-        return CWEBP.run(["-quiet", "-q", quality, "-m", method, *sharp, "-o", "-", "--", "-"], pnm(image))
+        return CWEBP.run(["-quiet", "-q", quality, "-m", method, *sharp, "-o", "-", "--", "-"], *pnm(image))
 
 
 class PillowWebp(Backend):

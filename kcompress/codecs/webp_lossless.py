@@ -21,7 +21,7 @@ class WebpLossless(Lossless):
         if CWEBP.version() is not None:
             near = ["-near_lossless", str(level)] if level != LOSSLESS else []
             return CWEBP.run(
-                ["-quiet", "-lossless", "-q", "75", "-m", str(effort), *near, "-o", "-", "--", "-"], pnm(image)
+                ["-quiet", "-lossless", "-q", "75", "-m", str(effort), *near, "-o", "-", "--", "-"], *pnm(image)
             )
         output = io.BytesIO()
         pillow(image).save(output, "WEBP", lossless=True, quality=75, method=effort)

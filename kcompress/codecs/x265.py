@@ -81,7 +81,7 @@ class X265Program:
         for key, value in parameters.items():
             switch = [f"--{key}"] if value == "1" else [f"--no-{key}"]
             arguments += switch if key in _SWITCHES else [f"--{key}", value]
-        return X265.run([*arguments, "--output", "-"], _raw(planes))
+        return X265.run([*arguments, "--output", "-"], *planes.pieces)
 
 
 class FfmpegX265:
@@ -106,7 +106,7 @@ class FfmpegX265:
         more = {"total-frames": "1", "log-level": "error"}
         listed = ":".join(f"{key}={value}" for key, value in {**parameters, **more}.items())
         arguments += ["-c:v", "libx265", "-preset", str(preset), "-tune", "ssim", "-x265-params", listed]
-        return ffmpeg().run([*arguments, "-f", "hevc", "pipe:1"], _raw(planes))
+        return ffmpeg().run([*arguments, "-f", "hevc", "pipe:1"], *planes.pieces)
 
 
 class X265Backend(Backend):
@@ -313,7 +313,3 @@ def _padded(planes: Planes, block: int) -> Planes:
 
     chroma = tuple(enlarged(plane, height >> vertical, width >> horizontal) for plane in planes.chroma)
     return replace(planes, luma=enlarged(planes.luma, height, width), chroma=chroma)
-
-
-def _raw(planes: Planes) -> bytes:
-    return b"".join(np.ascontiguousarray(plane).data for plane in planes.all)

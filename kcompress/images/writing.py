@@ -71,13 +71,13 @@ def _saved(picture: Pil.Image, format: Format, **extras: Any) -> bytes:
     return output.getvalue()
 
 
-def pnm(image: Image) -> bytes:
-    """Binary PNM, the common input language of encoders: PGM for grey, PAM with alpha, PPM otherwise."""
+def pnm(image: Image) -> tuple[bytes, memoryview]:
+    """Head and samples of binary PNM, the common input language of encoders: PGM for grey, PAM with alpha, else PPM."""
     if image.alpha is not None:
         head = f"P7\nWIDTH {image.width}\nHEIGHT {image.height}\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n"
-        return b"".join([head.encode(), np.dstack([image.pixels, image.alpha]).data])
+        return head.encode(), np.dstack([image.pixels, image.alpha]).data
     kind, samples = ("P5", image.pixels[:, :, 0]) if image.grey else ("P6", image.pixels)
-    return b"".join([f"{kind}\n{image.width} {image.height}\n255\n".encode(), np.ascontiguousarray(samples).data])
+    return f"{kind}\n{image.width} {image.height}\n255\n".encode(), np.ascontiguousarray(samples).data
 
 
 def pillow(image: Image) -> Pil.Image:

@@ -494,9 +494,9 @@ def test_metadata_are_written_to_png() -> None:
 
 
 def test_pnm_and_pillow_show_the_same_picture() -> None:
-    assert np.array_equal(read(pnm(Image(RGB))).pixels, RGB)
-    assert pnm(in_grey(Image(RGB))) == b"P5\n37 23\n255\n" + GREY.tobytes()
-    assert pnm(Image(RGB, ALPHA)).startswith(b"P7\nWIDTH 37\nHEIGHT 23\nDEPTH 4\n")
+    assert np.array_equal(read(b"".join(pnm(Image(RGB)))).pixels, RGB)
+    assert b"".join(pnm(in_grey(Image(RGB)))) == b"P5\n37 23\n255\n" + GREY.tobytes()
+    assert pnm(Image(RGB, ALPHA))[0].startswith(b"P7\nWIDTH 37\nHEIGHT 23\nDEPTH 4\n")
     assert [pillow(image).mode for image in (Image(RGB), in_grey(Image(RGB)), Image(RGB, ALPHA))] == [
         "RGB",
         "L",

@@ -58,8 +58,8 @@ def test_scores_are_the_programs(
 def test_the_program_agrees_on_jpegs(photo: Pixels, quality: int, tmp_path: Path) -> None:
     one, other = tmp_path / "one.ppm", tmp_path / "other.ppm"
     distorted = jpeg(photo, quality)
-    one.write_bytes(pnm(Image(photo)))
-    other.write_bytes(pnm(Image(distorted)))
+    one.write_bytes(b"".join(pnm(Image(photo))))
+    other.write_bytes(b"".join(pnm(Image(distorted))))
     command = [str(PROGRAM), str(one), str(other), "--pnorm", "3", "--intensity_target", "80"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     norm = re.search(r"3-norm: (\S+)", printed)
