@@ -58,8 +58,8 @@ def _share_in_range(levels: Planes, changes: Planes) -> Planes:
     """Largest share 0..1 of the changes (3, H, W) that blocks of 2x2 can take without leaving 0..1, (H, W)."""
     room = np.where(changes > 0, 1 - levels, levels)
     share = (room / np.maximum(np.abs(changes), np.float32(1e-6))).min(axis=0)
-    height, width = share.shape
-    blocks = np.minimum(share.reshape(height // 2, 2, width // 2, 2).min(axis=(1, 3)), 1)
+    rows = np.minimum(share[::2], share[1::2])
+    blocks = np.minimum(np.minimum(rows[:, ::2], rows[:, 1::2]), 1)
     found: Planes = blocks.repeat(2, axis=0).repeat(2, axis=1)
     return found
 
