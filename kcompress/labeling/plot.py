@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from kcompress.labeling.summary import LABELS, Line
+from kcompress.labeling.summary import LABELS, ONE, Line
 from kcompress.pool import IDENTITY
 
 
@@ -14,7 +14,7 @@ def plot(lines: Sequence[Line], metrics: Sequence[str], heading: str) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    groups = [line for line in lines if line.group != LABELS]
+    groups = [line for line in lines if line.group not in (LABELS, ONE)]
     height = max(3.4, 0.8 + 0.26 * len(groups))
     figure = Figure(figsize=(4.6 + 4.8 * len(metrics), height), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)

@@ -11,6 +11,9 @@ from kcompress.pool import IDENTITY
 LABELS = "labels"
 """Name of the line of all labels together."""
 
+ONE = "one a picture"
+"""Name of the line of those labels that patches would have if all of a picture had the same group."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -46,7 +49,10 @@ class Line:
 
 
 def summarise(rows: Sequence[Row], groups: Sequence[str], metrics: Sequence[str]) -> list[Line]:
-    """One line for each group, most wins first, and one for the labels, of the rows of one plan."""
+    """One line for each group, most wins first, and one for the labels, of the rows of one plan.
+
+    Labels of patches have a line ``ONE`` before the last: what is gained over it is what patches are for.
+    """
     plain = {row.place: row for row in rows if row.group == IDENTITY and row.bytes}
     places = len({row.place for row in rows})
 
@@ -61,7 +67,28 @@ def summarise(rows: Sequence[Row], groups: Sequence[str], metrics: Sequence[str]
         by_group[row.group].append(row)
     lines = [line(name, own, [row for row in own if row.chosen]) for name, own in by_group.items()]
     winners = [row for row in rows if row.chosen]
-    return [*sorted(lines, key=lambda each: -each.wins), line(LABELS, winners, winners)]
+    common = _one_a_picture(rows) if any(row.patch for row in rows) else []
+    return [
+        *sorted(lines, key=lambda each: -each.wins),
+        *([line(ONE, common, [row for row in common if row.chosen])] if common else []),
+        line(LABELS, winners, winners),
+    ]
+
+
+def _one_a_picture(rows: Sequence[Row]) -> list[Row]:
+    """Rows of that group of each picture whose mean score over all its patches is the highest."""
+    patches: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        patches.setdefault(row.path, {}).setdefault(row.group, []).append(row)
+    common: list[Row] = []
+    for groups in patches.values():
+        means = {
+            name: float(np.mean([row.score or 0.0 for row in own]))
+            for name, own in groups.items()
+            if all(row.score is not None for row in own)
+        }
+        common += groups[max(means, key=means.__getitem__)] if means else []
+    return common
 
 
 def _change(rows: Iterable[Row], plain: Mapping[tuple[str, int, int], Row], metrics: Sequence[str]) -> Change:
@@ -76,6 +103,11 @@ def _change(rows: Iterable[Row], plain: Mapping[tuple[str, int, int], Row], metr
     }
     return Change(len(pairs), float(np.mean(sizes)), scores)
 
+
+_ABOUT_ONE = (
+    f"\nPatches stand for pictures here. The line `{ONE}` has, for all patches of a picture, the one group with the "
+    "best mean score: its wins are the patches that chose it too.\n"
+)
 
 WHERE = ("there", "everywhere")
 """Sets of pictures of a change: those where the group was chosen, or all."""
@@ -108,5 +140,5 @@ def markdown(lines: Sequence[Line], metrics: Sequence[str], heading: str) -> str
         f"# {heading}\n\n{table}\n\n"
         "Every change is against the same picture without a filter, through the same codec at the same quality: "
         '"there" over the pictures where the group was chosen, "everywhere" over all pictures; the last line is what '
-        "was chosen for each.\n"
+        f"was chosen for each.\n{_ABOUT_ONE if any(line.group == ONE for line in lines) else ''}"
     )

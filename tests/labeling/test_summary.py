@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from PIL import Image as Pil
 
 from kcompress.labeling.plot import plot
-from kcompress.labeling.summary import LABELS, cells, header, markdown, summarise
+from kcompress.labeling.summary import LABELS, ONE, cells, header, markdown, summarise
 from kcompress.labels import Row
 
 GROUPS = ["identity", "nlm", "detail"]
@@ -55,6 +55,24 @@ def test_the_means_by_hand() -> None:
     assert found[LABELS].everywhere == found[LABELS].where_chosen
     assert found[LABELS].everywhere.size == pytest.approx((-20 - 10 - 20 + 0) / 4)
     assert (found["identity"].everywhere.size, found["identity"].everywhere.scores) == (0, {"psnr": 0})
+
+
+def test_patches_are_set_beside_one_group_a_picture() -> None:
+    scores = {  # of b's two patches: nlm is the second best of one, and the best on average
+        ("b", 0): {"identity": -1.0, "nlm": 0.5, "detail": 0.3}, ("b", 8): {"identity": 0.0, "nlm": 0.8, "detail": 0.9},
+        ("c", 0): {"identity": 1.0, "nlm": 0.0, "detail": -1.0}, ("a", 0): {"identity": -1.0, "nlm": 1.0},
+    }  # fmt: skip
+    rows = [replace(each, patch="8x8", score=scores[each.path, each.left].get(each.group)) for each in ROWS]
+    lines = summarise(rows, GROUPS, ["psnr"])
+    assert [line.group for line in lines[-2:]] == [ONE, LABELS]
+    one = lines[-2]
+    assert (one.wins, one.share) == (3, 0.75)  # all but b's second patch
+    assert one.everywhere.size == pytest.approx((-20 - 10 + 0 + 0) / 4)
+    assert one.everywhere.scores == pytest.approx({"psnr": (-1 - 0.5 - 2 + 0) / 4})
+    assert f"`{ONE}` has, for all patches" in markdown(lines, ["psnr"], "Heading")
+    assert ONE not in markdown(summarise(ROWS, GROUPS, ["psnr"]), ["psnr"], "Heading")
+    with Pil.open(io.BytesIO(plot(lines, ["psnr"], "heading"))) as picture:
+        assert picture.format == "PNG"
 
 
 def test_a_line_as_text() -> None:
