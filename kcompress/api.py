@@ -17,7 +17,7 @@ from kcompress.codecs.quantisation import tables_named
 from kcompress.errors import InputError, KcompressError, UsageError
 from kcompress.evaluation import comparison
 from kcompress.images import Metadata, Resize, bits_per_pixel, pillow
-from kcompress.networks import default_network
+from kcompress.presets import resolved
 from kcompress.rate_distortion.scoring import FileScorer
 from kcompress.search import pipeline
 from kcompress.search.plan import MIN_SAVING, plan
@@ -77,8 +77,9 @@ Picture = str | os.PathLike[str] | bytes | Pil.Image | NDArray[np.uint8] | Encod
 
 def encode(
     picture: Picture, codec: str = "jpeg", *, quality: int | None = None, target: float | str | None = None,
-    target_size: int | None = None, target_bpp: float | None = None, network: str | None = None,
-    weights: str | os.PathLike[str] | None = None, strength: float = 1.0, refine: int = 0, tables: str = "auto",
+    target_size: int | None = None, target_bpp: float | None = None, preset: str = "default",
+    network: str | None = None, weights: str | os.PathLike[str] | None = None, strength: float = 1.0,
+    refine: int | None = None, tables: str = "auto",
     chroma: str | None = None, bits: int | None = None, effort: int | None = None, sharp_yuv: bool | None = None,
     parameters: Mapping[str, object] | None = None, backend: str = "auto", max_side: int | None = None,
     metadata: Metadata = "icc", background: tuple[int, int, int] | None = None, frame: int | None = None,
@@ -93,7 +94,8 @@ def encode(
         target: score to have, in place of a quality: 80 means ``ssimulacra2=80``.
         target_size: largest size, bytes.
         target_bpp: the same in bits per pixel.
-        network: preprocessor; None takes the codec's default, ``auto`` the one that measures best.
+        preset: fast, default or best: network, refine and effort where they are None.
+        network: preprocessor; ``auto`` takes the one that measures best.
         weights: of the network, in place of those that came along.
         strength: 0 leaves the picture as it is, 1 takes the network's word.
         refine: steps of refinement.
@@ -119,11 +121,12 @@ def encode(
     if codec not in CODECS:
         raise UsageError(f"codec {codec!r} is not known. Allowed: {', '.join(CODECS)}.")
     told = [(name, str(value)) for name, value in (parameters or {}).items()]
-    setting = CODECS[codec].setting(quality, chroma, effort, sharp_yuv=sharp_yuv, bits=bits, parameters=told)
+    chosen = resolved(preset, codec, backend, network, effort, refine)
+    setting = CODECS[codec].setting(quality, chroma, chosen.effort, sharp_yuv=sharp_yuv, bits=bits, parameters=told)
     planned = plan(
-        CODECS[codec], setting, network or default_network(codec, backend), device=device, strength=strength,
+        CODECS[codec], setting, chosen.network, device=device, strength=strength,
         weights=None if weights is None else Path(weights), backend=backend, metadata=metadata, background=background,
-        frame=frame, refine=refine, threads=threads, tables=tables_named(tables),
+        frame=frame, refine=chosen.refine, threads=threads, tables=tables_named(tables),
         target=_target(quality, target, target_size, target_bpp), finer_chroma=chroma is None and sharp_yuv is None,
         resize=None if max_side is None else Resize(max_side), min_saving=min_saving,
     )  # fmt: skip

@@ -44,6 +44,7 @@ def test_it_is_typed_and_loads_nothing():
     ("options", "arguments"),
     [
         ({"codec": "jpeg", "quality": 60}, ["-q", "60"]),
+        ({"codec": "webp", "preset": "fast", "effort": 2}, ["--preset", "fast", "--effort", "2"]),
         ({"codec": "webp", "network": "shrink", "effort": 3}, ["--network", "shrink", "--effort", "3"]),
         ({"codec": "jpeg", "target_size": 6000, "network": "none"}, ["--target-size", "6000", "--network", "none"]),
         ({"codec": "avif", "effort": 0, "parameters": None, "max_side": 100}, ["--effort", "0", "--max-side", "100"]),

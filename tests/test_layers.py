@@ -16,7 +16,7 @@ LAYERS = {
     "inference": 2,
     "codecs": 3, "pool": 3, "metrics": 3, "machine": 3,
     "networks": 4,
-    "encoding": 5,
+    "encoding": 5, "presets": 5,
     "proxies": 6, "rate_distortion": 6, "labeling": 6,
     "search": 7, "evaluation": 7,
     "training": 8,

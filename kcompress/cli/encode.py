@@ -10,6 +10,7 @@ from kcompress.cli.encode_tasks import Task, codecs_for, in_place_jobs, unfinish
 from kcompress.cli.places import STREAM
 from kcompress.cli.reporting import reported
 from kcompress.errors import UsageError
+from kcompress.presets import PresetName, resolved
 
 
 @reported
@@ -28,11 +29,12 @@ def encode(
     target: encode_options.Target = None,
     target_size: encode_options.TargetSize = None,
     target_bpp: encode_options.TargetBpp = None,
+    preset: encode_options.Preset = PresetName.default,
     network: options.Network = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     strength: options.Strength = 1.0,
-    refine: options.Refine = 0,
+    refine: options.Refine = None,
     chroma: options.Chroma = None,
     bits: options.Bits = None,
     effort: options.Effort = None,
@@ -73,8 +75,7 @@ def encode(
     """  # noqa: D301 (Click wants a real backspace)
     from kcompress.codecs.quantisation import tables_named
     from kcompress.images import SUFFIXES
-    from kcompress.networks import default_network
-    from kcompress.search.plan import AUTO, Order
+    from kcompress.search.plan import Order
     from kcompress.workers import one_thread
 
     sources = encode_options.sources(inputs or [], files_from, null)
@@ -112,15 +113,16 @@ def encode(
         )
     # Everything that can be refused is refused before the first picture is read.
     told = options.pairs("--param", parameters or [])
+    choices = [resolved(preset, each.name, backend, network, effort, refine) for each in chosen]
     settings = [
-        each.setting(quality, chroma, effort, sharp_yuv=sharp_yuv, raw=raw, bits=bits, parameters=told)
-        for each in chosen
+        each.setting(quality, chroma, its.effort, sharp_yuv=sharp_yuv, raw=raw, bits=bits, parameters=told)
+        for each, its in zip(chosen, choices, strict=True)
     ]  # fmt: skip
     for each, setting in zip(chosen, settings, strict=True):
         each.backend(backend, setting=setting)
     known_tables = tables_named(tables)
     if task_weights is not None:
-        weights = _for_task(task_weights, network or default_network(chosen[0].name, backend), weights)
+        weights = _for_task(task_weights, choices[0].network, weights)
     if not in_place:
         suffixes = [each.raw_suffixes[0] if raw else each.suffixes[0] for each in chosen]
         every = files.plan(
@@ -134,13 +136,13 @@ def encode(
     policy = metadata or (options.MetadataName.all if in_place else options.MetadataName.icc)
     told_all = {
         "device": device, "strength": strength, "weights": weights, "backend": backend, "metadata": policy.value,
-        "background": _colour(background), "frame": frame, "refine": refine, "threads": max(1, jobs // len(left)),
+        "background": _colour(background), "frame": frame, "threads": max(1, jobs // len(left)),
         "tables": known_tables, "target": goal, "finer_chroma": chroma is None and sharp_yuv is None, "resize": resize,
         "min_saving": saving,
     }  # fmt: skip
     plans = [
-        Order(each.name, setting, network or default_network(each.name, backend), told_all).plan()
-        for each, setting in zip(chosen, settings, strict=True)
+        Order(each.name, setting, its.network, told_all | {"refine": its.refine}).plan()
+        for each, setting, its in zip(chosen, settings, choices, strict=True)
     ]
     tasks = [Task(group[0][1].source, tuple((plans[number], job) for number, job in group), best) for group in left]
     reports = encode_report.reports(report or [], force=force)
@@ -149,7 +151,8 @@ def encode(
         raise UsageError(
             f"--report {(report or [''])[0]}: {'--dry-run' if dry_run else 'stdout'} has none. Leave it out."
         )
-    if refine or network == AUTO or (goal and goal.metric) or any(each.has_pictures for each in reports):
+    scored = (goal is not None and goal.metric is not None) or any(each.has_pictures for each in reports)
+    if scored or any(each.refine or each.auto for each in plans):
         one_thread()  # pictures and tiles run in parallel, and scores are the same on every machine
     if dry_run:
         encode_dry_run.tell(tasks, jobs, as_json=as_json)

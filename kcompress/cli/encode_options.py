@@ -15,6 +15,7 @@ from kcompress.cli.files import Wanted
 from kcompress.cli.options import CodecName, MetadataName, alias, by_name, listed
 from kcompress.cli.places import STREAM, read
 from kcompress.errors import UsageError
+from kcompress.presets import PRESETS, Choice, PresetName
 
 if TYPE_CHECKING:
     from kcompress.images import Resize
@@ -64,6 +65,30 @@ Target = Annotated[
     str | None,
     typer.Option("--target", metavar="[METRIC=]SCORE", help="Score that each file is to have, such as 80, which means "
                  "ssimulacra2=80: the quality is searched for. The same number means the same with every codec."),
+]  # fmt: skip
+
+
+def _before_the_file(context: typer.Context, preset: PresetName) -> PresetName:
+    """A preset of the command line goes before what ``kcompress.toml`` says of the options that it sets."""
+    if getattr(context.get_parameter_source("preset"), "name", None) == "COMMANDLINE":
+        context.default_map = {
+            name: value for name, value in (context.default_map or {}).items() if name not in Choice._fields
+        }
+    return preset
+
+
+def _presets() -> str:
+    """All presets for the help."""
+    return "; ".join(
+        f"{name}: {', '.join(f'{codec} {preset}' for codec, preset in by_codec.items())}"
+        for name, by_codec in PRESETS.items() if by_codec
+    )  # fmt: skip
+
+
+Preset = Annotated[
+    PresetName,
+    typer.Option(**by_name(PresetName), callback=_before_the_file, is_eager=True,
+                 help=f"Time that a file is worth, where --network, --effort and --refine do not say. {_presets()}."),
 ]  # fmt: skip
 
 MinSaving = Annotated[

@@ -80,9 +80,10 @@ Device = Annotated[str, typer.Option(help="Where the network and --refine run: a
 Backend = Annotated[str, typer.Option(help="Encoder: auto, or a name that doctor shows.")]
 Strength = Annotated[float, typer.Option(help="Between the untouched picture (0) and the network's (1).")]
 Refine = Annotated[
-    int,
+    int | None,
     typer.Option(min=0, metavar="N", help="Steps of optimisation on each picture, judged by the real encoder: JPEG's "
-                 "decisions on coefficients (try 60; minutes a megapixel), elsewhere the strength (try 8)."),
+                 "decisions on coefficients (try 60; minutes a megapixel), elsewhere the strength (try 8). "
+                 "[default: 0]"),
 ]  # fmt: skip
 Chroma = Annotated[
     ChromaName | None, typer.Option(**by_name(ChromaName), help="Chroma sampling. WebP has 420 only. [default: 420]")
