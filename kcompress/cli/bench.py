@@ -1,7 +1,5 @@
 """``kcompress bench``: honest rate-quality curves over a folder of pictures."""
 
-import hashlib
-import json
 import shlex
 import sys
 from dataclasses import replace
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from kcompress.evaluation.bench import Outcome
     from kcompress.evaluation.machines import Machine
     from kcompress.evaluation.plan import Plan
-    from kcompress.evaluation.points import Point
 
 AUTO = "auto"
 
@@ -117,6 +114,7 @@ def bench(
     from kcompress.dataset import DataSet
     from kcompress.evaluation.bench import points_before, preprocessor_names, run, write_report
     from kcompress.evaluation.ladder import ladder
+    from kcompress.evaluation.memory import recalled, remember, weights_behind
     from kcompress.evaluation.plan import DEFAULT, Plan, check
     from kcompress.inference.engine import resolve_device
     from kcompress.networks import NETWORKS, NONE
@@ -145,23 +143,25 @@ def bench(
         match_bpp=match_bpp, weights=tuple(path.absolute() for path in weights_files or ()),
     )  # fmt: skip
     check(plan)
+    if match_bpp and not peers and all(plan.preprocessors_of(name) == (NONE,) for name in codecs):
+        raise UsageError("--match-bpp has nothing to match. Name a --network or --filter beside none, or give --peers.")
     with storage.sole_user(target):
         # What a resumed run must share with the one before, beside the points themselves.
         before = points_before(target, plan, resume=resume)
-        weights = _weights(plan)
+        weights = weights_behind(plan)
         memory = target / "plan.json"
-        ladders = _recalled(memory, weights, before, resume=resume)
-        _remember(memory, ladders, weights)
+        ladders = recalled(memory, weights, before, resume=resume)
+        remember(memory, ladders, weights)
         for name in [name for name, listed in qualities.items() if not listed and name not in ladders]:
             output.say(f"looking for a ladder of qualities for {name}")
             with output.progress(1, always=True) as bar:
                 bar.add_task("ladder", total=1)
                 ladders[name] = list(ladder(pictures, names, plan.codec(name, NONE), backend))
-            _remember(memory, ladders, weights)
+            remember(memory, ladders, weights)
         plan = replace(plan, qualities={name: listed or tuple(ladders[name]) for name, listed in qualities.items()})
         if peers:
             found = _peer_ladders(plan, names, ladders)
-            _remember(memory, ladders, weights)
+            remember(memory, ladders, weights)
             plan = replace(plan, peers=found)
         total = len(names) * sum(map(plan.count, plan.qualities))
         with (
@@ -238,69 +238,6 @@ def _qualities(given: list[str], codecs: list[str]) -> dict[str, tuple[int, ...]
                 f"--quality {text} is no list of numbers. Give auto, 40,60,80,90 or jpeg=40,60,80,90."
             ) from None
         found |= dict.fromkeys([name] if name else codecs, numbers)
-    return found
-
-
-def _recalled(path: Path, weights: dict[str, str], before: "list[Point]", *, resume: bool) -> dict[str, list[int]]:
-    """The ladders of the run that is resumed; its points count only if they came from the same weights."""
-    from kcompress.codecs import check_settings
-    from kcompress.evaluation.peers import PEERS, SCALE
-
-    if not (resume and path.is_file()):
-        return {}
-    try:
-        kept = json.loads(path.read_bytes())
-        kept = {"weights": dict(kept["weights"]), "ladders": dict(kept["ladders"])}
-        for name, listed in kept["ladders"].items():
-            codec, *peer = name.split(" ")  # a peer's ladder is named after it, too, and the codec's qualities
-            if not peer:
-                check_settings(path, [(codec, quality) for quality in listed])
-            elif peer[0] not in PEERS or [SCALE.checked(quality, "--quality", peer[0]) for quality in listed] != listed:
-                raise ValueError(name)
-    except (ValueError, KeyError, TypeError, RecursionError, UsageError):
-        raise InputError(f"{path} is no plan of a bench. Remove it, or give another -o.") from None
-    used = {f"{point.preprocessor.partition(':')[0]} {point.codec}" for point in before}
-    used |= {name for name in weights if before and " " not in name}  # metrics
-    changed = [name for name, digest in weights.items() if name in used and kept["weights"].get(name, "") != digest]
-    if changed:
-        raise UsageError(
-            f"--resume: weights, tables or use of {', '.join(changed)} are others than before. Give another -o."
-        )
-    weights |= {name: digest for name, digest in kept["weights"].items() if name not in weights}
-    return dict(kept["ladders"])
-
-
-def _remember(path: Path, ladders: dict[str, list[int]], weights: dict[str, str]) -> None:
-    kept = {name: digest for name, digest in weights.items() if digest}
-    storage.write(str(path), json.dumps({"ladders": ladders, "weights": kept}).encode())
-
-
-def _weights(plan: "Plan") -> dict[str, str]:
-    """SHA-256 of the weights behind a plan, by ``network codec``, ``filter codec`` and ``metric``.
-
-    That of tables other than libjpeg's stands behind it, and what else the setting is of which a point tells nothing.
-    """
-    from kcompress.codecs.quantisation import OWN, STANDARD
-    from kcompress.inference.weights import open_shipped, open_weights
-    from kcompress.networks import NETWORKS
-    from kcompress.networks.loading import shipped_weights
-
-    found = {name: open_shipped(name).digest() for name in plan.metrics if name == "vqscore"}
-    found |= {machine.name: machine.about() for machine in plan.machines}
-    for codec in plan.qualities:
-        for name in plan.preprocessors_of(codec):
-            kind, digest = name.partition(":")[0], ""
-            if name in NETWORKS and NETWORKS[name].learned:
-                digest = open_weights(plan.weights_of(name, codec) or shipped_weights(name, codec)).digest()
-            elif "ar" in (filter.partition(":")[0] for filter in name.split("+")):
-                digest = open_shipped("ar").digest()
-            chosen = plan.codec(codec, name)
-            tables = chosen.tables
-            if tables is not None and tables.name not in (OWN, STANDARD.name):
-                digest += hashlib.sha256(repr([tables.at(quality) for quality in range(101)]).encode()).hexdigest()
-            setting = plan.setting(chosen, name, chosen.quality.default)
-            digest += f" {setting.effort} {setting.sharp_yuv} {setting.bits} {setting.parameters}"
-            found[f"{kind} {codec}"] = digest
     return found
 
 
