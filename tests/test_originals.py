@@ -1,8 +1,10 @@
 """Files that a codec wrote itself: recognised, their quality told, their metadata taken out without another encode."""
 
 import io
+import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,8 +19,13 @@ from kcompress.codecs.originals import codec_of, own_tables, under_policy, webp_
 from kcompress.encoding import encode
 from kcompress.errors import ProgramError
 from kcompress.images import Image, read
+from kcompress.programs import AVIFENC, ffmpeg
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+PROVENANCE = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:dcterms="http://purl.org/dc/terms/"><rdf:Description '
+    b'dcterms:provenance="https://example.com/manifest" dcterms:title="mine"/></x:xmpmeta>'
+)
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><secret/></x:xmpmeta>'
 
 
@@ -122,12 +129,104 @@ def test_alpha_and_animations_of_webp_are_kept_whole(alpha):
     assert np.array_equal(decode(found).alpha, decode(output.getvalue()).alpha)
 
 
-def test_heif_files_with_metadata_cannot_lose_them_here(lake):
-    codec, small = CODECS["hevc"], Image(lake.pixels[:64, :64])
+def beside(image, format, **options):
+    """A HEIC or AVIF file by another encoder, with all metadata that it can have."""
+    pillow_heif.register_heif_opener(thumbnails=False)
+    stacked = image.pixels if image.alpha is None else np.dstack([image.pixels, image.alpha])
+    return saved(Image(stacked), format, quality=80, exif=turned(1), icc_profile=ICC, xmp=XMP, **options)
+
+
+@pytest.mark.parametrize("icc", [True, False])
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("format", ["HEIF", "AVIF"])
+def test_heif_files_lose_metadata_and_nothing_else(balloons, alpha, format, transparent, icc):
+    data = beside(alpha if transparent else balloons, format)
+    found = under_policy(data, codec_of(data), "icc" if icc else "none")
+    with Pil.open(io.BytesIO(data)) as before, Pil.open(io.BytesIO(found)) as after:
+        assert np.array_equal(np.asarray(before), np.asarray(after)) and before.mode == after.mode
+        assert after.info.get("icc_profile") == (ICC if icc else None) and before.info["icc_profile"] == ICC
+    assert b"secret" in data and b"secret" not in found and (ICC in found) == icc
+    assert len(data) - len(found) > len(XMP) + (0 if icc else len(ICC))
+    assert under_policy(data, codec_of(data), "all") == data
+    assert under_policy(found, codec_of(data), "icc" if icc else "none") == found, "there is nothing left to take out"
+    decoded = [ffmpeg().run(["-v", "error", "-i", "pipe:", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], each)
+               for each in (data, found)]  # fmt: skip
+    assert decoded[0] == decoded[1] != b""
+
+
+@pytest.mark.parametrize("name", ["hevc", "avif"])
+def test_our_own_files_lose_them_too(lake, name):
+    codec, small = CODECS[name], Image(lake.pixels[:64, :64])
     plain = encode(small, codec, codec.setting()).data
-    told = encode(Image(small.pixels, xmp=XMP), codec, codec.setting()).data
-    assert under_policy(plain, "hevc", "icc") == plain
-    assert under_policy(told, "hevc", "icc") is None and under_policy(told, "hevc", "all") == told
+    told = encode(Image(small.pixels, exif=turned(1).removeprefix(b"Exif\0\0"), xmp=XMP), codec, codec.setting()).data
+    found = under_policy(told, name, "icc")
+    assert b"secret" not in found and np.array_equal(decode(found).pixels, decode(told).pixels)
+    assert len(found) - len(plain) <= 16, "numbers of 32 bits"
+    assert under_policy(plain, name, "icc") == plain
+
+
+def test_thumbnails_and_further_pictures_of_heic_go(balloons, lake):
+    first, other = Pil.fromarray(balloons.pixels), Pil.fromarray(lake.pixels[:200, :200])
+    pillow_heif.register_heif_opener(thumbnails=False)
+    output = io.BytesIO()
+    first.save(output, "HEIF", quality=60, save_all=True, append_images=[other])
+    found = under_policy(output.getvalue(), "hevc", "icc")
+    assert np.array_equal(decode(found).pixels, decode(output.getvalue()).pixels)
+    assert read(output.getvalue()).notes == ("left out: its 1 further picture",) and read(found).notes == ()
+    alone = saved(balloons, "HEIF", quality=60)
+    assert len(found) - len(alone) <= 32
+
+
+@pytest.mark.encoders
+@pytest.mark.skipif(AVIFENC.version() is None, reason="needs avifenc")
+def test_tiles_stay_together(lake, tmp_path):
+    source, target = tmp_path / "a.png", tmp_path / "a.avif"
+    Pil.fromarray(lake.pixels[:256, :384]).save(source, exif=turned(1))
+    AVIFENC.run(["--grid", "3x2", "--speed", "10", "-o", str(target), str(source)])
+    data = target.read_bytes()
+    found = under_policy(data, "avif", "none")
+    assert b"grid" in data and b"secret" in data and b"secret" not in found
+    assert np.array_equal(decode(found).pixels, decode(data).pixels) and decode(found).pixels.shape == (256, 384, 3)
+
+
+def test_films_are_left_to_another_encode(balloons):
+    frames = [Pil.fromarray(balloons.pixels[:64, :64]), Pil.fromarray(balloons.pixels[9:73, :64])]
+    output = io.BytesIO()
+    frames[0].save(output, "AVIF", save_all=True, append_images=frames[1:], exif=turned(1))
+    assert under_policy(output.getvalue(), "avif", "icc") is None
+
+
+def with_credentials(data):
+    """The file with a box that begins as a C2PA manifest does."""
+    manifest = b"\0\0\0\x28jumb\0\0\0\x20jumdc2pa\0\x11\0\x10\x80\0\0\xaa\0\x38\x9b\x71\x03c2pa\0"
+    if data.startswith(b"\xff\xd8"):
+        content = b"JP\0\1\0\0\0\1" + manifest
+        return data[:2] + b"\xff\xeb" + (2 + len(content)).to_bytes(2, "big") + content + data[2:]
+    if data.startswith(b"\x89PNG"):
+        chunk = b"caBX" + manifest
+        return data[:33] + len(manifest).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[33:]
+    if data[:4] == b"RIFF":
+        whole = data[8:] + b"C2PA" + len(manifest).to_bytes(4, "little") + manifest + b"\0" * (len(manifest) % 2)
+        return b"RIFF" + len(whole).to_bytes(4, "little") + whole
+    content = bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + manifest
+    return data + (8 + len(content)).to_bytes(4, "big") + b"uuid" + content  # before it, the picture's data would move
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_credentials_go_with_a_note(balloons, format):
+    plain = saved(balloons, format, xmp=PROVENANCE) if format != "PNG" else saved(balloons, format)
+    data = with_credentials(plain)
+    for metadata in ("icc", "all"):
+        image = read(data, metadata=metadata)
+        assert any("Content Credentials" in note for note in image.notes)
+        assert image.xmp is None or b"provenance" not in image.xmp.replace(b"dcterms:title", b"")
+        again = encode(image, CODECS["jpeg"], CODECS["jpeg"].setting())
+        assert b"c2pa" not in again.data and any("Content Credentials" in note for note in again.notes)
+    assert not any("Credentials" in note for note in (*read(plain).notes, *read(data, metadata="none").notes))
+    if format != "PNG":
+        codec = codec_of(data)
+        assert b"c2pa" not in under_policy(data, codec, "icc")
+        assert under_policy(data, codec, "all", best_scans=True) == data, "they stay true for these bytes"
 
 
 @pytest.mark.parametrize("name", ["webp", "avif"])

@@ -9,6 +9,7 @@ from kcompress.codecs.lossless import Lossless
 from kcompress.codecs.quantisation import QuantisationTables
 from kcompress.errors import MissingProgramError, UnsupportedError, UsageError
 from kcompress.images import Image, is_grey_profile
+from kcompress.images.jpeg import remarks
 from kcompress.setting import Chroma, Setting
 
 
@@ -143,6 +144,7 @@ class Codec:
         max_side: pixels.
         alpha: whether its files can hold an alpha channel.
         grey: whether its files can hold one plane alone; otherwise grey is coded as colour.
+        segments: whether its files can hold what people wrote into JPEG files beside EXIF and XMP.
         backends: in the order they are tried.
         only_by_name: backends taken only when asked for.
         parameters: of its encoder, by name, with the values that measure best.
@@ -163,6 +165,7 @@ class Codec:
     backends: tuple[Backend, ...]
     bits: tuple[int, ...] = (8,)
     grey: bool = True
+    segments: bool = False
     only_by_name: tuple[Backend, ...] = ()
     plain_effort: int | None = None
     raw_suffixes: tuple[str, ...] = ()
@@ -256,9 +259,12 @@ class Codec:
 
     def with_metadata(self, data: bytes, image: Image, setting: Setting) -> tuple[bytes, list[str]]:
         """A backend's file with the picture's metadata in it, and notes about what it cannot hold."""
+        lost = [] if self.segments else remarks(image.segments)
+        left_out = [f"only JPEG files can hold its {' and '.join(lost)}: left out"] if lost else []
         if setting.raw:
-            return data, _raw_notes(image, setting)
-        return self.add_metadata(data, image) if self.add_metadata else (data, [])
+            return data, [*_raw_notes(image, setting), *left_out]
+        data, notes = self.add_metadata(data, image) if self.add_metadata else (data, [])
+        return data, [*notes, *left_out]
 
     def backend(self, name: str = "auto", image: Image | None = None, setting: Setting | None = None) -> Backend:
         """The backend of this name, or for ``auto`` the first that is there, takes the picture and writes the setting.

@@ -201,6 +201,7 @@ JPEG = Codec(
     chromas=("420", "444"),
     max_side=65500,
     alpha=False,
+    segments=True,
     backends=(Cjpeg(), PillowJpeg()),
     only_by_name=(VipsMozjpeg(), Jpegli()),
     tables=ENCODERS_OWN,

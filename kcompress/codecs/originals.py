@@ -14,10 +14,12 @@ from kcompress.bitstream.vp8 import quantisers
 from kcompress.codecs.containers import jpeg as jpeg_file
 from kcompress.codecs.containers import webp as webp_file
 from kcompress.codecs.containers.bpg import MAGIC as BPG_MAGIC
+from kcompress.codecs.containers.heif_alone import picture_alone
 from kcompress.codecs.quantisation import STANDARD
 from kcompress.errors import ProgramError
 from kcompress.images import Metadata, heif
 from kcompress.images import jpeg as jpeg_markers
+from kcompress.images.credentials import has_credentials
 from kcompress.setting import Chroma, Table
 
 _ORIENTATION = 0x0112
@@ -126,15 +128,15 @@ def _under_policy(data: bytes, codec: str, metadata: Metadata, best_scans: bool)
         with Pil.open(io.BytesIO(data)) as file:
             icc = file.info.get("icc_profile") if metadata == "icc" else None
             return webp_file.with_metadata(webp_file.without_metadata(data, icc=False), *file.size, icc, turned)
-    still = heif.parse(data)  # items cannot be taken out of a HEIF file here
-    return None if still is None or set(still.kinds.values()) & {b"Exif", b"mime"} else data
+    return picture_alone(data, icc=metadata == "icc")
 
 
 def _jpeg(data: bytes, metadata: Metadata, best_scans: bool) -> bytes:
     segments, parts = jpeg_file.applications(data), jpeg_markers.structure(data)
     if metadata == "all":
         # Offsets to what follows the picture, gain maps and films, must stay true.
-        if not best_scans or parts.end < len(data):
+        # Credentials hold for these very bytes.
+        if not best_scans or parts.end < len(data) or has_credentials(data, parts):
             return data
     else:
         segments = [each for each in segments if jpeg_file.without_metadata(*each, icc=metadata == "icc")]

@@ -213,8 +213,9 @@ def _meta(still: Still, content: bytes) -> None:
         elif kind == b"iprp":
             known = [box for name, inner in boxes(body) if name == b"ipco" for box in boxes(inner)]
             for name, inner in boxes(body):
-                if name == b"ipma":
-                    _associations(still, inner, known)
+                for item, place, _ in associations(inner) if name == b"ipma" else ():
+                    if 0 < place <= len(known):
+                        still.properties.setdefault(item, []).append(known[place - 1])
 
 
 def _locations(still: Still, body: bytes) -> None:
@@ -244,9 +245,10 @@ def _locations(still: Still, body: bytes) -> None:
         still.places[item] = method, parts
 
 
-def _associations(still: Still, body: bytes, known: list[tuple[bytes, bytes]]) -> None:
+def associations(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """Item, number of a property (from 1) and whether a reader must know it, 0 or 1, of each entry of ``ipma``."""
     number = ">H" if body[0] == 0 else ">I"
-    index, mask = (">H", 0x7FFF) if body[3] & 1 else (">B", 0x7F)
+    index, bits = (">H", 15) if body[3] & 1 else (">B", 7)
     (entries,) = struct.unpack_from(">I", body, 4)
     place = 8
     for _ in range(entries):
@@ -255,5 +257,4 @@ def _associations(still: Still, body: bytes, known: list[tuple[bytes, bytes]]) -
         for _ in range(count):
             (which,) = struct.unpack_from(index, body, place)
             place += struct.calcsize(index)
-            if 0 < which & mask <= len(known):
-                still.properties.setdefault(item, []).append(known[(which & mask) - 1])
+            yield item, which & (1 << bits) - 1, which >> bits

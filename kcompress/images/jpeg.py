@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images.image import Pixels
 
+IPTC = "IPTC"
+_IPTC = b"8BIM\x04\x04"
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP13, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xED, 0xFE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _LOSSLESS_OR_HIERARCHICAL = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -48,6 +50,13 @@ class Structure:
             if marker in (_APP13, _COM)
             or (marker == _APP0 and content[:5] == b"JFIF\0" and len(content) >= 12 and content[8:10] == content[10:12])
         )
+
+
+def remarks(segments: Sequence[tuple[int, bytes]]) -> list[str]:
+    """Names of what people wrote into segments: IPTC, a comment."""
+    found = [(IPTC, marker == _APP13 and _IPTC in content) for marker, content in segments]
+    found += [("comment", marker == _COM) for marker, _ in segments]
+    return list(dict.fromkeys(name for name, is_there in found if is_there))
 
 
 def structure(data: bytes) -> Structure:

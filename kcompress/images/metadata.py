@@ -22,6 +22,7 @@ _CLAIMS = {
     b"http://ns.adobe.com/hdr-gain-map/1.0/": rb"\w+",
     b"http://ns.apple.com/HDRGainMap/1.0/": rb"\w+",
     b"http://ns.adobe.com/xmp/note/": rb"HasExtendedXMP",
+    b"http://purl.org/dc/terms/": rb"provenance",  # of Content Credentials
 }
 
 

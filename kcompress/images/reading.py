@@ -6,8 +6,10 @@ import numpy as np
 
 from kcompress.errors import InputError, UnsupportedError
 from kcompress.images.colour import with_colour
+from kcompress.images.credentials import NOTE as CREDENTIALS
 from kcompress.images.icc import from_print, why_unusable
 from kcompress.images.image import Image, Metadata
+from kcompress.images.jpeg import IPTC, remarks
 from kcompress.images.limits import check_size, guarded
 from kcompress.images.metadata import exif_block, upright, xmp_packet
 from kcompress.images.samples import eight_bits
@@ -77,7 +79,10 @@ def read(
         if check_sides is not None:
             check_sides(width, height)
 
-    image = apply_metadata_policy(_image_of(load(data, name, frame, check, strict=strict), name), metadata)
+    source = load(data, name, frame, check, strict=strict)
+    image = apply_metadata_policy(_image_of(source, name), metadata)
+    if source.credentials and metadata != "none":
+        image = image.noted(CREDENTIALS)
     if background is not None:
         image = image.flattened(background)
     if image.alpha is not None and int(image.alpha.min()) == 255:
@@ -105,9 +110,12 @@ def apply_metadata_policy(image: Image, metadata: Metadata) -> Image:
     if metadata == "all":
         return image
     lost = " and ".join(name for name, block in (("EXIF", image.exif), ("XMP", image.xmp)) if block is not None)
+    has_iptc = IPTC in remarks(image.segments)
     image = replace(image, exif=None, xmp=None, segments=())
     if metadata == "none":
         return image.in_srgb()
+    if has_iptc:
+        image = image.noted("its IPTC was left out, which --metadata all keeps from JPEG to JPEG")
     return image.noted(f"its {lost} was left out, which --metadata all keeps") if lost else image
 
 

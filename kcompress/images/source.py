@@ -11,6 +11,7 @@ from PIL import Image as Pil
 from kcompress.errors import InputError, UnsupportedError, UsageError
 from kcompress.images import bmp, coded, gif, heif, jpeg, metadata, png, tiff
 from kcompress.images.colour import Colour, adobe_rgb
+from kcompress.images.credentials import has_credentials
 from kcompress.images.image import Pixels
 from kcompress.images.limits import guarded
 from kcompress.images.samples import bits_per_sample
@@ -37,6 +38,7 @@ class Source:
         colour: told by other means than a profile, and preferred to it.
         notes: for the user.
         segments: of a JPEG file, with IPTC, comments and density.
+        credentials: whether the file has Content Credentials, which no other file can have.
     """
 
     picture: Pil.Image
@@ -49,6 +51,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
     samples: Pixels | None = None
     segments: tuple[tuple[int, bytes], ...] = ()
+    credentials: bool = False
 
 
 def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: bool = True) -> Source:
@@ -89,6 +92,7 @@ def load(data: bytes, name: str, frame: int | None, check: Check, *, strict: boo
             colour = None if icc else tiff.colour(tags)
             return Source(file, 1, bits_per_sample(data, file), icc, None, xmp, colour)
         source = _loaded(data, name, file, parts)
+        source.credentials = has_credentials(data, parts)
         if still is not None:
             if strict:
                 coded.check_whole(still, name)

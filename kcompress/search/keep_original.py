@@ -130,10 +130,13 @@ def _under_policy(plan: EncodePlan, data: bytes, best_scans: bool = False) -> by
 
 
 def _image_of(plan: EncodePlan, data: bytes, found: bytes, name: str) -> Image | None:
-    """The picture of both files; None where they show other pixels or colours, or a profile is to go and does not."""
+    """The picture of both files, with notes on what the second lacks.
+
+    None where they show other pixels or colours, or a profile is to go and does not.
+    """
     try:
         before = read(data, name=name, metadata=plan.metadata, background=plan.background)
-        after = read(found, name=name, metadata="all" if plan.metadata == "all" else "icc")
+        after = read(found, name=name, metadata="all")
     except KcompressError:
         return None
     same = before.icc == after.icc and before.grey == after.grey and np.array_equal(before.pixels, after.pixels)
@@ -143,4 +146,4 @@ def _image_of(plan: EncodePlan, data: bytes, found: bytes, name: str) -> Image |
         same = False
     if not same:
         return None
-    return replace(before, notes=()) if plan.metadata == "all" else before  # nothing was left out
+    return replace(before, notes=tuple(note for note in before.notes if note not in after.notes))
