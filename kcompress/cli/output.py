@@ -21,8 +21,9 @@ console = Console(stderr=True, highlight=False, emoji=False)
 
 def say(text: str, style: str = "") -> None:
     """One line for people; where stderr is full or gone, it is lost."""
-    with contextlib.suppress(OSError):
-        console.print(visible(text), style=style, markup=False, soft_wrap=True)
+    if not console.quiet:  # it would lay the text out before it throws it away
+        with contextlib.suppress(OSError):
+            console.print(visible(text), style=style, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:

@@ -178,6 +178,27 @@ def test_iptc_comments_and_density_stay(run, shots, folder):
         assert picture.info["dpi"] == (300, 300) != without.info.get("dpi")
         assert picture.getexif()[0x010F] == "maker"
         assert not {"photoshop", "comment"} & set(without.info)
+    (shots / "fine.jpg").write_bytes(marked)
+    for policy, note in (
+        ("all", "only JPEG files can hold its IPTC and comment: left out"),
+        ("icc", "its IPTC was left out, which --metadata all keeps from JPEG to JPEG"),
+    ):
+        arguments = ("-o", "other.webp", "-n", "none", "--metadata", policy, "--force", "--json")
+        (line,) = run("encode", "shots/fine.jpg", *arguments).lines
+        assert note in line["notes"], policy
+
+
+def test_files_with_credentials_are_left_alone(run, shots, folder):
+    content = b"JP\0\1\0\0\0\1\0\0\0\x15jumb\0\0\0\x0djumdc2pa\0"
+    data = (shots / "fine.jpg").read_bytes()
+    signed = data[:2] + b"\xff\xeb" + (2 + len(content)).to_bytes(2, "big") + content + data[2:]
+    (shots / "fine.jpg").write_bytes(signed)
+    (line,) = run("encode", "shots/fine.jpg", "--in-place", "--json").lines
+    assert (shots / "fine.jpg").read_bytes() == signed and "Content Credentials" in line["notes"][0]
+    for quality in ("30", "100"):
+        (line,) = run("encode", "shots/fine.jpg", "-o", "out.jpg", "-q", quality, "--force", "--json").lines
+        assert any("Content Credentials" in note for note in line["notes"])
+        assert b"c2pa" not in (folder / "out.jpg").read_bytes()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")

@@ -83,6 +83,19 @@ def test_other_codecs_keep_the_original_too(run, photo, folder, codec):
     assert line["kept"] == "original" and (folder / line["output"]).read_bytes() == small.read_bytes()
 
 
+@pytest.mark.parametrize("codec", ["hevc", "avif"])
+def test_metadata_of_heic_and_avif_go_without_another_encode(run, camera, folder, codec):
+    run("encode", "camera.jpg", "-o", "told/", "-c", codec, "--metadata", "all")
+    (told,) = (folder / "told").iterdir()
+    for policy in ("icc", "none"):
+        (line,) = run("encode", str(told), "-o", f"{policy}/", "-c", codec, "--metadata", policy, "--json").lines
+        found = (folder / line["output"]).read_bytes()
+        assert line["kept"] == "original" and b"secret" in told.read_bytes() and b"secret" not in found
+        assert any("EXIF was left out" in note for note in line["notes"]) == (policy == "icc")
+        (judged,) = run("compare", str(told), line["output"], "--metric", "psnr", "--json").lines
+        assert judged["scores"]["psnr"] == "Infinity"
+
+
 def test_where_more_than_the_quality_changes_it_is_coded_by_its_own_tables(run, camera, folder):
     (line,) = run("encode", "camera.jpg", "-o", "out.jpg", "--effort", "0", "--json").lines
     assert (line["kept"], line["tables"], line["quality"], line["network"]) == (None, "input", 70, "none")
