@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pil
 
+from kcompress.arguments import check
 from kcompress.codecs import CODECS
 from kcompress.codecs import decode as _decoded
 from kcompress.codecs.quantisation import tables_named
@@ -83,7 +84,7 @@ def encode(
     chroma: str | None = None, bits: int | None = None, effort: int | None = None, sharp_yuv: bool | None = None,
     parameters: Mapping[str, object] | None = None, backend: str = "auto", max_side: int | None = None,
     metadata: Metadata = "icc", background: tuple[int, int, int] | None = None, frame: int | None = None,
-    min_saving: float | None = MIN_SAVING, metrics: Sequence[str] = (), device: str = "auto", threads: int = 1,
+    min_saving: float | None = MIN_SAVING, metrics: Sequence[str] | None = None, device: str = "auto", threads: int = 1,
 ) -> Encoded:  # fmt: skip
     """Preprocess and compress one picture. Arguments are those of the command's options; the file is the same.
 
@@ -118,6 +119,7 @@ def encode(
     Raises:
         KcompressError: of the kind that the command ends with; nothing is written anywhere.
     """
+    check(locals())
     if codec not in CODECS:
         raise UsageError(f"codec {codec!r} is not known. Allowed: {', '.join(CODECS)}.")
     told = [(name, str(value)) for name, value in (parameters or {}).items()]
@@ -135,7 +137,7 @@ def encode(
     encoded, scores = result.encoded, {}
     if result.target is not None and result.target.metric is not None and result.reached is not None:
         scores[result.target.metric] = result.reached
-    missing = [metric for metric in metrics if metric not in scores]
+    missing = [metric for metric in metrics or () if metric not in scores]
     if missing:
         original = planned.codec.conformed(pipeline.picture_of(planned, data, name, planned.codec))
         scores |= FileScorer(original, missing)(encoded.data)
@@ -151,6 +153,7 @@ def decode(file: Picture, *, metadata: Metadata = "icc", frame: int | None = Non
     Raises:
         InputError: it is missing, corrupt, truncated, or of no known format.
     """
+    check(locals())
     data, name = _file(file)
     image = _decoded(data, name, metadata, frame, strict=True)
     picture = pillow(image)
@@ -168,6 +171,7 @@ def compare(original: Picture, other: Picture, metrics: Sequence[str] | None = N
         InputError: a picture cannot be read.
         UnsupportedError: the sizes differ, or the picture is too small for a metric that is named.
     """
+    check(locals())
     opened = [comparison.opened(*_file(picture)) for picture in (original, other)]
     (scored,) = comparison.compare(opened[0], opened[1:], metrics).others
     return dict(scored.scores)
@@ -178,9 +182,6 @@ def _target(quality: int | None, score: float | str | None, size: int | None, bp
     given = [name for name, value in values.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other. Give one of them.")
-    for name, value in (("target_size", size), ("target_bpp", bpp)):
-        if value is not None and not value > 0:
-            raise UsageError(f"{name} {value} is not above 0. Give a size that a file can have.")
     if size is not None:
         return Target(SIZE, size)
     if bpp is not None:

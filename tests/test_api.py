@@ -1,5 +1,6 @@
 """Python interface: pictures of any kind in, the file of the command out."""
 
+import inspect
 import io
 import subprocess
 import sys
@@ -129,6 +130,43 @@ def test_a_target_is_held_and_its_score_told(pixels):
 def test_nonsense_is_refused(pixels, options):
     with pytest.raises(UsageError):
         kcompress.encode(pixels, **options)
+
+
+NONSENSE = {
+    "codec": (5, ["jpeg"], "gif"), "quality": ("75", 75.5, True, 101), "target": ([80], "beauty=3"),
+    "target_size": ("200k", 0), "target_bpp": ("1", 0, -1.0), "preset": (3, "quick"), "network": (5, "nonsense"),
+    "weights": (5,), "strength": ("1", 2, None), "refine": ("3", -1, 1.5), "tables": (5, None), "chroma": (420, "422"),
+    "bits": ("8", 9), "effort": ("1", 1.0, 9), "sharp_yuv": ("yes",), "parameters": (5, {"a": 1}), "backend": (5, "x"),
+    "max_side": (0, "10", -5), "metadata": ("exif", None, []),
+    "background": ("white", (1, 2), (300, 0, 0), (1.5, 0, 0)), "frame": ("1", -1, 3), "min_saving": (2, "off", -1),
+    "metrics": ("psnr", 5, ["x"]), "device": (5, "x"), "threads": (0, "2", None),
+}  # fmt: skip
+
+
+def test_every_argument_has_its_nonsense():
+    assert {*NONSENSE} == {*inspect.signature(kcompress.encode).parameters} - {"picture"}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in NONSENSE.items() for value in values])
+def test_nonsense_of_any_kind_is_refused_by_name(pixels, name, value):
+    with pytest.raises(UsageError, match=rf"(?i)({name}|{name.replace('_', '-')}|param|metric)\b.*\.$"):
+        kcompress.encode(pixels, **({"network": "none", name: value}))
+
+
+def test_numbers_of_numpy_are_numbers(pixels):
+    one, other = (kcompress.encode(pixels, network="none", quality=kind(70)) for kind in (np.int64, int))
+    assert one.data == other.data
+
+
+@pytest.mark.parametrize("call", [
+    lambda pixels: kcompress.compare(pixels, pixels, "psnr"),
+    lambda pixels: kcompress.compare(pixels, pixels, 5),
+    lambda pixels: kcompress.decode(kcompress.encode(pixels, network="none"), metadata="exif"),
+    lambda pixels: kcompress.decode(kcompress.encode(pixels, network="none"), frame="1"),
+])  # fmt: skip
+def test_the_others_refuse_it_too(pixels, call):
+    with pytest.raises(UsageError, match=r"(metrics|metadata|frame)=.*: give "):
+        call(pixels)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ PACKAGE = Path(kcompress.__file__).parent
 # Each layer may import those before it in its own room and every layer below. Siblings share a number.
 LAYERS = {
     "errors": 0, "bitstream": 1, "storage": 1, "patches": 1, "programs": 1, "setting": 1, "images": 1, "planes": 1,
-    "labels": 1, "csv_rows": 1, "workers": 1, "dataset": 1, "blockdct": 1, "colour": 1, "urls": 1,
+    "labels": 1, "csv_rows": 1, "arguments": 2, "workers": 1, "dataset": 1, "blockdct": 1, "colour": 1, "urls": 1,
     "inference": 2,
     "codecs": 3, "pool": 3, "metrics": 3, "machine": 3,
     "networks": 4,

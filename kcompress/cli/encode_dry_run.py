@@ -38,8 +38,9 @@ def tell(tasks: Sequence[Task], jobs: int, *, as_json: bool) -> None:
                     "message": message,
                 })  # fmt: skip
     saving = f" ({100 * (written / read - 1):+.1f} %)" if read else ""
+    pictures = "1 picture" if len(tasks) == 1 else f"{len(tasks)} pictures"
     output.say(
-        f"{len(tasks)} pictures: {output.size(round(read))} -> about {output.size(round(written))}{saving}, by "
+        f"{pictures}: {output.size(round(read))} -> about {output.size(round(written))}{saving}, by "
         f"{len(sample)} of them; nothing was written"
     )
 

@@ -88,6 +88,11 @@ def compare(original: File, others: Sequence[File], metrics: Sequence[str] | Non
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things for people."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def score_text(score: float | None, absent: str = "-") -> str:
     """A score for people: four significant digits."""
     return absent if score is None else f"{score:#.4g}"

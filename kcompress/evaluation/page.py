@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from jinja2.filters import do_filesizeformat as decimal_size
 
 from kcompress import __version__
-from kcompress.evaluation.comparison import Comparison, score_text
+from kcompress.evaluation.comparison import Comparison, counted, score_text
 from kcompress.images import Image, Pixels, write
 from kcompress.metrics import METRICS, Metric
 
@@ -37,6 +37,7 @@ def render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("kcompress.evaluation"), autoescape=select_autoescape(), undefined=StrictUndefined
     )
+    environment.globals["counted"] = counted
     today = date.today()
     written = f"{today.day} {today:%B %Y}"
     return environment.get_template(template).render(version=__version__, date=written, **values)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompress.evaluation.comparison import score_text
+from kcompress.evaluation.comparison import counted, score_text
 from kcompress.evaluation.peers import PEERS
 from kcompress.networks import NONE
 
@@ -22,7 +22,7 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
     """Tables of BD-rate, of size at the same quality, and of time, with the command that repeats them."""
     encoders = ", ".join(f"{e['codec']}: {e['backend']} {e['version']}" for e in summary["encoders"])
     parts = [
-        f"{summary['pictures']} pictures, {summary['points']} points. {encoders}.",
+        f"{counted(summary['pictures'], 'picture')}, {counted(summary['points'], 'point')}. {encoders}.",
         "",
         f"BD-rate against the plain codec, mean over pictures with its 95 % bootstrap interval. {BD_RATE}",
         "",

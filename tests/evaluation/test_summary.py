@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from kcompress.evaluation.comparison import counted
+from kcompress.evaluation.contact import contact_page
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import markdown
 from kcompress.evaluation.summary import meeting, summarise
@@ -91,3 +93,9 @@ def test_preprocessors_stand_side_by_side() -> None:
     assert "| jpeg | 40 | size, MB | 0.15 | 0.125, -16.7 % (-20.0 .. -10.0) | 0.15, +0.0 % (+0.0 .. +0.0) |" in text
     assert "| jpeg | 40 | ssimulacra2 | 40.00 | 40.00 (+0.00 .. +0.00) | 42.00 (+2.00 .. +2.00) |" in text
     assert "| webp | 90 | size, MB | 0.75 | 0.625, -16.7 % (-20.0 .. -10.0) |" in text
+
+
+def test_one_is_no_plural():
+    assert [counted(count, "picture") for count in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]
+    page = contact_page([], 1, [])
+    assert "1 file " in page and "files" not in page.partition("<main>")[0].partition("<body>")[2]
