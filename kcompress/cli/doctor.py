@@ -69,14 +69,23 @@ def _networks() -> list[dict[str, object]]:
 
 
 def _models() -> list[dict[str, object]]:
-    """Those that came along for machines' tasks."""
+    """Those that came along for machines' tasks, and packages that bring or read others."""
+    from importlib.metadata import PackageNotFoundError, version
+
     from kcompress.inference.weights import card, shipped
 
-    return [
+    found = [
         _finding("model", weights.name, card(weights).get("summary", "no card"), "--model of bench and train")
         for weights in shipped()
         if weights.metadata["network"] == "classifier"
     ]
+    for name, use, extra in (("rapidocr", "bench --task text", "ocr"), ("tflite", "--model FILE.tflite", "tflite")):
+        try:
+            detail: str | None = f"{name} {version(name)}"
+        except PackageNotFoundError:
+            detail = None
+        found.append(_finding("model", name, detail, use, f"pip install 'kcompress[{extra}]'"))
+    return found
 
 
 def _weights() -> dict[str, str]:

@@ -21,7 +21,7 @@ def test_every_encoder_network_and_device_is_listed(run):
     assert named == {
         "encoder": ENCODERS,
         "network": ["none", "shrink", "kuchen", "rdo", "feedback", "npp"],
-        "model": ["classifier-inverted", "classifier-residual"],
+        "model": ["classifier-inverted", "classifier-residual", "rapidocr", "tflite"],
         "device": ["cpu", "cuda"],
     }
 

@@ -66,10 +66,10 @@ def test_the_weights_that_came_along(run, ready) -> None:
         "--network",
         "npp",
         "--task-weights",
-        "classification",
+        "grocery",
     ]
     (line,) = run("encode", *options, "-o", "small.bpg", "--json").lines
-    assert line["network"] == "npp-classification" and line["notes"] == []
+    assert line["network"] == "npp-grocery" and line["notes"] == []
 
 
 @pytest.mark.parametrize(
