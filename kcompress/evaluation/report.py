@@ -6,6 +6,7 @@ from typing import Any
 from kcompress.evaluation.comparison import counted, score_text
 from kcompress.evaluation.peers import PEERS
 from kcompress.networks import NONE
+from kcompress.rate_distortion.bd_rate import MIN_POINTS
 
 BD_RATE = (
     "BD-rate is the mean change of bits at equal score, over the scores that both curves reach: -5 % means files 5 % "
@@ -18,18 +19,16 @@ REFUSALS = (
 )
 
 
+TOO_FEW = f"BD-rates need {MIN_POINTS} qualities of a codec, so there are none here."
+
+
 def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -> str:
     """Tables of BD-rate, of size at the same quality, and of time, with the command that repeats them."""
     encoders = ", ".join(f"{e['codec']}: {e['backend']} {e['version']}" for e in summary["encoders"])
     parts = [
         f"{counted(summary['pictures'], 'picture')}, {counted(summary['points'], 'point')}. {encoders}.",
         "",
-        f"BD-rate against the plain codec, mean over pictures with its 95 % bootstrap interval. {BD_RATE}",
-        "",
-        _table(["codec", "preprocessor", *metrics], [_bd_row(entry, metrics) for entry in summary["comparisons"]]),
-        "",
-        REFUSALS,
-        "",
+        *_bd_rates(summary, metrics),
         *([peers, ""] if (peers := peers_text(summary)) else []),
         *_machines(summary.get("machines", ())),
         f"{same_heading(summary)}. {same_text(summary)}",
@@ -57,6 +56,24 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         "",
     ]
     return "\n".join(parts)
+
+
+def has_bd_rates(summary: Mapping[str, Any]) -> bool:
+    """Whether any codec has enough qualities for them."""
+    return any(entry["qualities"] >= MIN_POINTS for entry in summary["comparisons"]) or not summary["comparisons"]
+
+
+def _bd_rates(summary: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    if not has_bd_rates(summary):
+        return [TOO_FEW, ""]
+    return [
+        f"BD-rate against the plain codec, mean over pictures with its 95 % bootstrap interval. {BD_RATE}",
+        "",
+        _table(["codec", "preprocessor", *metrics], [_bd_row(entry, metrics) for entry in summary["comparisons"]]),
+        "",
+        REFUSALS,
+        "",
+    ]
 
 
 def peers_text(summary: Mapping[str, Any]) -> str:

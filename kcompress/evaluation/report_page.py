@@ -17,7 +17,9 @@ from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import (
     BD_RATE,
     REFUSALS,
+    TOO_FEW,
     bd_text,
+    has_bd_rates,
     machine_scores,
     machine_text,
     peers_text,
@@ -57,7 +59,8 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
     codecs = [] if plan.machines else plan.qualities
     return render(
         "report.html", summary=summary, metrics=list(plan.metrics), bd_text=bd_text, bd_rate=BD_RATE,
-        refusals=REFUSALS, peers=peers_text(summary), machine_text=machine_text,
+        refusals=REFUSALS, has_bd_rates=has_bd_rates(summary), too_few=TOO_FEW,
+        peers=peers_text(summary), machine_text=machine_text,
         machine_scores=machine_scores(machines), mean_figures=means,
         same_heading=same_heading(summary), same_text=same_text(summary), same_rows=same_rows, same_cells=same_cells,
         crops=list(crops.rows(plan, points)), match_bpp=plan.match_bpp, pairs=list(_pairs(plan, points, summary)),

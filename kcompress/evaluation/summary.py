@@ -73,6 +73,7 @@ def _compared(
         "codec": codec,
         "preprocessor": preprocessor,
         "pictures": len(pictures),
+        "qualities": max((len(plain[name]) for name in pictures), default=0),
         "bd_rate_percent": {metric: _bd_rates(metric, pictures, plain, prepared) for metric in metrics},
         "same_quality": [_row(pairs, metrics) for pairs in same_quality],
         "same_bits": [_row(pairs, metrics) | _meeting(pairs) for pairs in same_bits],

@@ -82,6 +82,14 @@ def test_markdown_shows_every_figure() -> None:
     assert "`kcompress bench photos`" in text
 
 
+def test_few_qualities_have_a_word_in_place_of_bd_rates() -> None:
+    few = [point for point in POINTS if point.quality in (60, 75, 90)]
+    text = markdown(summarise(few, ["ssimulacra2"]), ["ssimulacra2"], "c")
+    assert "BD-rates need 4 qualities of a codec" in text and "fewer than 4" not in text
+    assert "| jpeg | x | 60 | -16.7 % |" in text
+    assert "BD-rates need" not in markdown(summarise(POINTS, ["ssimulacra2"]), ["ssimulacra2"], "c")
+
+
 def test_preprocessors_stand_side_by_side() -> None:
     other = [
         replace(point, preprocessor="y", scores={"ssimulacra2": point.scores["ssimulacra2"] + 2})
