@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 
 from kcompress.errors import ProgramError, UsageError
 from kcompress.images import Pixels
@@ -183,6 +184,14 @@ class Filter:
     kind: FilterType
     parameters: tuple[tuple[str, float], ...] = ()
     context: FilterContext = field(default_factory=FilterContext)
+
+    @property
+    def work(self) -> tuple[str, tuple[tuple[str, float], ...]]:
+        """Kind and all parameters, default ones too: equal for filters that do the same under other names."""
+        named = {each.name for each in self.kind.parameters}
+        found = signature(self.kind.function).parameters
+        numbers = {name: each.default for name, each in found.items() if name in named}
+        return self.kind.name, tuple((numbers | dict(self.parameters)).items())
 
     def apply(self, pixels: Pixels) -> Pixels:
         """Filter pixels: (H, W, 3) RGB 0..255 -> the same.

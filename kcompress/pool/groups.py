@@ -65,7 +65,7 @@ def groups(filters: Sequence[Filter], longest: int, *, ordered: bool = False) ->
         raise UsageError(f"--max-group {longest} leaves no filter. Allowed: 1 and more.")
     if not filters:
         raise UsageError("--pool is empty. Name at least one filter.")
-    if len({(filter.kind.name, filter.parameters) for filter in filters}) < len(names):
+    if len({filter.work for filter in filters}) < len(names):
         raise UsageError(f"--pool {','.join(names)} names a filter twice. Name each once, or with other numbers.")
     arrangements = permutations if ordered else combinations
     chosen = [

@@ -74,7 +74,10 @@ def test_an_empty_pool_is_refused() -> None:
         groups([], 2)
 
 
-@pytest.mark.parametrize("pool", [["nlm", "detail", "nlm"], ["nlm:h=3", "nlm:h=3.0"]])
+@pytest.mark.parametrize(
+    "pool",
+    [["nlm", "detail", "nlm"], ["nlm:h=3", "nlm:h=3.0"], ["nlm", "nlm:h=3"], ["guided:h=8:s=4", "guided:s=4:h=8"]],
+)
 def test_the_same_filter_twice_is_refused(pool: list[str]) -> None:
     with pytest.raises(UsageError, match=f"--pool {','.join(pool)} names a filter twice"):
         groups([filter_named(name) for name in pool], 2)
