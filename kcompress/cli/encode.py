@@ -1,11 +1,11 @@
 """``kcompress encode``: parse, call, show."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kcompress.cli import encode_dry_run, encode_options, encode_report, encode_run, files, options
+from kcompress.cli import encode_refusals as refusals
 from kcompress.cli.encode_tasks import Task, codecs_for, in_place_jobs, unfinished
 from kcompress.cli.places import STREAM
 from kcompress.cli.reporting import reported
@@ -75,24 +75,18 @@ def encode(
     """  # noqa: D301 (Click wants a real backspace)
     from kcompress.codecs.quantisation import tables_named
     from kcompress.images import SUFFIXES
+    from kcompress.networks.loading import task_weights as weights_of_task
     from kcompress.search.plan import Order
     from kcompress.workers import one_thread
 
     sources = encode_options.sources(inputs or [], files_from, null)
     wanted = encode_options.wanted(include, exclude)
-    encode_options.refuse_far({"--keep-times": keep_times}, [*sources, out or ""])
+    refusals.far({"--keep-times": keep_times}, [*sources, out or ""])
     if cluster is not None:
-        encode_options.refuse(
-            {"-": STREAM in (*sources, out), "--dry-run": dry_run},
-            lambda option, _: f"--cluster {cluster} and {option} exclude each other. Leave one out.",
-        )
+        refusals.excluded(f"--cluster {cluster}", {"-": STREAM in (*sources, out), "--dry-run": dry_run})
     if in_place:
-        encode_options.refuse(
-            {"-o": out, "--skip-existing": skip_existing, "--frame": frame},
-            lambda option, _: (
-                f"--in-place and {option} exclude each other: results replace their inputs. Leave one out."
-            ),
-        )
+        of_results = {"-o": out, "--skip-existing": skip_existing, "--frame": frame}
+        refusals.excluded("--in-place", of_results, why=": results replace their inputs")
         chosen, left = in_place_jobs(codec, sources, backup, wanted)
         raw = False
     elif backup is not None:
@@ -102,15 +96,10 @@ def encode(
     best = codec is not None and codec.best
     goal = encode_options.target(target, target_size, target_bpp, quality)
     resize, saving = encode_options.resize(max_side, scale), encode_options.min_saving(min_saving)
-    if best and (goal is None or goal.metric is None):
-        raise UsageError("--codec best compares files of one quality: give it, such as --target 80.")
+    if best:
+        refusals.best_without_score(goal)
     if len(chosen) > 1:
-        encode_options.refuse(
-            {"--quality": quality, "--effort": effort, "--weights": weights, "--param": parameters},
-            lambda option, value: (
-                f"{option} {value} means another thing to each codec. Leave it out; --target 80 is one quality for all."
-            ),
-        )
+        refusals.of_one_codec({"--quality": quality, "--effort": effort, "--weights": weights, "--param": parameters})
     # Everything that can be refused is refused before the first picture is read.
     told = options.pairs("--param", parameters or [])
     choices = [resolved(preset, each.name, backend, network, effort, refine) for each in chosen]
@@ -122,7 +111,8 @@ def encode(
         each.backend(backend, setting=setting)
     known_tables = tables_named(tables)
     if task_weights is not None:
-        weights = _for_task(task_weights, choices[0].network, weights)
+        refusals.task_weights(task_weights, choices[0].network, weights)
+        weights = weights_of_task(task_weights)
     if not in_place:
         suffixes = [each.raw_suffixes[0] if raw else each.suffixes[0] for each in chosen]
         every = files.plan(
@@ -136,7 +126,7 @@ def encode(
     policy = metadata or (options.MetadataName.all if in_place else options.MetadataName.icc)
     told_all = {
         "device": device, "strength": strength, "weights": weights, "backend": backend, "metadata": policy.value,
-        "background": _colour(background), "frame": frame, "threads": max(1, jobs // len(left)),
+        "background": encode_options.background(background), "frame": frame, "threads": max(1, jobs // len(left)),
         "tables": known_tables, "target": goal, "finer_chroma": chroma is None and sharp_yuv is None, "resize": resize,
         "min_saving": saving,
     }  # fmt: skip
@@ -147,10 +137,7 @@ def encode(
     tasks = [Task(group[0][1].source, tuple((plans[number], job) for number, job in group), best) for group in left]
     reports = encode_report.reports(report or [], force=force)
     streamed = tasks[0].choices[0][1].target == STREAM
-    if reports and (dry_run or streamed):
-        raise UsageError(
-            f"--report {(report or [''])[0]}: {'--dry-run' if dry_run else 'stdout'} has none. Leave it out."
-        )
+    refusals.report_of_nothing(report or [], dry_run=dry_run, streamed=streamed)
     scored = (goal is not None and goal.metric is not None) or any(each.has_pictures for each in reports)
     if scored or any(each.refine or each.auto for each in plans):
         one_thread()  # pictures and tiles run in parallel, and scores are the same on every machine
@@ -161,31 +148,3 @@ def encode(
     else:
         writing = encode_run.Writing(force, keep_times, as_json, verbose)
         encode_run.to_files(tasks, jobs, writing, reports, cluster)
-
-
-def _for_task(task: str, network: str, weights: Path | None) -> Path:
-    """The file of a task's weights.
-
-    Raises:
-        UsageError: the network serves no task, there are other weights too, or none of this task.
-    """
-    from kcompress.networks import NETWORKS
-    from kcompress.networks.loading import task_weights as found
-
-    if network not in NETWORKS or not NETWORKS[network].task:
-        raise UsageError(f"--task-weights {task} has no meaning for --network {network}. Take --network npp.")
-    if weights is not None:
-        raise UsageError(f"--task-weights {task} and --weights exclude each other. Leave one out.")
-    return found(task)
-
-
-def _colour(text: str | None) -> tuple[int, int, int] | None:
-    if text is None:
-        return None
-    from PIL import ImageColor
-
-    try:
-        red, green, blue = ImageColor.getrgb(text)  # type: ignore[misc]
-    except ValueError:  # no colour, or one with an alpha of its own
-        raise UsageError(f"--background {text} is no colour. Give a name (white), #rrggbb or rgb(r,g,b).") from None
-    return red, green, blue

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kcompress import urls
 from kcompress.cli.files import Wanted
 from kcompress.cli.options import CodecName, MetadataName, alias, by_name, listed
 from kcompress.cli.places import STREAM, read
@@ -168,28 +167,21 @@ def wanted(include: Sequence[str] | None, exclude: Sequence[str] | None) -> Want
     return lambda below: (not include or matches(below, include)) and not matches(below, exclude or ())
 
 
-def refuse(given: Mapping[str, object], reason: Callable[[str, object], str]) -> None:
-    """Options that have no meaning here; ``reason`` makes the message of an option and its value.
+def background(text: str | None) -> tuple[int, int, int] | None:
+    """Colour (R, G, B), each 0..255.
 
     Raises:
-        UsageError: one is given.
+        UsageError: it is none, or has an alpha of its own.
     """
-    for option, value in given.items():
-        if value is not None and value is not False:
-            raise UsageError(reason(option, value))
+    if text is None:
+        return None
+    from PIL import ImageColor
 
-
-def refuse_far(given: Mapping[str, object], names: Sequence[str]) -> None:
-    """Options that take files of this machine, where some of ``names`` are behind URLs.
-
-    Raises:
-        UsageError: one is given.
-    """
-    far = next((name for name in names if urls.is_url(urls.local(name))), None)
-    if far is not None:
-        refuse(
-            given, lambda option, _: f"{option} has no meaning for {far}, which is not on this machine. Leave it out."
-        )
+    try:
+        red, green, blue = ImageColor.getrgb(text)  # type: ignore[misc]
+    except ValueError:
+        raise UsageError(f"--background {text} is no colour. Give a name (white), #rrggbb or rgb(r,g,b).") from None
+    return red, green, blue
 
 
 def min_saving(text: str) -> float | None:
