@@ -108,7 +108,8 @@ class Rows(Generic[RowT]):
         """A row as it is written; None becomes an empty cell."""
         values = ((name, getattr(row, name)) for name in self._fields)
         fixed = {name: _safe(value) if isinstance(value, str) else value for name, value in values}
-        return {**fixed, **row.scores, **{name: getattr(row, "texts", {}).get(name) for name in self._texts}}
+        texts: dict[str, str] = getattr(row, "texts", {})
+        return {**fixed, **row.scores, **{name: _safe(texts[name]) for name in self._texts if name in texts}}
 
     def _parsed(self, cells: dict[str, str]) -> RowT:
         fixed: dict[str, Any] = {}
@@ -116,7 +117,7 @@ class Rows(Generic[RowT]):
             cell = cells.pop(name)
             fixed[name] = None if optional and not cell else _text(cell) if kind is str else kind(cell)
         if self._texts:
-            fixed["texts"] = {name: text for name in self._texts if (text := cells.pop(name))}
+            fixed["texts"] = {name: _text(text) for name in self._texts if (text := cells.pop(name))}
         return self._row(**fixed, scores={name: float(value) for name, value in cells.items() if value})
 
 

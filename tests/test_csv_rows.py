@@ -55,6 +55,24 @@ def test_what_is_missing_is_an_empty_cell(path: Path) -> None:
     assert ROWS.read(path) == rows
 
 
+@dataclass(frozen=True)
+class Told(Row):
+    texts: dict[str, str]
+
+
+def test_columns_of_texts_come_last(path: Path) -> None:
+    rows = Rows(Told, ("psnr",), texts=("matches", "more"))
+    assert rows.header == ["name", "number", "rate", "seconds", "psnr", "matches", "more"]
+    given = [
+        Told("a.png", 1, 0.5, None, {"psnr": 30.0}, texts)
+        for texts in ({"matches": '{"found": [[1, 2]]}', "more": "=1+1"}, {"more": "a,\n b"}, {})
+    ]
+    rows.write(path, given)
+    assert rows.read(path) == given and ",=1" not in path.read_text()
+    with pytest.raises(InputError, match="has other columns than this run"):
+        Rows(Told, ("psnr",), texts=("matches",)).read(path)
+
+
 def test_annotations_may_be_text(path: Path) -> None:
     """Those of a module that postpones their evaluation."""
     kind = make_dataclass("kind", [("number", "int"), ("rate", "float | None"), ("scores", "dict[str, float]")])
