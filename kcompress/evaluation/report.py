@@ -167,8 +167,8 @@ def same_text(summary: Mapping[str, Any]) -> str:
         return "Change of the total size, and mean scores without -> with the preprocessor."
     return (
         "Picture by picture, the quality was searched whose file is nearest in bytes to the plain codec's. Mean "
-        "quality, bits per pixel and scores without -> with the preprocessor; qualities go in steps, so the sizes of a "
-        "picture differ, by at most what stands in brackets."
+        "quality, bits per pixel and scores without -> with the preprocessor; qualities go in steps and have ends, so "
+        "the sizes of a picture differ, by at most what stands in brackets."
     )
 
 
