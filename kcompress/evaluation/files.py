@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from functools import cache
 
 from kcompress.codecs import CODECS, decode
 from kcompress.encoding import Session, preprocessed
@@ -36,14 +35,19 @@ class Files:
         self.backend, self.version = session.backend.name, session.backend.version() or ""
         self._plan, self._codec = plan, codec
         self._prepared = NONE, self.image, 0.0
-        self.file = cache(self._encoded)
+        self._files: dict[tuple[str, int], TimedFile] = {}
+
+    def file(self, name: str, quality: int) -> TimedFile:
+        """File behind a preprocessor or by a peer, at a quality."""
+        if (name, quality) not in self._files:
+            self._files[name, quality] = self._encoded(name, quality)
+        return self._files[name, quality]
 
     def pixels(self, name: str, quality: int) -> Pixels:
         """Decoded file, (H, W, 3)."""
         return decode(self.file(name, quality).data).pixels
 
     def _encoded(self, name: str, quality: int) -> TimedFile:
-        """File behind a preprocessor or by a peer, at a quality."""
         if name in PEERS:
             start = time.perf_counter()
             file = PEERS[name].encode(self.image, quality)
