@@ -117,6 +117,7 @@ PARAMETERS = {
     # Measured against constant QP, which bpgenc has: with more of either, PSNR, VIF or VMAF-NEG lose.
     "aq-strength": replace(x265.PARAMETERS["aq-strength"], default="0.4"),
     "cbqpoffs": replace(x265.PARAMETERS["cbqpoffs"], default="0"),
+    "psy-rdoq": replace(x265.PARAMETERS["psy-rdoq"], default="0"),
 }
 """Those of HEVC without scaling lists, for which BPG's header has no place."""
 

@@ -110,7 +110,7 @@ def test_x265(run, fake, photo, folder):
         "--input - --input-res 336x224 --input-csp i420 --input-depth 8 --output-depth 8 --fps 25 --frames 1 "
         "--preset 2 --tune ssim --log-level error --no-progress --crf 31.8333 --keyint 1 --no-info --no-wpp "
         "--rect --amp --range full --colorprim bt709 --transfer iec61966-2-1 --colormatrix smpte170m --chromaloc 1 "
-        "--min-cu-size 8 --hash 1 --aq-mode 1 --aq-strength 0.8 --cbqpoffs -1 --crqpoffs -1 --psy-rd 0 --psy-rdoq 0 "
+        "--min-cu-size 8 --hash 1 --aq-mode 1 --aq-strength 0.9 --cbqpoffs -1 --crqpoffs -1 --psy-rd 0 --psy-rdoq 2 "
         "--sao --scaling-list default --tskip --tu-intra-depth 4 --output -"
     )
     run("encode", "photo.png", "--codec", "bpg", "--network", "none", "--param", "tskip=0", "--bits", "10", expect=6)
