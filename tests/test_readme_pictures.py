@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks import before_after, chart
+from benchmarks import before_after, chart, presets
 from PIL import Image as PillowImage
 
 from kcompress.codecs import CODECS
@@ -15,9 +15,11 @@ from kcompress.encoding import encode
 from kcompress.evaluation.points import Point
 from kcompress.images import Image
 from kcompress.networks.loading import load
+from kcompress.presets import PRESETS, Preset
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 STORED = Path(chart.__file__).with_name("equal-quality.json")
+OF_PRESETS = STORED.with_name("presets.json")
 SCORES = [{"ssimulacra2": 30.0 + 20 * n, "butteraugli": 4.0 - n, "psnr": 28.0 + 3 * n} for n in range(4)]
 PLAIN = Point("a.png", "", "jpeg", "cjpeg", "2.1", "none", 0, 100, 100, 0, 0.0, 0.0, 0.0, {})
 
@@ -108,3 +110,40 @@ def test_the_before_and_after_picture_is_drawn(tmp_path: Path, monkeypatch: pyte
     _run(monkeypatch, before_after, "-o", tmp_path / "picture.png")
     with PillowImage.open(tmp_path / "picture.png") as picture:
         assert picture.size == (800, 275)
+
+
+def test_presets_are_measured_and_kept_codec_by_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS["fast"], "webp", Preset("none", 0))
+    monkeypatch.setitem(PRESETS["best"], "webp", Preset("shrink", 0))
+    (tmp_path / "photos").mkdir()
+    balloons = Path(__file__).parent / "images" / "balloons-333x217.png"
+    (tmp_path / "photos" / balloons.name).write_bytes(balloons.read_bytes())
+    stale = json.loads(OF_PRESETS.read_text())["rows"]
+    (tmp_path / "chart.json").write_text(json.dumps({"rows": [{**row, "encoder": "old"} for row in stale]}))
+    _run(monkeypatch, presets, tmp_path / "photos", "--codec", "webp", "--side", "200", "-o", tmp_path / "chart.png")
+    rows = json.loads((tmp_path / "chart.json").read_text())["rows"]
+    ours = {row["name"]: row for row in rows if row["codec"] == "webp"}
+    assert [row["encoder"] == "old" for row in rows] == [row["codec"] != "webp" for row in rows]
+    assert [row["codec"] for row in rows] == [row["codec"] for row in stale]
+    assert ours["fast"]["encoder"].endswith("effort 0, none") and ours["best"]["encoder"].endswith("effort 0, shrink")
+    assert set(ours["cwebp"]["bd_rate_percent"].values()) == {0}
+    assert ours["fast"]["bd_rate_percent"]["mix"] > ours["default"]["bd_rate_percent"]["mix"]
+    assert 0 < ours["fast"]["seconds_per_megapixel"] < ours["default"]["seconds_per_megapixel"]
+
+
+def test_the_chart_of_presets_is_as_new_as_their_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = json.loads(OF_PRESETS.read_text())["rows"]
+    for codec in CODECS:
+        encoders = {row["name"]: row["encoder"] for row in rows if row["codec"] == codec}
+        assert {*PRESETS, presets.REFERENCES[codec]} <= set(encoders)
+        for name, by_codec in PRESETS.items():
+            for part in filter(None, str(by_codec.get(codec, "")).split(" and ")):
+                assert part in encoders[name].split(", "), f"measure {codec} again"
+    panels = presets.drawn(rows).axes
+    for codec, axes in zip(CODECS, panels, strict=False):
+        ours = [row for row in rows if row["codec"] == codec and row["name"] in PRESETS]
+        assert list(axes.lines[0].get_ydata()) == [row["bd_rate_percent"]["ssimulacra2"] for row in ours]
+        assert list(axes.lines[0].get_xdata()) == [row["seconds_per_megapixel"] for row in ours]
+    _run(monkeypatch, presets, OF_PRESETS, "-o", tmp_path / "again.png")
+    with PillowImage.open(tmp_path / "again.png") as again, PillowImage.open(OF_PRESETS.with_suffix(".png")) as stored:
+        assert again.size == stored.size
