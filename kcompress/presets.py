@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
         "jpeg": Preset(refine=60),
         "webp": Preset(refine=8),
         "hevc": Preset(refine=8),  # x265's presets 7 to 9 gain nothing
-        "bpg": Preset("feedback", refine=8),
+        "bpg": Preset(refine=8),
         "avif": Preset(effort=6),  # feedback gains nothing here, and more effort costs many times the time
     },
 }

@@ -74,7 +74,7 @@ Network = Annotated[
     str | None,
     typer.Option("--network", "-n", help="Preprocessor: none, shrink, rdo, feedback or kuchen, or npp for machines; "
                  "auto takes the one that measures best on each picture. See doctor for what is installed. "
-                 "[default: rdo for jpeg, feedback for webp and hevc, else none]"),
+                 "[default: rdo for jpeg, none for avif, else feedback]"),
 ]  # fmt: skip
 Device = Annotated[str, typer.Option(help="Where the network and --refine run: auto, cpu, cuda or cuda:N.")]
 Backend = Annotated[str, typer.Option(help="Encoder: auto, or a name that doctor shows.")]

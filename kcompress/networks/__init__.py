@@ -7,7 +7,7 @@ from kcompress.networks.preprocessor import Preprocessor
 __all__ = ["DEFAULTS", "NETWORKS", "NONE", "Network", "Preprocessor", "default_network"]
 
 NONE = "none"
-DEFAULTS = {"jpeg": "rdo", "webp": "feedback", "hevc": "feedback", "bpg": "none", "avif": "none"}
+DEFAULTS = {"jpeg": "rdo", "webp": "feedback", "hevc": "feedback", "bpg": "feedback", "avif": "none"}
 """Taken by codec unless another is asked for: what measured best, see weights/README.md."""
 
 _UNAIDED = ("jpegli",)

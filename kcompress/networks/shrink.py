@@ -14,8 +14,11 @@ from kcompress.setting import Setting
 _OF_COARSENESS = {"jpeg": 9.0, "webp": 7.0}
 """Height of the thresholds at coarseness 1, grey levels; proportional to coarseness."""
 
-_OF_STEP = 0.075
-"""Height before the others, in quantiser steps above the finest; steps double every 6 QP (ITU-T H.265, 8.6.3)."""
+_OF_STEP = {"hevc": 0.075, "bpg": 0.02, "avif": 0.075}
+"""Height before the others, in quantiser steps above the finest; steps double every 6 QP (ITU-T H.265, 8.6.3).
+
+Before BPG it is less: against constant QP, VMAF-NEG has nothing to give.
+"""
 
 _QP = {"hevc": (0.0, 51.0), "bpg": (0.0, 51.0), "avif": (13.0, 46.5)}
 """QP at coarseness 0 and 1. AVIF's is about the one at which HEVC has the same SSIMULACRA2."""
@@ -38,7 +41,7 @@ def _thresholds_of(setting: Setting, side: int) -> NDArray[np.float32]:
     else:
         low, high = _QP[setting.codec]
         step, finest = (2 ** ((low + place * (high - low) - 4) / 6) for place in (setting.coarseness, 0))
-        height = _OF_STEP * (step - finest)
+        height = _OF_STEP[setting.codec] * (step - finest)
     return thresholds(height, side)
 
 

@@ -97,8 +97,11 @@ def test_the_backend_can_be_chosen(run, small, folder, name, network, package):
 
 @pytest.mark.parametrize(
     ("codec", "network"),
-    [("jpeg", "rdo-jpeg"), ("webp", "feedback-webp"), ("hevc", "feedback-hevc"), ("bpg", "none"), ("avif", "none")],
-)
+    [
+        ("jpeg", "rdo-jpeg"), ("webp", "feedback-webp"), ("hevc", "feedback-hevc"), ("bpg", "feedback-hevc"),
+        ("avif", "none"),
+    ],
+)  # fmt: skip
 def test_each_codec_has_its_network(run, small, codec, network):
     (line,) = run("encode", "small.png", "--codec", codec, "--json").lines
     assert line["network"] == network
