@@ -100,6 +100,9 @@ def test_too_small_to_be_judged(one_pixel):
         chosen = select(*Session.of(one_pixel, codec, codec.setting(codec.quality.default)), [None, Shrink(), feedback])
         assert (chosen.encoded.network, chosen.candidates) == (shipped, ())
         assert "too small" in chosen.encoded.notes[-1] and f"{shipped} was taken" in chosen.encoded.notes[-1]
+    codec = CODECS["avif"]
+    chosen = select(*Session.of(one_pixel, codec, codec.setting()), [Shrink(), None])
+    assert (chosen.encoded.network, chosen.candidates) == ("none", ())
     codec = CODECS["jpeg"]
     rdo = load("rdo", device="cpu", codec="jpeg")
     assert (
