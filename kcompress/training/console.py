@@ -18,12 +18,14 @@ Output = Annotated[Path, typer.Option("-o", help="Stem of the weights to write."
 Data = Annotated[str, typer.Option(help="What the photographs are, for the card.")]
 Threads = Annotated[int, typer.Option(help="Of torch.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Minutes = Annotated[float | None, typer.Option(help="End after so many; the rate then falls by the clock.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")]
 
 
 def run(
-    task: Task[Any, Any, Any], folder: Path, stem: Path, about: str, *, threads: int, device: str, resume: bool
-) -> None:
+    task: Task[Any, Any, Any], folder: Path, stem: Path, about: str, *, threads: int, device: str, resume: bool,
+    minutes: float | None = None,
+) -> None:  # fmt: skip
     """Train, tell of it on stderr, and write weights, graph and card; arguments are those of the command.
 
     Raises:
@@ -32,7 +34,7 @@ def run(
     torch.set_num_threads(threads)
     console, began = Console(stderr=True, width=240), time.perf_counter()
     try:
-        trainer = Trainer(task, folder, accelerator(device))
+        trainer = Trainer(task, folder, accelerator(device), minutes)
         speaks = trainer.accelerator.is_main_process
         for event in trainer.run(resume=resume):
             minutes = (time.perf_counter() - began) / 60

@@ -6,18 +6,22 @@ Every distortion takes and gives pixels (H, W, 3) uint8 and is described by a sh
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image as Pil
 from PIL import ImageFilter
 
 from kcompress.codecs import CODECS, decode
-from kcompress.encoding import encode
+from kcompress.encoding import encode, round_trip
 from kcompress.images import Image, Pixels
+from kcompress.networks import Preprocessor
+from kcompress.networks.loading import load
+from kcompress.networks.tables import with_tables
 from kcompress.pool import filter_named
 
 Random = np.random.Generator
-EMBEDDED = {"jpeg": "pillow", "webp": "pillow", "hevc": "ffmpeg"}
+EMBEDDED = {"jpeg": "pillow", "webp": "pillow", "hevc": "ffmpeg", "bpg": "ffmpeg", "avif": "pillow"}
 """Backends that are everywhere: what is trained does not depend on what is installed."""
 
 
@@ -37,6 +41,27 @@ def compression(codec: str, quality: int, chroma: str | None = None) -> Distorti
         return decode(encode(Image(pixels), CODECS[codec], setting, None, EMBEDDED[codec]).data).pixels
 
     return Distortion(" ".join(part for part in (codec, f"q={quality}", chroma) if part), apply)
+
+
+def preprocessing(network: str, codec: str, quality: int | None = None) -> Distortion:
+    """A preprocessor alone, or with a quality there and back through its codec; it is told the default quality else."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        kind = CODECS[codec]
+        kind = with_tables(kind, None, [network], kind.backend(EMBEDDED[codec]))
+        setting, ready = kind.setting(quality), _preprocessor(network, codec)
+        if quality is None:
+            return ready(Image(pixels), setting).pixels
+        return decode(encode(Image(pixels), kind, setting, ready, EMBEDDED[codec]).data).pixels
+
+    return Distortion(f"{network} {codec}" + (f" q={quality}" if quality is not None else ""), apply)
+
+
+@cache
+def _preprocessor(network: str, codec: str) -> Preprocessor:
+    found = load(network, device="cpu", codec=codec, round_trip=round_trip(CODECS[codec], EMBEDDED[codec]))
+    assert found is not None
+    return found
 
 
 def noise(sigma: float, grain: float, seed: int) -> Distortion:
@@ -67,6 +92,15 @@ def blur(sigma: float) -> Distortion:
     return Distortion(f"blur sigma={sigma:.2f}", apply)
 
 
+def darkening(gamma: float) -> Distortion:
+    """Dark as by night: sample values to the power of ``gamma``."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        return np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)[pixels]
+
+    return Distortion(f"darkening gamma={gamma:.1f}", apply)
+
+
 def resampling(factor: float) -> Distortion:
     """Made smaller by ``factor`` and large again, as pictures on the web are."""
 
@@ -89,15 +123,37 @@ def sharpening(percent: int, radius: float) -> Distortion:
     return Distortion(f"sharpening {percent} % radius {radius:.1f}", apply)
 
 
+def median(side: int) -> Distortion:
+    """Median of ``side`` x ``side`` pixels, channel by channel."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        import cv2
+
+        return np.asarray(cv2.medianBlur(pixels, side), dtype=np.uint8)
+
+    return Distortion(f"median {side}x{side}", apply)
+
+
+def bilateral(sigma: float, levels: float) -> Distortion:
+    """Bilateral filter, ``sigma`` pixels and ``levels`` grey levels wide: smooth where it was nearly so."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        import cv2
+
+        return np.asarray(cv2.bilateralFilter(pixels, 0, levels, sigma), dtype=np.uint8)
+
+    return Distortion(f"bilateral sigma={sigma:.1f} levels={levels:.0f}", apply)
+
+
 def filtering(name: str) -> Distortion:
     """A filter of the pool, as the user would type it."""
     return Distortion(name, filter_named(name).apply)
 
 
 def random_compression(random: Random, codec: str | None = None) -> Distortion:
-    """JPEG (mostly), WebP or HEVC over nearly the whole range of qualities."""
+    """JPEG (mostly), WebP or HEVC over nearly the whole range of qualities; others where they are asked for."""
     codec = codec or str(random.choice(["jpeg", "webp", "hevc"], p=[0.5, 0.25, 0.25]))
-    if codec == "hevc":
+    if codec in ("hevc", "bpg"):
         return compression(codec, int(random.integers(12, 50)))
     chroma = str(random.choice(["420", "444"], p=[0.75, 0.25])) if codec == "jpeg" else None
     return compression(codec, int(random.integers(5, 98)), chroma)

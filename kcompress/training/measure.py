@@ -17,19 +17,19 @@ from rich.console import Console
 from kcompress.dataset import DataSet
 from kcompress.images import Pixels, read_canonical
 from kcompress.inference import weights as weight_files
-from kcompress.metrics import METRICS
 from kcompress.metrics.psnr import psnr
 from kcompress.pool import filter_named
 from kcompress.proxies.choice import KINDS as KINDS_OF_PROXY
 from kcompress.proxies.choice import load_proxy
 from kcompress.rate_distortion.bootstrap import mean_interval
+from kcompress.training.crops import middle
 from kcompress.training.distortions import Distortion, compression, through
 from kcompress.training.export import described
-from kcompress.training.quality_data import KINDS, distorted
+from kcompress.training.judges import Judges
+from kcompress.training.measure_quality import Rated, figures, rated
 from kcompress.training.tasks.proxies.accuracy import accuracy, exact_jpeg
 from kcompress.training.tasks.proxies.coded_patches import encoded
 from kcompress.training.tasks.proxies.recipe import RANGES, SimulatorRecipe
-from kcompress.training.tasks.vqscore.task import correlation
 from kcompress.workers import ahead, drained, ordered, workers
 
 app = typer.Typer(add_completion=False)
@@ -44,9 +44,6 @@ RESTORED: dict[str, tuple[Distortion, ...]] = {
     "webp q=50, then jpeg q=75": (compression("webp", 50), compression("jpeg", 75)),
 }
 """Distortions that ``ar`` has to undo."""
-
-LADDER = range(10, 96, 5)
-"""JPEG qualities along which the score has to rise."""
 
 
 def pixels(path: Path) -> Pixels:
@@ -64,19 +61,10 @@ def gains(path: Path) -> dict[str, float]:
     return found
 
 
-def scored(path: Path, seed: int) -> dict[str, tuple[float, float]]:
-    """(VQscore, SSIMULACRA2) of one whole picture with every kind of distortion."""
+def scored(path: Path, side: int | None, seed: int, judges: Sequence[str]) -> Rated:
+    """Rate one picture, or its middle, in all versions."""
     clean = pixels(path)
-    scorer = METRICS["vqscore"].scorer(clean)
-    digits = list(path.name.encode())
-    return {kind: (scorer(made), score) for kind, made, score in distorted(clean, [seed, *digits], list(KINDS))}
-
-
-def climbed(path: Path) -> list[float]:
-    """VQscore along the ladder of qualities, for one picture."""
-    clean = pixels(path)
-    scorer = METRICS["vqscore"].scorer(clean)
-    return [scorer(compression("jpeg", quality).apply(clean)) for quality in LADDER]
+    return rated(middle(clean, side) if side else clean, [seed, *path.name.encode()], judges)
 
 
 def interval(values: Sequence[float]) -> list[float]:
@@ -119,31 +107,21 @@ def artifacts(pictures: Pictures, data: About = "", jobs: int = 2) -> None:
 
 
 @app.command()
-def vqscore(pictures: Pictures, data: About = "", jobs: int = 2, seed: int = 1) -> None:
-    """Agreement of VQscore with SSIMULACRA2, and its climb along the qualities of JPEG."""
-    each = list(_each(partial(scored, seed=seed), pictures, jobs))
-    table = np.array([[one[kind] for kind in KINDS] for one in each])
-    climbs = np.array(list(_each(climbed, pictures, jobs)))
-    clean = table[:, [*KINDS].index("clean"), 0]
-    ten = 10 // LADDER.step
-    rises = climbs[:, ten:] - climbs[:, :-ten]
+def vqscore(
+    pictures: Pictures,
+    data: About = "",
+    side: Annotated[int | None, typer.Option(help="Look at the middle of each picture alone, so many pixels.")] = None,
+    jobs: int = 2,
+    seed: int = 1,
+) -> None:
+    """What must hold of VQscore, its agreement with its judges, and its climb along the qualities of JPEG."""
+    card = json.loads((weight_files.folder() / "vqscore.json").read_text())
+    judges = Judges.from_card(card["judges"])
+    each = list(_each(partial(scored, side=side, seed=seed, judges=judges.names), pictures, jobs))
+    what = f"middles of {side}x{side} of {len(each)}" if side else f"{len(each)} whole"
+    versions = f"each in {len(each[0].scores)} versions"
     _note("vqscore", {
-        "pictures": described(f"{len(each)} whole lossless pictures, each in {len(KINDS)} versions", data),
-        "spearman_with_ssimulacra2": {
-            "overall": round(correlation(table[..., 0], table[..., 1]), 4),
-            "within_a_picture": round(float(np.mean([correlation(one[:, 0], one[:, 1]) for one in table])), 4),
-            **{
-                kind: round(correlation(table[:, column, 0], table[:, column, 1]), 3)
-                for column, kind in enumerate(KINDS)
-                if np.ptp(table[:, column, 1]) > 0
-            },
-        },
-        "jpeg_ladder": {
-            "qualities": f"{LADDER[0]}..{LADDER[-1]}",
-            "pairs_10_apart_that_rise_percent": round(100 * float((rises > 0).mean()), 1),
-            "mean_scores": {str(q): round(float(s), 1) for q, s in zip(LADDER, climbs.mean(axis=0), strict=True)},
-        },
-        "clean_pictures": {"mean": round(float(clean.mean()), 1), "least": round(float(clean.min()), 1)},
+        "pictures": described(f"{what} lossless pictures, {versions}", data), **figures(each, judges),
     })  # fmt: skip
 
 

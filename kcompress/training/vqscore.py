@@ -1,4 +1,4 @@
-"""Training of VQscore (Kuchen paper, section 4.1): a score without reference, taught by one with reference.
+"""Training of VQscore (Kuchen paper, section 4.1): a score without reference, taught by several with reference.
 
 ``python -m kcompress.training.vqscore PHOTOS -o weights/vqscore`` trains anew; the weights that ship
 came by several runs, each beginning where another ended (``--weights``), which their card lists.
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from kcompress.training import console
-from kcompress.training.quality_data import KINDS
+from kcompress.training.quality_kinds import KINDS
 from kcompress.training.tasks.vqscore.recipe import QualityRecipe
 from kcompress.training.tasks.vqscore.task import QualityTask
 
@@ -22,9 +22,16 @@ def main(
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = QualityRecipe.steps,
     rate: Annotated[float, typer.Option(help="Learning rate at its highest.")] = QualityRecipe.learning_rate,
     without: Annotated[str, typer.Option(help="Kinds of distortions to leave out for now, with commas.")] = "",
+    judges: Annotated[str, typer.Option(help="Metrics with reference that teach it, with commas.")] = ",".join(
+        QualityRecipe.judges
+    ),
+    regions: Annotated[int, typer.Option(help="Regions cut from each photograph.")] = QualityRecipe.regions,
+    minutes: console.Minutes = None,
     data: console.Data = "",
     threads: console.Threads = 1,
-    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 3.5 GB.")] = Path("quality-data"),
+    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 4.5 MB each.")] = Path(
+        "quality-data"
+    ),
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),
     start: Annotated[Path | None, typer.Option("--weights", help="A checkpoint to begin with.")] = None,
     device: console.Device = "auto",
@@ -36,8 +43,9 @@ def main(
     batch.
     """
     kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]
-    task = QualityTask(photos, replace(QualityRecipe(), steps=steps, learning_rate=rate), prepared, kinds, start)
-    console.run(task, checkpoints, output, data, threads=threads, device=device, resume=resume)
+    recipe = replace(QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate)
+    task = QualityTask(photos, recipe, prepared, kinds, start)
+    console.run(task, checkpoints, output, data, threads=threads, device=device, resume=resume, minutes=minutes)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Figures of the cards of what ships: each against its definition, and the commands that write them down."""
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,14 @@ import typer
 from PIL import Image as Pil
 
 from kcompress.images import Image, Pixels
-from kcompress.metrics import METRICS
 from kcompress.metrics.psnr import psnr
 from kcompress.pool import filter_named
 from kcompress.training import measure
 from kcompress.training.distortions import compression
-from kcompress.training.measure import LADDER, RESTORED, climbed, gains, interval, scored
-from kcompress.training.quality_data import KINDS
+from kcompress.training.measure import RESTORED, gains, interval, scored
+from kcompress.training.measure_quality import Rated
 
+JUDGES = {"butteraugli": {"score": [9.0, 0.0], "points": [0.0, 100.0]}}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -42,11 +42,12 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], di
     """``noted("ar")``: what was written into its card; the rest of the card stays."""
     monkeypatch.setattr(measure.weight_files, "folder", lambda: tmp_path)
     for name in ("ar", "vqscore", "simulator-jpeg"):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"network": name, "measured": "nothing yet"}))
+        card = {"network": name, "judges": JUDGES, "measured": "nothing yet"}
+        (tmp_path / f"{name}.json").write_text(json.dumps(card))
 
     def read(name: str) -> dict[str, object]:
         card = json.loads((tmp_path / f"{name}.json").read_text())
-        assert list(card) == ["network", "measured"] and card["network"] == name
+        assert list(card) == ["network", "judges", "measured"] and card["network"] == name
         return dict(card["measured"])
 
     return read
@@ -60,24 +61,6 @@ def test_the_gain_is_over_the_compressed_picture(pictures: Path, picture: Pixels
         expected = psnr(picture, filter_named("ar").apply(compressed)) - psnr(picture, compressed)
         assert found[name] == pytest.approx(expected)
     assert found["jpeg q=10"] > 0.3 and found["jpeg q=75, then jpeg q=50"] != found["jpeg q=50"]
-
-
-def test_scores_of_every_kind_follow_the_seed_and_the_name(pictures: Path, picture: Pixels) -> None:
-    found = scored(pictures / "a.png", 1)
-    assert list(found) == list(KINDS)
-    judged = METRICS["vqscore"].score(picture, picture)
-    assert found["clean"] == pytest.approx((judged, 100))
-    assert all(reference < 100 for kind, (_, reference) in found.items() if kind != "clean")
-    assert scored(pictures / "a.png", 1) == found
-    for other in (scored(pictures / "a.png", 2), scored(pictures / "b.png", 1)):
-        assert other["noise"] != found["noise"]
-
-
-def test_the_ladder_is_climbed_by_quality(pictures: Path, picture: Pixels) -> None:
-    found = climbed(pictures / "a.png")
-    assert len(found) == len(LADDER) and found[0] < found[-1]
-    lowest = compression("jpeg", LADDER[0]).apply(picture)
-    assert found[0] == pytest.approx(METRICS["vqscore"].score(picture, lowest))
 
 
 def test_an_interval_holds_the_mean_and_narrows() -> None:
@@ -102,46 +85,35 @@ def test_the_card_of_ar(
         assert found["psnr_gain_db"][name] == expected  # type: ignore[index]
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """From 1; equal values share the mean of theirs."""
-    flat = values.ravel()
-    return np.array([(flat < value).sum() + ((flat == value).sum() + 1) / 2 for value in flat])
-
-
 def test_the_card_of_vqscore(
     pictures: Path, noted: Callable[[str], dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    random = np.random.default_rng(0)
-    tables = {name: random.uniform(0, 99, (len(KINDS), 2)) for name in ("a.png", "b.png")}
-    clean = [*KINDS].index("clean")
-    for table in tables.values():
-        table[clean, 1] = 100  # ties over the pictures
-    ladders = {"a.png": [float(step) for step in range(len(LADDER))], "b.png": [0.0, 2, 1, *range(3, len(LADDER))]}
-    ladders["b.png"][-1] = ladders["b.png"][-3]  # one pair of the sixteen that does not rise
-    monkeypatch.setattr(
-        measure,
-        "scored",
-        lambda path, seed: {kind: tuple(tables[path.name][n] + seed - 1) for n, kind in enumerate(KINDS)},
-    )
-    monkeypatch.setattr(measure, "climbed", lambda path: ladders[path.name])
-    measure.vqscore(pictures, jobs=1)
-    found = noted("vqscore")
-    both = np.array([tables["a.png"], tables["b.png"]])
-    agreement = found["spearman_with_ssimulacra2"]
-    assert isinstance(agreement, dict)
-    expected = np.corrcoef(ranks(both[..., 0]), ranks(both[..., 1]))[0, 1]
-    assert agreement["overall"] == pytest.approx(expected, abs=6e-5)
-    each = [np.corrcoef(ranks(table[:, 0]), ranks(table[:, 1]))[0, 1] for table in both]
-    assert agreement["within_a_picture"] == pytest.approx(np.mean(each), abs=6e-5)
-    assert [kind for kind in agreement if kind in KINDS] == [kind for kind in KINDS if kind != "clean"]
-    assert all(abs(agreement[kind]) == 1 for kind in agreement if kind in KINDS), "two pictures"
-    pairs = 2 * (len(LADDER) - 2)
-    ladder = found["jpeg_ladder"]
-    assert isinstance(ladder, dict) and ladder["qualities"] == "10..95"
-    assert ladder["pairs_10_apart_that_rise_percent"] == round(100 * (pairs - 1) / pairs, 1)
-    assert ladder["mean_scores"]["20"] == 1.5 and list(ladder["mean_scores"]) == [str(quality) for quality in LADDER]
-    whole = both[:, clean, 0]
-    assert found["clean_pictures"] == {"mean": round(whole.mean(), 1), "least": round(whole.min(), 1)}
+    asked = []
+
+    def scored(path: Path, side: int | None, seed: int, judges: Sequence[str]) -> Rated:
+        asked.append((path.name, side, seed, judges))
+        return Rated({"clean": 1.0}, {}, {}, [])
+
+    monkeypatch.setattr(measure, "scored", scored)
+    monkeypatch.setattr(measure, "figures", lambda each, judges: {"rated": len(each), "judges": list(judges.names)})
+    measure.vqscore(pictures, side=64, jobs=1)
+    assert noted("vqscore") == {
+        "pictures": "middles of 64x64 of 2 lossless pictures, each in 1 versions",
+        "rated": 2, "judges": ["ssimulacra2", "butteraugli"],
+    }  # fmt: skip
+    assert asked == [(name, 64, 1, ("ssimulacra2", "butteraugli")) for name in ("a.png", "b.png")]
+    measure.vqscore(pictures, data="of a lake", jobs=1)
+    assert noted("vqscore")["pictures"] == "2 whole lossless pictures, each in 1 versions, of a lake"
+
+
+def test_a_picture_is_rated_in_its_middle(pictures: Path, picture: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(measure, "rated", lambda *arguments: asked.append(arguments))
+    scored(pictures / "a.png", 64, 3, ["psnr"])
+    scored(pictures / "a.png", None, 3, ["psnr"])
+    (part, seed, judges), (whole, same, _) = asked
+    assert np.array_equal(part, picture[16:80, 16:80]) and np.array_equal(whole, picture)
+    assert seed == same == [3, *b"a.png"] and judges == ["psnr"]
 
 
 def test_the_card_of_a_simulator(

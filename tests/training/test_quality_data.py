@@ -6,26 +6,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pictures import smooth
 from PIL import Image as Pil
 
+from kcompress.errors import UsageError
 from kcompress.images import Pixels
 from kcompress.metrics import METRICS
 from kcompress.training import quality_data
-from kcompress.training.quality_data import KINDS, KNEE, QualityData, distorted, prepare, source, target
+from kcompress.training.drawn import page
+from kcompress.training.judges import Judges
+from kcompress.training.quality_data import JudgedRegions, distorted, prepare
+from kcompress.training.quality_kinds import KINDS, SOFTENING, source
 
 SIDE = 40
 QUICK = ["clean", "jpeg 1", "webp", "noise"]
+JUDGES = ["ssimulacra2", "butteraugli"]
 COLUMNS = [[*KINDS].index(kind) for kind in QUICK]
-WITH_AR = ["restored", "filtered"]
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Three photographs whose red and green tell the place of a pixel; regions are small."""
     monkeypatch.setattr(quality_data, "SIDE", SIDE)
+    monkeypatch.setattr(quality_data, "DRAWN", 0)
+    monkeypatch.setattr(quality_data, "SHRUNK", 0)
     y, x = np.mgrid[0:100, 0:130].astype(np.uint8)
     paths = []
     for number in range(3):
@@ -35,44 +39,23 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return paths
 
 
-def complete(photos: Sequence[Path], folder: Path, seed: int = 7, kinds: Sequence[str] = QUICK) -> QualityData:
+def complete(photos: Sequence[Path], folder: Path, seed: int = 7, kinds: Sequence[str] = QUICK) -> JudgedRegions:
     """Two regions of each photograph, in one go."""
-    *_, (done, data) = prepare(photos, folder, 2, seed, kinds)
+    *_, (done, data) = prepare(photos, folder, 2, seed, JUDGES, kinds)
     assert done == 2 * len(photos)
     return data
 
 
-def same(one: QualityData, other: QualityData) -> bool:
+def same(one: JudgedRegions, other: JudgedRegions) -> bool:
     return np.array_equal(one.scores, other.scores, equal_nan=True) and np.array_equal(one.pixels, other.pixels)
 
 
-@given(st.lists(st.floats(-2000, 100), min_size=2, max_size=20))
-def test_targets_keep_the_order_and_stay_between_0_and_100(scores: list[float]) -> None:
-    ordered = np.sort(np.array(scores))
-    found = target(ordered)
-    assert (np.diff(found) >= 0).all()
-    assert found.min() >= 0 and found.max() <= 100
-    assert np.array_equal(found[ordered >= KNEE], ordered[ordered >= KNEE])
-    assert (found[ordered < KNEE] < KNEE).all() and (found[ordered < 0] > ordered[ordered < 0]).all()
-
-
-def test_targets_are_smooth_at_the_knee() -> None:
-    below, at, above = target(np.array([KNEE - 1e-4, KNEE, KNEE + 1e-4]))
-    assert at == KNEE
-    assert (at - below) == pytest.approx(above - at, rel=1e-4)
-    assert target(np.array([0.0]))[0] == pytest.approx(KNEE / np.e)
-
-
-def test_nan_is_no_target() -> None:
-    assert np.isnan(target(np.array([np.nan, 50.0]))).tolist() == [True, False]
-
-
-def test_every_region_comes_from_its_photograph_at_a_corner_of_blocks(
+def test_every_region_comes_from_anywhere_in_its_photograph(
     photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quality_data, "source", lambda random: [])  # the photograph as it is
     data = complete(photos, tmp_path / "data")
-    assert data.pixels.shape == (6, len(KINDS), SIDE, SIDE, 3) and data.scores.shape == (6, len(KINDS))
+    assert data.pixels.shape == (6, len(KINDS), SIDE, SIDE, 3) and data.scores.shape == (6, len(KINDS), 2)
     assert data.pictures.tolist() == [0, 0, 1, 1, 2, 2]
     corners = set()
     for region, number in enumerate(data.pictures):
@@ -80,24 +63,61 @@ def test_every_region_comes_from_its_photograph_at_a_corner_of_blocks(
         top, left = map(int, clean[0, 0, :2])
         picture = np.asarray(Pil.open(photos[number]))
         assert np.array_equal(clean, picture[top : top + SIDE, left : left + SIDE])
-        assert top % 8 == left % 8 == 0
         corners.add((top, left))
-    assert len(corners) == 6
+    assert len(corners) == 6 and any(top % 8 for top, _ in corners) and any(left % 8 for _, left in corners)
+
+
+def test_some_photographs_are_made_smaller_first_and_some_regions_are_pages(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality_data, "source", lambda random: [])
+    plain = complete(photos, tmp_path / "plain", kinds=["clean"])
+    for name in ("SHRUNK", "DRAWN"):
+        with monkeypatch.context() as patch:
+            patch.setattr(quality_data, name, 1)
+            other = complete(photos, tmp_path / name, kinds=["clean"])
+        assert not any(np.array_equal(*pair) for pair in zip(plain.pixels[:, 0], other.pixels[:, 0], strict=True))
+        steps = np.diff(other.pixels[:, 0, :, :, 1].astype(int), axis=2)
+        assert (name == "SHRUNK") == bool((steps >= 0).all()), "green tells the column"
+
+
+def test_pages_have_text_and_follow_the_seed() -> None:
+    one, same, other = (page(96, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one.shape == (96, 96, 3) and one.dtype == np.uint8
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    assert (np.abs(np.diff(one.astype(int), axis=1)).max(axis=2) > 40).mean() > 0.02, "edges of letters"
+
+
+def test_a_folder_of_other_regions_is_refused(photos: list[Path], tmp_path: Path) -> None:
+    complete(photos, tmp_path / "data", kinds=["clean"])
+    for arguments in ((photos[:2], tmp_path / "data", 2, 7, JUDGES), (photos, tmp_path / "data", 2, 7, JUDGES[:1])):
+        with pytest.raises(UsageError, match=r"holds 6 regions in .* or another --prepared"):
+            next(prepare(*arguments))
 
 
 def test_most_sources_stay_and_some_get_soft_or_noisy() -> None:
     random = np.random.default_rng(0)
     names = [" ".join(step.name.split()[0] for step in source(random)) for _ in range(2000)]
-    assert set(names) == {"", "blur", "resampling", "noise", "blur noise", "resampling noise"}
-    assert 0.72 < names.count("") / len(names) < 0.81
+    kinds = {
+        name: sum(name in one.split() for one in names) / 2000 for name in ("blur", "resampling", "darkening", "noise")
+    }
+    assert all(0.02 < share < 0.12 for share in kinds.values())
+    assert {part for name in names for part in name.split()} == {*kinds}
+    assert 0.74 < names.count("") / len(names) < 0.83
 
 
 def test_scores_are_those_of_the_pixels(photos: list[Path], tmp_path: Path) -> None:
     data = complete(photos, tmp_path / "data")
-    assert (data.scores[:, 0] == 100).all(), "clean"
-    judge = METRICS["ssimulacra2"].scorer(np.ascontiguousarray(data.pixels[3, 0]))
-    for column in COLUMNS[1:]:
-        assert data.scores[3, column] == judge(np.ascontiguousarray(data.pixels[3, column])) < 100
+    assert (data.scores[:, 0] == [100, 0]).all(), "clean"
+    for number, name in enumerate(JUDGES):
+        judge = METRICS[name].scorer(np.ascontiguousarray(data.pixels[3, 0]))
+        for column in COLUMNS[1:]:
+            assert data.scores[3, column, number] == judge(np.ascontiguousarray(data.pixels[3, column]))
+    judges = Judges.fitted(JUDGES, data.scores[:, COLUMNS].reshape(-1, 2))
+    known = data.judged_by(judges)
+    assert known.pixels is data.pixels and known.pictures is data.pictures
+    assert np.array_equal(known.targets, judges.mean(data.scores), equal_nan=True)
+    assert (known.targets[:, 0] == 100).all() and (known.targets[:, COLUMNS[1:]] < 100).all()
     others = [column for column in range(len(KINDS)) if column not in COLUMNS]
     assert np.isnan(data.scores[:, others]).all() and not data.pixels[:, others].any()
 
@@ -108,11 +128,11 @@ def test_the_seed_decides(photos: list[Path], tmp_path: Path) -> None:
     assert not same(first, complete(photos, tmp_path / "three", seed=8))
 
 
-def failing_after(calls: int) -> Callable[..., Iterator[tuple[str, Pixels, float]]]:
+def failing_after(calls: int) -> Callable[..., Iterator[tuple[str, Pixels, dict[str, float]]]]:
     """``distorted`` until it has given so many pictures."""
     left = [calls]
 
-    def interrupted(*arguments: Any) -> Iterator[tuple[str, Pixels, float]]:
+    def interrupted(*arguments: Any) -> Iterator[tuple[str, Pixels, dict[str, float]]]:
         for found in distorted(*arguments):
             if not left[0]:
                 raise KeyboardInterrupt
@@ -134,21 +154,23 @@ def test_an_interrupted_preparation_goes_on(
 
 
 def test_what_is_done_is_not_done_again(photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = prepare(photos, tmp_path / "data", 2, 7, QUICK)
+    steps = prepare(photos, tmp_path / "data", 2, 7, JUDGES, QUICK)
     done, _ = next(steps)
     steps.close()
-    assert done == 2
+    assert done == 1
     seeds: list[list[int]] = []
 
-    def watched(clean: Pixels, seed: list[int], kinds: Sequence[str]) -> Iterator[tuple[str, Pixels, float]]:
+    def watched(
+        clean: Pixels, seed: list[int], kinds: Sequence[str], judges: Sequence[str]
+    ) -> Iterator[tuple[str, Pixels, dict[str, float]]]:
         seeds.append(seed)
-        return distorted(clean, seed, kinds)
+        return distorted(clean, seed, kinds, judges)
 
     monkeypatch.setattr(quality_data, "distorted", watched)
-    assert [done for done, _ in prepare(photos, tmp_path / "data", 2, 7, QUICK)] == [4, 6, 6]
-    assert seeds == [[7, 2], [7, 3], [7, 4], [7, 5]]
-    assert [done for done, _ in prepare(photos, tmp_path / "data", 2, 7, QUICK)] == [6]
-    assert len(seeds) == 4
+    assert [done for done, _ in prepare(photos, tmp_path / "data", 2, 7, JUDGES, QUICK)] == [2, 3, 4, 5, 6, 6]
+    assert seeds == [[7, 1], [7, 2], [7, 3], [7, 4], [7, 5]]
+    assert [done for done, _ in prepare(photos, tmp_path / "data", 2, 7, JUDGES, QUICK)] == [6]
+    assert len(seeds) == 5
 
 
 def test_kinds_may_be_made_at_another_time(photos: list[Path], tmp_path: Path) -> None:
@@ -158,17 +180,16 @@ def test_kinds_may_be_made_at_another_time(photos: list[Path], tmp_path: Path) -
 
 def test_a_kind_does_not_depend_on_the_others() -> None:
     clean = smooth(48, 48)
-    together = {kind: (pixels, score) for kind, pixels, score in distorted(clean, [1, 2], QUICK)}
+    together = {kind: (pixels, score) for kind, pixels, score in distorted(clean, [1, 2], QUICK, JUDGES)}
     for kind in reversed(QUICK):
-        ((_, pixels, score),) = distorted(clean, [1, 2], [kind])
+        ((_, pixels, score),) = distorted(clean, [1, 2], [kind], JUDGES)
         assert np.array_equal(pixels, together[kind][0]) and score == together[kind][1]
 
 
-def test_every_kind_can_be_made(tiny_weights: Path, shipped: Callable[[Path], None]) -> None:
-    shipped(tiny_weights)
+def test_every_kind_can_be_made() -> None:
     clean = smooth(48, 40)
     for seed in range(3):
-        found = {kind: pixels for kind, pixels, _ in distorted(clean, [seed], [*KINDS])}
+        found = {kind: pixels for kind, pixels, _ in distorted(clean, [seed], [*KINDS], JUDGES)}
         assert list(found) == list(KINDS)
         assert all(pixels.shape == clean.shape and pixels.dtype == np.uint8 for pixels in found.values())
         unchanged = [kind for kind, pixels in found.items() if np.array_equal(pixels, clean)]
@@ -186,15 +207,23 @@ def test_kinds_differ_in_their_steps() -> None:
     for kind, low, high in (("jpeg 1", 5, 39), ("jpeg 2", 40, 74), ("jpeg 3", 75, 97)):
         qualities = [int(name.removeprefix("jpeg q=")) for (name,) in names(kind)]
         assert (min(qualities), max(qualities)) == (low, high)
-    for kind in ("webp", "hevc"):
-        assert all(len(steps) == 1 and steps[0].startswith(kind) for steps in names(kind))
+    for kind, codecs in (("webp", {"webp"}), ("hevc", {"hevc", "bpg"}), ("avif", {"avif"})):
+        assert {step.split()[0] for (step,) in names(kind)} == codecs
     assert {len(steps) for steps in names("twice")} == {2}
     assert {len(steps) for steps in names("mixture 1")} == {2, 3}
     assert {steps[1] for steps in names("restored")} == {steps[0] for steps in names("filtered")} == {"ar"}
-    camera = {"noise": {"noise"}, "blur": {"blur", "resampling"}, "sharpening": {"sharpening"}}
+    camera = {"soft": {"blur"}, "noise": {"noise"}, "blur": {"blur", "resampling"}, "sharpening": {"sharpening"}}
     for kind, expected in camera.items():
         assert {step.split()[0] for (step,) in names(kind)} == expected
-    begins = {steps[0].split()[0].partition(":")[0] for steps in names("mixture 1")}
-    assert begins == {"detail", "nlm"}.union(*camera.values())
-    assert {steps[0].partition("=")[0] for steps in names("filter")} == {"detail", "nlm:h"}
-    assert [kind for kind in KINDS if any("ar" in steps for steps in names(kind))] == WITH_AR
+    smoothing = {"nlm", "bilateral", "median"}
+    filters = {"detail", "ar", "shrink", "blur"} | smoothing
+    firsts = {
+        kind: {steps[0].split()[0].partition(":")[0] for steps in names(kind)} for kind in KINDS if kind != "clean"
+    }
+    assert firsts["filter 1"] == firsts["filter 2"] == filters
+    assert firsts["mixture 1"] == filters.union(*camera.values())
+    assert firsts["softened 1"] == firsts["softened 2"] == smoothing | {"blur"}
+    assert firsts["kuchen 1"] == {"kuchen"} and firsts["preprocessed"] == {"rdo", "feedback", "shrink"}
+    alone = [len(steps[0].split()) == 2 for steps in names("kuchen 1")]
+    assert 0.2 < np.mean(alone) < 0.4
+    assert set(SOFTENING) < set(KINDS)

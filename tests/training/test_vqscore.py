@@ -20,7 +20,8 @@ from kcompress.metrics.vqscore_network import VQscoreNetwork
 from kcompress.training import quality_data, vqscore
 from kcompress.training.events import Prepared, Validation
 from kcompress.training.learner import share
-from kcompress.training.quality_data import KINDS, QualityData, target
+from kcompress.training.quality_data import JudgedRegions, QualityData
+from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split
 from kcompress.training.tasks.vqscore import task
 from kcompress.training.tasks.vqscore.loss import DAMAGES, Batch, QualityLoss, damage, objective
@@ -40,8 +41,8 @@ from kcompress.training.trainer import Trainer, accelerator
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 96
 TINY = QualityRecipe(
-    regions=1, steps=30, contents=2, versions=3, side=64, large_side=96, large_contents=1, learning_rate=2e-3,
-    warmup=5, averaging=0.8, validate_every=15, held_out=0.5,
+    judges=("ssimulacra2",), regions=1, steps=30, contents=2, versions=3, side=64, large_side=96,
+    large_contents=1, learning_rate=2e-3, warmup=5, averaging=0.8, validate_every=15, held_out=0.5,
 )  # fmt: skip
 ABSENT = 5
 """A kind that was not made."""
@@ -60,17 +61,22 @@ def eight_regions() -> QualityData:
     The grainier, the lower the score: easily learned.
     """
     random = np.random.default_rng(0)
-    found = 100 * random.random((8, len(KINDS)))
-    found[3, 2] = -60
+    found = 20 + 80 * random.random((8, len(KINDS)))
+    found[:, CLEAN] = 100
     pixels = np.empty((8, len(KINDS), SIDE, SIDE, 3), np.uint8)
     pixels[..., 0] = (10 * np.arange(8))[:, None, None, None]
     pixels[..., 1] = (10 * np.arange(len(KINDS)))[None, :, None, None]
     pixels[..., 2] = 2 * np.arange(SIDE)
     grain = random.random((SIDE, SIDE)) < 0.5
-    pixels[..., 2] += ((110 - target(found))[:, :, None, None] / 2 * grain).astype(np.uint8)
+    pixels[..., 2] += ((110 - found)[:, :, None, None] / 2 * grain).astype(np.uint8)
     found[:, ABSENT] = np.nan
     pixels[:, ABSENT] = 0
     return QualityData(pixels, found, np.repeat(np.arange(4), 2))
+
+
+def judged(data: QualityData) -> JudgedRegions:
+    """The regions before SSIMULACRA2, alone, gave them their targets."""
+    return JudgedRegions(data.pixels, data.targets[..., None], data.pictures)
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ class Oracle(nn.Module):
 
 
 def test_kinds_that_were_not_made_are_not_learned_from(data: QualityData) -> None:
-    data.scores[3, 3:] = np.nan
+    data.targets[3, 3:] = np.nan
     alone = replace(TINY, contents=1)
     made = [batch(data, np.array([3]), alone, number) for number in range(5)]
     kinds = {int(kind) for each in made for kind in (each.pictures[:, 1, 0, 0] * 25.5).round()}
@@ -123,9 +129,10 @@ def test_versions_of_a_region_are_cut_alike_and_know_their_targets(data: Quality
         assert made.pictures.shape == (6, 3, 64, 64) and made.targets.shape == (2, 3)
         crops = (made.pictures * 255).round().numpy().astype(int).reshape(2, 3, 3, 64, 64)
         red, green = crops[:, :, 0, 0, 0] // 10, crops[:, :, 1, 0, 0] // 10
+        assert (green[:, 0] == CLEAN).all(), "the untouched one is always there"
         assert (red == red[:, :1]).all() and red[0, 0] != red[1, 0] and set(red[:, 0]) <= set(some)
         assert all(len(set(kinds)) == 3 and ABSENT not in kinds for kinds in green.tolist())
-        wanted = target(data.scores[red, green])
+        wanted = data.targets[red, green]
         assert np.allclose(made.targets.numpy(), wanted, atol=1e-4)
         (found,) = {
             place(data.pixels[red[0, version], green[0, version], ..., 2], crops[0, version, 2])
@@ -309,19 +316,24 @@ def test_scores_are_of_the_middle_of_each_region_and_kind(data: QualityData) -> 
     first.forward = lambda image: 255 * image[:, 2, :1, 0]  # type: ignore[method-assign]
     middle = (SIDE - TINY.side) // 2
     assert np.allclose(scores(first, data, [2, 5], TINY.side), data.pixels[[2, 5]][:, MADE, middle, middle, 2])
-    data.scores[7, 0] = np.nan  # then the whole kind does not count
+    data.targets[7, 0] = np.nan  # then the whole kind does not count
     assert np.allclose(scores(Oracle(table), data, [2, 5], TINY.side), table[[2, 5]][:, MADE[1:]])
 
 
 def test_a_perfect_network_is_told_so(data: QualityData) -> None:
     some = [1, 3, 6]
-    wanted = target(np.nan_to_num(data.scores))
+    wanted = np.nan_to_num(data.targets)
     found = validated(Oracle(wanted), data, some, TINY.side)
     assert (found["spearman"], found["spearman_within_a_region"], found["mean_error"]) == (1, 1, 0)
-    kinds = [[*KINDS][number] for number in MADE]
+    kinds = [[*KINDS][number] for number in MADE if number != CLEAN]
     assert [name for name in found if name in KINDS] == kinds and all(found[kind] == 1 for kind in kinds)
     reverse = validated(Oracle(100 - wanted), data, some, TINY.side)
     assert reverse["spearman"] == reverse["spearman_within_a_region"] == -1
+    assert found["overrated_softness"] == 0
+    praised = wanted.copy()
+    praised[:, [[*KINDS].index(kind) for kind in SOFTENING]] += 7
+    praise = validated(Oracle(praised), data, some, TINY.side)
+    assert praise["overrated_softness"] == pytest.approx(7, abs=0.01)
     assert reverse["mean_error"] == pytest.approx(np.abs(100 - 2 * wanted[some][:, MADE]).mean(), abs=0.01)
 
 
@@ -338,7 +350,7 @@ class OnRegions(QualityTask):
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
         yield from ()
         assert self.data is not None
-        return regions(self.data, [*self.validation], self.recipe, 4, 0)
+        return regions(judged(self.data), [*self.validation], self.recipe, 4, 0)
 
 
 def train(
@@ -364,7 +376,7 @@ def test_training_lowers_the_error(data: QualityData, tmp_path: Path) -> None:
 
 
 def test_regions_that_are_held_out_are_not_trained_on(data: QualityData) -> None:
-    known = regions(data, [0, 1, 5], TINY, 4, 0)
+    known = regions(judged(data), [0, 1, 5], TINY, 4, 0)
     assert known.train.tolist() == [2, 3, 4, 6, 7]
     task = QualityTask(Path(), TINY, Path())
     reds = {int(red) for number in range(20) for red in (task.batch(known, number).clean[:, 0, 0, 0] * 25.5).round()}
@@ -388,7 +400,7 @@ def test_the_best_checkpoint_orders_best() -> None:
 
 
 def test_a_diverging_loss_stops(data: QualityData, tmp_path: Path) -> None:
-    data.scores[2:] = np.inf
+    data.targets[2:] = np.inf
     with pytest.raises(FloatingPointError, match="at step 1"):
         train(TINY, data, [0, 1], tmp_path)
 
@@ -402,10 +414,10 @@ def test_from_photographs_to_the_metric(
     for number in range(12):
         Pil.fromarray(lake.pixels[number : number + 110, :120]).save(photos / f"{number}.jpg", quality=90 + number)
     monkeypatch.setattr(vqscore, "QualityRecipe", lambda: TINY)
-    left_out = "restored,filtered,hevc"
+    left_out = ",".join(kind for kind in KINDS if kind not in ("clean", "jpeg 1", "jpeg 2", "webp", "noise", "soft"))
     vqscore.main(
-        photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out,
-        prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
+        photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out, judges="ssimulacra2,butteraugli",
+        regions=1, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
     )  # fmt: skip
     weights = weight_files.open_weights(tmp_path / "vqscore.onnx", "vqscore")
     card = weight_files.card(weights)
@@ -414,5 +426,6 @@ def test_from_photographs_to_the_metric(
     judged = card["held_out_photographs"]
     assert judged["pictures"] + int(card["data"].split()[0]) == 12
     assert {*KINDS} - {*judged} - {"clean"} == {*left_out.split(",")}
+    assert list(card["judges"]) == ["butteraugli"]
     shipped(tmp_path)
     assert 0 <= METRICS["vqscore"].score(lake.pixels[:65, :83], lake.pixels[:65, :83]) <= 100

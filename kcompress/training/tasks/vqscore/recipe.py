@@ -11,12 +11,13 @@ class QualityRecipe(JpegRecipe):
     """Recipe of VQscore.
 
     Attributes:
+        judges: metrics with reference whose mean, on the scale of the first, is the target.
         regions: cut from each photograph.
         contents: different regions in a batch.
-        versions: of each region in a batch: the ranking pairs come from them.
+        versions: of each region in a batch, the untouched one among them: the ranking pairs come from them.
         side: of the crops that the network sees, pixels, a multiple of 32; small ones first, for speed.
         aligned: share of batches whose crops begin where the codecs' blocks do, as the score's windows mostly do;
-            to find traces of blocks at any place takes far longer to learn.
+            the others teach that the place of the blocks does not matter.
         large_side: of the crops at the end, of fewer regions.
         large_contents: different regions in a batch of large crops.
         large_from: share of the steps after which crops are large.
@@ -25,14 +26,15 @@ class QualityRecipe(JpegRecipe):
         margin: of the ranking loss: the difference of the targets, at most this many points.
     """
 
+    judges: tuple[str, ...] = ("ssimulacra2", "butteraugli", "iw-ssim", "ms-ssim")
     regions: int = 2
     steps: int = 5_200
-    contents: int = 12
-    versions: int = 4
-    side: int = 128
-    aligned: float = 0.85
+    contents: int = 6
+    versions: int = 5
+    side: int = 160
+    aligned: float = 0.3
     large_side: int = 224
-    large_contents: int = 4
+    large_contents: int = 3
     large_from: float = 0.85
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02

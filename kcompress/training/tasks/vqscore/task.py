@@ -1,4 +1,4 @@
-"""From photographs to the weights of VQscore (Kuchen paper, section 4.1): one score with reference teaches it."""
+"""From photographs to the weights of VQscore (Kuchen paper, section 4.1): judges with reference teach it."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import nn
 
+from kcompress.errors import UsageError
 from kcompress.inference.batches import tensor
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec
+from kcompress.training.judges import FIRST, Judges
 from kcompress.training.log import Entry
 from kcompress.training.photos import JpegTask
-from kcompress.training.quality_data import KINDS, SIDE, QualityData, prepare, target
+from kcompress.training.quality_data import SIDE, JudgedRegions, QualityData, prepare
+from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.vqscore.loss import Batch, QualityLoss
 from kcompress.training.tasks.vqscore.recipe import QualityRecipe
@@ -27,19 +30,20 @@ CLEAN = [*KINDS].index("clean")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRegions(TrainingData):
-    """Distorted regions; which of them are trained on, and which validated with."""
+    """Distorted regions; who judged them, which are trained on, and which validated with."""
 
     regions: QualityData
+    judges: Judges
     train: NDArray[np.int64]
     validation: Sequence[int]
 
 
 @dataclass(frozen=True)
 class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
-    """Learns from JPEG photographs that are distorted in every way of `quality_data.KINDS`.
+    """Learns from JPEG photographs that are distorted in every way of `quality_kinds.KINDS`.
 
-    The folder ``prepared`` holds the distorted regions, 3.5 GB, for other trainings too. ``kinds`` are made now, others
-    another time; ``start`` is a checkpoint.
+    The folder ``prepared`` holds the distorted regions, 4.5 MB each, for other trainings too. ``kinds`` are made now,
+    others another time; ``start`` is a checkpoint.
     """
 
     prepared: Path
@@ -55,7 +59,10 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
         recipe, paths = self.recipe, sorted([*split.train, *split.validation])
-        for done, data in prepare(paths, self.prepared, recipe.regions, recipe.seed, self.kinds):
+        if FIRST not in recipe.judges:
+            raise UsageError(f"--judges {','.join(recipe.judges)}: {FIRST} is missing, whose scale is taken. Add it.")
+        made = prepare(paths, self.prepared, recipe.regions, recipe.seed, recipe.judges, self.kinds)
+        for done, data in made:
             yield Prepared(done, len(data.scores))
         held_out = [path in split.validation for path in paths]
         validation = [region for region, photo in enumerate(data.pictures) if held_out[photo]][:: recipe.regions]
@@ -78,7 +85,8 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
                 "section 4.1",
             },
             recipe={
-                "target": "SSIMULACRA2 against the clean region; below 20, 20 exp(score / 20 - 1)",
+                "target": "mean of the judges against the clean region; SSIMULACRA2 is 20 exp(score / 20 - 1) below "
+                "20, the others are put on its scale by equal ranks among the regions trained on",
                 "loss": "smooth L1, margin ranking of the versions of one region, smooth L1 of what was done to each "
                 "token",
                 "optimiser": "AdamW",
@@ -91,9 +99,9 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
                     "whether a picture is beautiful, well exposed or sharp where it was meant to be",
                     "what a filter has taken away without leaving a trace: smooth surfaces may have had texture",
                     "noise that is meant to be there, such as film grain: it counts as damage",
-                    "drawings, text and screen content: it has seen photographs alone",
                     "colours, white balance and geometry",
                 ],
+                "judges": data.judges.card(),
             },
             metrics={
                 "held_out_photographs": {"pictures": data.held_out, "regions": len(data.validation), **best.metrics}
@@ -103,24 +111,28 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
 
 
 def regions(
-    data: QualityData, validation: Sequence[int], recipe: QualityRecipe, trained_on: int, held_out: int
+    judged: JudgedRegions, validation: Sequence[int], recipe: QualityRecipe, trained_on: int, held_out: int
 ) -> TrainingRegions:
-    """Regions of the photographs to train on, and those to validate with."""
+    """Regions of the photographs to train on, whose scores make the judges' scales, and those to validate with."""
+    train = np.setdiff1d(np.arange(len(judged.scores)), validation)
+    seen = judged.scores[train].reshape(-1, len(recipe.judges))
+    judges = Judges.fitted(recipe.judges, seen[~np.isnan(seen).any(axis=1)])
+    data = judged.judged_by(judges)
     return TrainingRegions(
         trained_on=trained_on, held_out=held_out, metrics=["spearman", "spearman_within_a_region", "mean_error",
-        *(name for name, _ in _ordered(data, validation))], heading="VQscore", shown=["spearman",
-        "spearman_within_a_region"], axis="correlation with SSIMULACRA2", regions=data,
-        train=np.setdiff1d(np.arange(len(data.scores)), validation), validation=validation,
+        "overrated_softness", *(name for name, _ in _ordered(data, validation))], heading="VQscore", shown=["spearman",
+        "spearman_within_a_region"], axis="correlation with the judges", regions=data, judges=judges, train=train,
+        validation=validation,
     )  # fmt: skip
 
 
 def complete(data: QualityData) -> NDArray[np.int64]:
     """Columns of the kinds that were made of every region."""
-    return np.flatnonzero(~np.isnan(data.scores).any(axis=0))
+    return np.flatnonzero(~np.isnan(data.targets).any(axis=0))
 
 
 def batch(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe, number: int) -> Batch:
-    """The batch of a step, from 0; all versions of a region are cut at the same place."""
+    """The batch of a step, from 0; versions of a region are cut alike, the untouched one first."""
     random = np.random.default_rng([recipe.seed, 3, number])
     large = number >= recipe.large_from * recipe.steps
     side = recipe.large_side if large else recipe.side
@@ -130,14 +142,12 @@ def batch(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe, 
     for row, region in enumerate(random.choice(regions, contents, replace=False)):
         top, left = grid * random.integers((SIDE - side) // grid + 1, size=2)
         mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)  # sides are multiples of 8: stays aligned
-        made = np.flatnonzero(~np.isnan(data.scores[region]))
-        chosen = random.choice(made, recipe.versions, replace=False)
-        wanted[row] = target(data.scores[region, chosen])
-        versions = [
-            data.pixels[region, kind, top : top + side, left : left + side][:, mirrored] for kind in (CLEAN, *chosen)
-        ]
+        made = np.setdiff1d(np.flatnonzero(~np.isnan(data.targets[region])), CLEAN)
+        chosen = [CLEAN, *random.choice(made, recipe.versions - 1, replace=False)]
+        wanted[row] = data.targets[region, chosen]
+        versions = [data.pixels[region, kind, top : top + side, left : left + side][:, mirrored] for kind in chosen]
         clean.append(versions[0])
-        crops += versions[1:]
+        crops += versions
     return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean))
 
 
@@ -163,19 +173,24 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
 
 def _ordered(data: QualityData, regions: Sequence[int]) -> list[tuple[str, int]]:
     """Kinds whose targets differ from region to region, with their columns among the complete ones."""
-    wanted = target(data.scores[regions][:, complete(data)])
+    wanted = data.targets[regions][:, complete(data)]
     return [([*KINDS][kind], column) for column, kind in enumerate(complete(data)) if np.ptp(wanted[:, column]) > 0]
 
 
 def validated(network: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
-    """Spearman correlations of held-out regions, overall and by kind, and the mean error in points."""
+    """Spearman correlations of held-out regions, overall and by kind, and errors in points.
+
+    These are the mean error of all, and by how much softened regions are overrated on average.
+    """
     found = scores(network, data, regions, side)
-    wanted = target(data.scores[regions][:, complete(data)])
+    wanted = data.targets[regions][:, complete(data)]
+    soft = np.isin(complete(data), [[*KINDS].index(kind) for kind in SOFTENING])
     within = float(np.mean([correlation(row, other) for row, other in zip(found, wanted, strict=True)]))
     return {
         "spearman": round(correlation(found, wanted), 4),
         "spearman_within_a_region": round(within, 4),
         "mean_error": round(float(np.abs(found - wanted).mean()), 2),
+        "overrated_softness": round(float((found - wanted)[:, soft].mean()), 2),
         **{
             name: round(correlation(found[:, column], wanted[:, column]), 3) for name, column in _ordered(data, regions)
         },
