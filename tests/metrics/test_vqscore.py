@@ -14,6 +14,7 @@ from tiny_weights import vqscore_network
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from kcompress.codecs import CODECS
 from kcompress.errors import MissingProgramError, UnsupportedError, WeightsError
 from kcompress.images import Image, Pixels
 from kcompress.inference import weights as weight_files
@@ -22,6 +23,8 @@ from kcompress.inference.tiling import batch
 from kcompress.metrics import METRICS, Scorer
 from kcompress.metrics.vqscore import vqscore, windows
 from kcompress.metrics.vqscore_network import VQscoreNetwork
+from kcompress.networks.loading import load
+from kcompress.pool import filter_named
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Shipped = Callable[[Path], None]
@@ -167,6 +170,47 @@ def test_the_score_falls_with_the_quality_of_a_jpeg(lake: Image) -> None:
     assert scores == sorted(set(scores), reverse=True)
     assert 0 <= scores[-1] < scores[0] - 20 and scores[0] <= 100
     assert vqscore(lake.pixels) > scores[1]
+
+
+@pytest.fixture(params=["lake", "balloons"])
+def untouched(request: pytest.FixtureRequest) -> Pixels:
+    """Photographs that it was not trained on."""
+    pixels: Pixels = request.getfixturevalue(request.param).pixels
+    return pixels
+
+
+@trained
+def test_an_untouched_picture_scores_more_than_its_jpeg(untouched: Pixels) -> None:
+    score = vqscore(untouched)
+    assert all(score > vqscore(jpeg(untouched, quality)) for quality in (75, 90))
+
+
+@trained
+def test_softening_does_not_please_it(untouched: Pixels) -> None:
+    """At most 6 points more than SSIMULACRA2 says, which sees the original."""
+    judge = METRICS["ssimulacra2"].scorer(untouched)
+    scores = [vqscore(untouched)]
+    for sigma in (0.6, 0.9, 1.2):
+        soft = filter_named(f"blur:s={sigma}").apply(untouched)
+        scores.append(vqscore(soft))
+        assert scores[-1] < judge(soft) + 6
+    assert scores == sorted(scores, reverse=True)
+
+
+@trained
+@pytest.mark.parametrize("codec", ["jpeg", "webp", "hevc"])
+def test_the_network_that_was_taught_to_please_it_does_not(untouched: Pixels, codec: str) -> None:
+    changed = load("kuchen", device="cpu", codec=codec)
+    assert changed is not None
+    pixels = changed(Image(untouched), CODECS[codec].setting()).pixels
+    assert vqscore(pixels) < METRICS["ssimulacra2"].score(untouched, pixels) + 6
+
+
+@trained
+def test_a_shift_by_a_pixel_changes_little(untouched: Pixels) -> None:
+    for pixels in (untouched, jpeg(untouched, 75)):
+        here, there = (np.ascontiguousarray(part) for part in (pixels[:-1, :-1], pixels[1:, 1:]))
+        assert abs(vqscore(here) - vqscore(there)) < 3
 
 
 @trained

@@ -35,14 +35,14 @@ class QualityRecipe(JpegRecipe):
     aligned: float = 0.3
     large_side: int = 224
     large_contents: int = 3
-    large_from: float = 0.85
+    large_from: float = 0.5
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 100
     ranking: float = 0.5
     local: float = 0.5
     margin: float = 10.0
-    averaging: float = 0.99
+    averaging: float = 0.995
     exact_from: float = 0.9
     validate_every: int = 250
     held_out: float = 0.06
