@@ -134,17 +134,6 @@ def median(side: int) -> Distortion:
     return Distortion(f"median {side}x{side}", apply)
 
 
-def bilateral(sigma: float, levels: float) -> Distortion:
-    """Bilateral filter, ``sigma`` pixels and ``levels`` grey levels wide: smooth where it was nearly so."""
-
-    def apply(pixels: Pixels) -> Pixels:
-        import cv2
-
-        return np.asarray(cv2.bilateralFilter(pixels, 0, levels, sigma), dtype=np.uint8)
-
-    return Distortion(f"bilateral sigma={sigma:.1f} levels={levels:.0f}", apply)
-
-
 def filtering(name: str) -> Distortion:
     """A filter of the pool, as the user would type it."""
     return Distortion(name, filter_named(name).apply)

@@ -114,7 +114,7 @@ def vqscore(
     jobs: int = 2,
     seed: int = 1,
 ) -> None:
-    """What must hold of VQscore, its agreement with its judges, and its climb along the qualities of JPEG."""
+    """Figures that must hold of VQscore, its agreement with its judges, and its climb along the qualities of JPEG."""
     card = json.loads((weight_files.folder() / "vqscore.json").read_text())
     judges = Judges.from_card(card["judges"])
     each = list(_each(partial(scored, side=side, seed=seed, judges=judges.names), pictures, jobs))

@@ -23,7 +23,7 @@ BLURRED = ("blur:s=0.6", "blur:s=0.9", "blur:s=1.2")
 
 FILTERS = (
     "detail", "ar", "ar:n=2", "nlm:h=2", "nlm:h=3", "nlm:h=5", "nlm:h=10", "shrink:t=2", "shrink:t=8", "blur:s=0.4",
-    *BLURRED,
+    *BLURRED, "bilateral", "bilateral:h=10", "guided", "guided:h=10", "chroma", "sharpen", "sharpen:a=0.6",
 )  # fmt: skip
 """Filters of the pool that are quick, at several strengths."""
 
@@ -45,7 +45,7 @@ HELD = {
     "spearman": 0.93, "spearman_of_filters": 0.85, "untouched_above_jpeg_75_percent": 100, "shift_at_most": 3,
     "blurred_overrated_at_most": 6, "kuchen_overrated_at_most": 6,
 }  # fmt: skip
-"""What must hold."""
+"""Least and largest values that must hold."""
 
 
 @dataclass(frozen=True)

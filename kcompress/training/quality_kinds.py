@@ -7,7 +7,6 @@ import numpy as np
 from kcompress.training.distortions import (
     Distortion,
     Random,
-    bilateral,
     blur,
     compression,
     darkening,
@@ -39,8 +38,18 @@ def _smoothing(random: Random) -> Distortion:
     if kind < 0.6:
         return filtering(f"nlm:h={np.exp(random.uniform(0.7, 2.4)):.1f}")
     if kind < 0.9:
-        return bilateral(float(random.uniform(1, 3)), float(random.uniform(8, 40)))
+        return filtering(f"bilateral:s={random.uniform(1, 3):.1f}:h={random.uniform(2.7, 13.3):.1f}")
     return median(3)
+
+
+def _gentle(random: Random) -> Distortion:
+    """One of the pool's filters that change little."""
+    return filtering((
+        f"guided:s={random.integers(1, 5)}:h={random.uniform(2, 14):.1f}",
+        f"bilateral:s={random.uniform(1, 3):.1f}:h={random.uniform(2, 10):.1f}",
+        f"chroma:s={random.uniform(0.6, 3):.2f}",
+        f"sharpen:a={random.uniform(0.15, 0.8):.2f}:s={random.uniform(0.6, 1.6):.2f}",
+    )[int(random.integers(4))])  # fmt: skip
 
 
 def _noise(random: Random) -> Distortion:
@@ -59,7 +68,7 @@ def _blur(random: Random) -> Distortion:
 
 
 def _softness(random: Random) -> Distortion:
-    """What a preprocessor might do to please a score."""
+    """Softening, by which a preprocessor might please a score."""
     return blur(float(random.uniform(0.4, 1.3))) if random.random() < 0.6 else _smoothing(random)
 
 
@@ -143,6 +152,7 @@ KINDS: dict[str, Callable[[Random], list[Distortion]]] = {
     "kuchen 1": _kuchen,
     "kuchen 2": _kuchen,
     "preprocessed": _preprocessed,
+    "filter 3": lambda random: [_gentle(random)],
 }
 """Distortions of each region, once each; a number that the filters know is drawn anew every time."""
 

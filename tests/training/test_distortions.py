@@ -13,7 +13,6 @@ from kcompress.images import Image, Pixels
 from kcompress.training.distortions import (
     EMBEDDED,
     Distortion,
-    bilateral,
     blur,
     compression,
     darkening,
@@ -42,7 +41,7 @@ FAMILIES = {
     "bpg": [compression("bpg", quality) for quality in (14, 30, 48)],
     "avif": [compression("avif", quality) for quality in (95, 60, 5)],
     "median": [median(side) for side in (3, 5)],
-    "bilateral": [bilateral(2, levels) for levels in (8, 20, 60)],
+    "bilateral": [filtering(f"bilateral:h={height}") for height in (3, 7, 20)],
     "darkening": [darkening(gamma) for gamma in (1.2, 2)],
     "kuchen": [
         preprocessing("kuchen", "jpeg"),

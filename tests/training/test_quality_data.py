@@ -223,6 +223,7 @@ def test_kinds_differ_in_their_steps() -> None:
     assert firsts["filter 1"] == firsts["filter 2"] == filters
     assert firsts["mixture 1"] == filters.union(*camera.values())
     assert firsts["softened 1"] == firsts["softened 2"] == smoothing | {"blur"}
+    assert firsts["filter 3"] == {"guided", "bilateral", "chroma", "sharpen"}
     assert firsts["kuchen 1"] == {"kuchen"} and firsts["preprocessed"] == {"rdo", "feedback", "shrink"}
     alone = [len(steps[0].split()) == 2 for steps in names("kuchen 1")]
     assert 0.2 < np.mean(alone) < 0.4

@@ -13,6 +13,7 @@ from PIL import Image as Pil
 from safetensors.torch import load_file
 from torch import nn
 
+from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
@@ -381,6 +382,12 @@ def test_regions_that_are_held_out_are_not_trained_on(data: QualityData) -> None
     task = QualityTask(Path(), TINY, Path())
     reds = {int(red) for number in range(20) for red in (task.batch(known, number).clean[:, 0, 0, 0] * 25.5).round()}
     assert reds == {2, 3, 4, 6, 7}
+
+
+def test_the_first_judge_cannot_be_left_out(tmp_path: Path) -> None:
+    task = QualityTask(Path(), replace(TINY, judges=("butteraugli",)), tmp_path)
+    with pytest.raises(UsageError, match="--judges butteraugli: ssimulacra2 is missing"):
+        next(task.prepare(Split((), (), ""), tmp_path))
 
 
 def test_training_goes_on_from_a_checkpoint(data: QualityData, tmp_path: Path) -> None:
