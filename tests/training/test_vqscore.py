@@ -268,6 +268,18 @@ def test_the_right_order_costs_less_than_the_wrong_one() -> None:
     assert ranking(50, 50, 50) == pytest.approx(1)
 
 
+def test_errors_of_the_untouched_version_count_less_and_small_ones_are_squared() -> None:
+    recipe = replace(TINY, ranking=0.0, untouched=0.25)
+    wanted = torch.tensor([[100.0, 50.0, 30.0]])
+
+    def error(*missed: float) -> float:
+        return float(objective(wanted - torch.tensor([missed]), wanted, recipe))
+
+    assert error(10, 0, 0) == pytest.approx(0.25 * error(0, 10, 0))
+    assert error(0, 10, 0) == pytest.approx(4 * error(0, 5, 0)) == pytest.approx(error(0, 0, -10))
+    assert error(0, 40, 0) < 4 * error(0, 20, 0)
+
+
 def test_targets_that_are_close_need_not_be_far_apart() -> None:
     recipe = replace(TINY, ranking=1.0, margin=10.0)
     wanted = torch.tensor([[50.0, 47.0]])

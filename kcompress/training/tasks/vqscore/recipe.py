@@ -21,6 +21,8 @@ class QualityRecipe(JpegRecipe):
         large_side: of the crops at the end, of fewer regions.
         large_contents: different regions in a batch of large crops.
         large_from: share of the steps after which crops are large.
+        untouched: weight of the error of the untouched version, of which a batch has more than there are kinds; else
+            whatever might be untouched would be taken for it.
         ranking: weight of the ranking loss beside the error.
         local: weight of the error of what was done at each token.
         margin: of the ranking loss: the difference of the targets, at most this many points.
@@ -39,6 +41,7 @@ class QualityRecipe(JpegRecipe):
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 100
+    untouched: float = 0.25
     ranking: float = 0.5
     local: float = 0.5
     margin: float = 10.0
