@@ -1,6 +1,7 @@
 """VQscore: a no-reference score (Kuchen paper, section 4.1), by a network of our own.
 
-100 is a picture without a visible trace of codec, noise or filter, on the scale of SSIMULACRA2, its training target.
+100 is a picture without a visible trace of codec, noise or filter, on the scale of SSIMULACRA2. Its training target is
+the mean of several metrics with reference on that scale.
 ByteDance's weights, which the paper uses, are not public, so the numbers are not the paper's.
 """
 
