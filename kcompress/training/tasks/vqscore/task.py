@@ -42,7 +42,7 @@ class TrainingRegions(TrainingData):
 class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
     """Learns from JPEG photographs that are distorted in every way of `quality_kinds.KINDS`.
 
-    The folder ``prepared`` holds the distorted regions, 4.5 MB each, for other trainings too. ``kinds`` are made now,
+    The folder ``prepared`` holds the distorted regions, 4.7 MB each, for other trainings too. ``kinds`` are made now,
     others another time; ``start`` is a checkpoint.
     """
 
