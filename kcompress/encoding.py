@@ -151,12 +151,13 @@ def round_trip(codec: Codec, backend: str = "auto") -> RoundTrip:
 def effective(setting: Setting, backend: Backend) -> Setting:
     """A setting as a backend carries it out.
 
-    mozjpeg and jpegli have tables of their own, and decide on levels themselves; Pillow knows no sharp chroma,
-    bpgenc no parameters.
+    mozjpeg and jpegli have tables of their own, and decide on levels themselves; Pillow knows no sharp chroma and
+    takes no planes, bpgenc no parameters.
     """
     if not backend.takes_parameters:
         setting = replace(setting, parameters=())
-    setting = replace(setting, sharp_yuv=setting.sharp_yuv and backend.sharp_yuv)
+    sharp = setting.sharp_yuv and backend.sharp_yuv
+    setting = replace(setting, sharp_yuv=sharp, planes=backend.takes_planes and not sharp)
     if setting.tables is None or (setting.tables_name != OWN and backend.takes_tables):
         return setting
     if not backend.trellis:

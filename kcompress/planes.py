@@ -85,24 +85,32 @@ def grey_planes(samples: NDArray[np.uint8], bits: int = 8) -> Planes:
     return Planes(((samples.astype(np.uint32) * (2 * peak) + 255) // 510).astype(np.uint16), (), "400", bits=bits)
 
 
-def from_rgb(pixels: NDArray[np.uint8], sampling: Literal["420", "444"], taps: Taps, bits: int = 8) -> Planes:
-    """Planes of RGB pixels (H, W, 3) in BT.601, full range, centred chroma."""
+def from_rgb(
+    pixels: NDArray[np.uint8], sampling: Literal["420", "444"], taps: Taps, bits: int = 8, *,
+    remainder: NDArray[np.float16] | None = None, full_range: bool = True,
+) -> Planes:  # fmt: skip
+    """Planes of RGB pixels (H, W, 3), and of what rounding took from them, in BT.601, with centred chroma."""
     height, width = pixels.shape[:2]
     down = 1 if sampling == "420" else 0
     peak, centre = (1 << bits) - 1, 1 << (bits - 1)
     scale = np.float32(peak / 255)
+    unit = 1 << (bits - 8)
+    foot, of_luma, of_chroma = (0, 1.0, 1.0) if full_range else (16 * unit, 219 * unit / peak, 224 * unit / peak)
     luma = _empty((height, width), bits)
     size = ((height + down) >> down, (width + down) >> down)
     blue, red = _empty(size, bits), _empty(size, bits)
     reach = len(taps) if down else 0  # rows beyond the strip that its chroma needs
     for top in range(0, height, _STRIP):
         start, stop = max(0, top - reach), min(height, top + _STRIP + reach)
-        r, g, b = np.moveaxis(pixels[start:stop].astype(np.float32) * scale, 2, 0)
+        levels = pixels[start:stop].astype(np.float32)
+        if remainder is not None:
+            levels += remainder[start:stop]
+        r, g, b = np.moveaxis(levels * scale, 2, 0)
         y = 0.299 * r + 0.587 * g + 0.114 * b
         own = slice(top - start, min(height, top + _STRIP) - start)
-        luma[top : top + _STRIP] = _rounded(y[own], peak)
+        luma[top : top + _STRIP] = _rounded(foot + of_luma * y[own], peak)
         for plane, difference in ((blue, (b - y) / 1.772), (red, (r - y) / 1.402)):
-            centred = difference + centre
+            centred = of_chroma * difference + centre
             if down:
                 # `start` is even, so the halved strip begins on a chroma row.
                 halved = _halve(_halve(centred, 0, taps), 1, taps)
@@ -111,7 +119,7 @@ def from_rgb(pixels: NDArray[np.uint8], sampling: Literal["420", "444"], taps: T
                 )
             else:
                 plane[top : top + _STRIP] = _rounded(centred[own], peak)
-    return Planes(luma, (blue, red), sampling, bits=bits)
+    return Planes(luma, (blue, red), sampling, full_range=full_range, bits=bits)
 
 
 def to_rgb(planes: Planes) -> NDArray[np.uint8]:

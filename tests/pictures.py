@@ -10,7 +10,7 @@ from kcompress.images import Image, Pixels, luma, read
 
 FOLDER = Path(__file__).parent / "images"
 GOLDEN = Path(__file__).parent / "golden" / "bpg"
-EMBEDDED = ("pillow", "ffmpeg")
+EMBEDDED = ("libwebp", "pillow", "ffmpeg")
 
 BACKENDS = [
     pytest.param(

@@ -1,5 +1,6 @@
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +10,17 @@ from PIL import ImageCms, features
 
 from kcompress.codecs import CODECS, Backend
 from kcompress.codecs.containers.webp import is_complete, with_metadata
-from kcompress.encoding import encode
+from kcompress.encoding import effective, encode
 from kcompress.images import Image, read
+from kcompress.metrics import psnr
+from kcompress.programs import ffmpeg
 
 pytestmark = pytest.mark.encoders
 
 WEBP = CODECS["webp"]
-CWEBP, PILLOW = WEBP.backends
+CWEBP, LIBWEBP, PILLOW = WEBP.backends
+LIMITED = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+"""BT.601 of levels 0..255, to 16..235 and 16..240."""
 QUALITIES = [0, 1, 5, 10, 24, 25, 40, 50, 75, 90, 99, 100]
 EXIF = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
@@ -27,6 +32,26 @@ def encoded(
     image: Image, quality: int = 75, effort: int = 4, backend: Backend = PILLOW, *, sharp: bool = False
 ) -> bytes:
     return backend.encode(image, WEBP.setting(quality, None, effort, sharp_yuv=sharp))
+
+
+def beside(image: Image) -> Image:
+    """The picture with levels beside its pixels."""
+    change = np.random.default_rng(0).uniform(-3, 3, image.pixels.shape)
+    if image.grey:
+        change[:] = change[:, :, :1]
+    return replace(image, remainder=change.astype(np.float16))
+
+
+def planar(image: Image, quality: int, backend: Backend) -> bytes:
+    return backend.encode(image, effective(WEBP.setting(quality), backend))
+
+
+def decoded_planes(data: bytes) -> np.ndarray:
+    """Mean Y, Cb, Cr of a file, by ffmpeg's decoder, which is not libwebp."""
+    told = ["-v", "error", "-i", "pipe:0", "-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1"]
+    samples = np.frombuffer(ffmpeg().run(told, data), np.uint8)
+    luma = len(samples) * 2 // 3
+    return np.array([samples[:luma].mean(), *samples[luma:].reshape(2, -1).mean(1)])
 
 
 def chunks(data: bytes) -> list[bytes]:
@@ -43,13 +68,59 @@ def chunks(data: bytes) -> list[bytes]:
 
 
 @pytest.mark.skipif(CWEBP.version() is None, reason="cwebp is not installed")
-@pytest.mark.parametrize("kind", ["balloons", "grey", "one_pixel", "thin"])
-@pytest.mark.parametrize("effort", [0, 2, 4, 6])
-def test_cwebp_and_pillow_write_the_same_bytes(kind: str, effort: int, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("kind", ["balloons", "grey", "alpha", "one_pixel", "thin"])
+@pytest.mark.parametrize("effort", [0, 2, 4, 6, 7])
+def test_all_backends_write_the_same_bytes(kind: str, effort: int, request: pytest.FixtureRequest) -> None:
     image = request.getfixturevalue(kind)
     for quality in QUALITIES if effort == 4 else QUALITIES[::3]:
-        ours, theirs = (encoded(image, quality, effort, way) for way in (PILLOW, CWEBP))
+        theirs = encoded(image, quality, effort, CWEBP)
+        assert encoded(image, quality, effort, LIBWEBP) == theirs, f"quality {quality}"
+        if effort < 7 and image.alpha is None:
+            assert encoded(image, quality, effort, PILLOW) == theirs, f"quality {quality}"
+
+
+@pytest.mark.skipif(CWEBP.version() is None, reason="cwebp is not installed")
+@pytest.mark.parametrize("kind", ["balloons", "grey", "one_pixel", "thin"])
+def test_cwebp_and_libwebp_take_the_same_planes(kind: str, request: pytest.FixtureRequest) -> None:
+    image = beside(request.getfixturevalue(kind))
+    for quality in QUALITIES[::3]:
+        ours, theirs = (planar(image, quality, backend) for backend in (LIBWEBP, CWEBP))
         assert ours == theirs, f"quality {quality}"
+
+
+@pytest.mark.parametrize("backend", [CWEBP, LIBWEBP], ids=lambda backend: backend.name)
+def test_what_rounding_took_reaches_the_file(backend: Backend) -> None:
+    """Grey and coloured levels between whole ones, and beyond those that RGB has."""
+    if backend.version() is None:
+        pytest.skip(f"{backend.name} is not installed")
+    for colour, more in ((100, -0.45), (101, -0.45), ((90, 160, 40), (0.4, -0.3, 0.45)), ((230, 9, 9), (-3, -40, -40))):
+        pixels = np.full((32, 32, 3), colour, np.uint8)
+        image = Image(pixels, remainder=np.full(pixels.shape, more, np.float16))
+        shown, plain = (decoded_planes(planar(each, 100, backend)) for each in (image, Image(pixels)))
+        wanted = LIMITED @ np.broadcast_to(np.add(colour, more), 3) + (16, 128, 128)
+        assert np.abs(shown - wanted).max() <= 0.6 and np.abs(plain - wanted).sum() > np.abs(shown - wanted).sum()
+
+
+def test_pixels_alone_are_converted_by_libwebp(alpha: Image, balloons: Image) -> None:
+    """Planes are for opaque pictures of a preprocessor, where the encoder is not to compute chroma itself."""
+    for image in (balloons, beside(alpha)):
+        assert planar(image, 60, LIBWEBP) == encoded(replace(image, remainder=None), 60, 7, LIBWEBP)
+    assert planar(beside(balloons), 60, LIBWEBP) != planar(balloons, 60, LIBWEBP)
+    assert planar(beside(balloons), 60, PILLOW) == planar(balloons, 60, PILLOW)
+    assert effective(WEBP.setting(), CWEBP).planes and effective(WEBP.setting(), LIBWEBP).planes
+    assert not effective(WEBP.setting(sharp_yuv=True), CWEBP).planes and not effective(WEBP.setting(), PILLOW).planes
+
+
+@pytest.mark.parametrize("backend", [CWEBP, LIBWEBP], ids=lambda backend: backend.name)
+def test_the_last_effort_searches_strengths_of_the_filter(backend: Backend, lake: Image) -> None:
+    """Which are numbers in the header: the picture is nearer, and all else stays."""
+    if backend.version() is None:
+        pytest.skip(f"{backend.name} is not installed")
+    slow, slowest = (encoded(lake, 30, effort, backend) for effort in (6, 7))
+    assert slow != slowest and abs(len(slow) - len(slowest)) <= 8
+    near, nearer = (psnr.prepare(lake.pixels)(read(data).pixels) for data in (slow, slowest))
+    assert nearer > near
+    assert (WEBP.effort.default, WEBP.plain_effort) == (7, 6)
 
 
 @pytest.mark.skipif(CWEBP.version() is None, reason="cwebp is not installed")

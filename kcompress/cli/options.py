@@ -98,7 +98,7 @@ Bits = Annotated[
 Effort = Annotated[
     int | None,
     typer.Option(help="More is slower and smaller: JPEG 0 sequential, 1 progressive, 2 in the best scans (2); "
-                 "WebP 0..6 (6); HEVC 0..9 (6) and BPG 1..9 (8), x265's presets; AVIF 0..10 (4)."),
+                 "WebP 0..7 (7); HEVC 0..9 (6) and BPG 1..9 (8), x265's presets; AVIF 0..10 (4)."),
 ]  # fmt: skip
 SharpYuv = Annotated[
     bool | None,

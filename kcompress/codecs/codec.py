@@ -44,6 +44,11 @@ class Backend(Protocol):
         """Whether it can compute sharp chroma."""
         return False
 
+    @property
+    def takes_planes(self) -> bool:
+        """Whether it encodes levels that are not rounded: `images.Image.remainder`."""
+        return False
+
     def version(self) -> str | None:
         """Version of the encoder; None where it is not available."""
         ...

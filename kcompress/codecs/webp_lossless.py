@@ -7,6 +7,11 @@ from kcompress.images import Image, pillow, pnm
 from kcompress.programs import CWEBP
 
 
+def method(effort: int) -> int:
+    """Method of libwebp, 0..6: lossy WebP has one effort more."""
+    return min(effort, 6)
+
+
 class WebpLossless(Lossless):
     """The program ``cwebp``, or without it Pillow, which knows no near-lossless."""
 
@@ -21,8 +26,8 @@ class WebpLossless(Lossless):
         if CWEBP.version() is not None:
             near = ["-near_lossless", str(level)] if level != LOSSLESS else []
             return CWEBP.run(
-                ["-quiet", "-lossless", "-q", "75", "-m", str(effort), *near, "-o", "-", "--", "-"], *pnm(image)
+                ["-quiet", "-lossless", "-q", "75", "-m", str(method(effort)), *near, "-o", "-", "--", "-"], *pnm(image)
             )
         output = io.BytesIO()
-        pillow(image).save(output, "WEBP", lossless=True, quality=75, method=effort)
+        pillow(image).save(output, "WEBP", lossless=True, quality=75, method=method(effort))
         return output.getvalue()

@@ -2,7 +2,7 @@
 
 from kcompress.images.colour import by_codes, with_colour
 from kcompress.images.icc import is_grey_profile
-from kcompress.images.image import Image, Metadata, Pixels, bits_per_pixel, luma
+from kcompress.images.image import Image, Metadata, Pixels, bits_per_pixel, luma, rounded
 from kcompress.images.limits import MAX_PIXELS, check_size, max_pixels
 from kcompress.images.reading import SUFFIXES, apply_metadata_policy, read, read_canonical
 from kcompress.images.resizing import Resize
@@ -27,6 +27,7 @@ __all__ = [
     "pnm",
     "read",
     "read_canonical",
+    "rounded",
     "with_colour",
     "write",
 ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from kcompress.images.icc import is_grey_profile, samples_in_srgb
 
 Pixels = NDArray[np.uint8]
+Remainder = NDArray[np.float16]
 Metadata = Literal["icc", "all", "none"]
 
 
@@ -25,6 +26,8 @@ class Image:
         xmp: XMP packet.
         segments: further metadata of a JPEG file, IPTC, comments and density: marker and content.
         notes: what was changed on the way in and the user should know.
+        remainder: (H, W, 3), what rounding and clipping took from a preprocessor's levels, or None. Encoders that take
+            planes get it back.
     """
 
     pixels: Pixels
@@ -35,6 +38,7 @@ class Image:
     xmp: bytes | None = None
     segments: tuple[tuple[int, bytes], ...] = ()
     notes: tuple[str, ...] = ()
+    remainder: Remainder | None = None
 
     @property
     def width(self) -> int:
@@ -54,7 +58,13 @@ class Image:
         """The same picture with other pixels (H, W, 3); a grey picture stays grey."""
         if self.grey:
             pixels = np.repeat(luma(pixels)[:, :, None], 3, axis=2)
-        return replace(self, pixels=pixels)
+        return replace(self, pixels=pixels, remainder=None)
+
+    @property
+    def levels(self) -> NDArray[np.float32]:
+        """Samples (H, W, 3) as a preprocessor made them, unrounded and perhaps beyond 0..255; else the pixels."""
+        levels = self.pixels.astype(np.float32)
+        return levels if self.remainder is None else levels + self.remainder
 
     def in_srgb(self) -> "Image":
         """The same colours without a profile: pixels converted to sRGB through it.
@@ -79,6 +89,12 @@ class Image:
             result[rows] = np.rint(mixed)
         grey = self.grey and len(set(colour)) == 1
         return replace(self, pixels=result, alpha=None, grey=grey)
+
+
+def rounded(levels: NDArray[np.float32]) -> tuple[Pixels, Remainder]:
+    """Pixels 0..255 of any levels, and what rounding and clipping took from these."""
+    pixels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return pixels, (levels - pixels).astype(np.float16)
 
 
 def bits_per_pixel(size: float, width: int, height: int) -> float:

@@ -1,15 +1,16 @@
 """A preprocessor that watches the encoder: what was lost of the picture decides what to hand it next."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.images import Image, Pixels
+from kcompress.images import Image, Pixels, rounded
 from kcompress.inference.engine import Engine
-from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, Tile, tiled
-from kcompress.networks.preprocessor import Preprocessor, blended, with_warning
+from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, Slices, Tile, tiled
+from kcompress.networks.preprocessor import Preprocessor, with_warning
 from kcompress.networks.screen_content import natural_share
 from kcompress.networks.sharp import sharp_chroma
 from kcompress.setting import Setting
@@ -17,13 +18,15 @@ from kcompress.setting import Setting
 RoundTrip = Callable[[Image, Setting], Callable[[Image], Pixels]]
 """Prepares a codec for a picture and a setting; the result encodes and decodes pictures of this size, (H, W, 3)."""
 
+_STRIP = 256  # rows worked on at a time: float copies of a large picture are large
+
 
 class ClosedLoop:
     """``input += network(target, reconstruction)``, a few times.
 
     The target is the picture after a first preprocessor; with sharp chroma, if wanted, it is the first input.
-    The reconstruction is the codec's decode of the input, which is rounded to 8 bits each time. So every pass is an
-    encode and a decode, at the quality of the file.
+    The reconstruction is the codec's decode of the input, so every pass is an encode and a decode, at the quality of
+    the file. Encoders that take planes get the input unrounded; sharp chroma, which no RGB may have, is for them alone.
 
     Screen content stays as it is but for sharp chroma: its edges are no detail that an encoder drops, so both the first
     preprocessor and the network cost more there than they save. Where all of a picture is drawn, nothing is encoded.
@@ -48,29 +51,34 @@ class ClosedLoop:
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         natural = natural_share(image.pixels)
-        sharp = self._sharp and setting.chroma == "420" and not setting.sharp_yuv and not image.grey
+        sharp = self._sharp and setting.planes and image.alpha is None and not image.grey
         passes = self._passes if natural.blocks.any() else 0
         if not passes and not sharp:
             return image
         target = natural.blended(image.pixels, self._first(image, setting).pixels)
         condition = self._condition(setting)
         reconstruct = self._round_trip(Image(target, grey=image.grey), setting)
-        # Changes of all passes: many are less than half a level, so they must not be rounded on the way.
-        added = np.zeros(target.shape, np.float16)
-        current = target.copy()
+        # Many changes are less than half a level, so they must not be rounded on the way.
+        current, remainder = target.copy(), np.zeros(target.shape, np.float16)
+
+        def levels(place: Slices) -> NDArray[np.float32]:
+            return current[place].astype(np.float32) + remainder[place]
 
         def add(pieces: Iterable[tuple[Tile, NDArray[np.float32]]]) -> None:
             for tile, change in pieces:
-                added[tile.inner] += change.mean(axis=2, keepdims=True) if image.grey else change
-                current[tile.inner] = blended(target[tile.inner], target[tile.inner] + np.float32(added[tile.inner]), 1)
+                added = change.mean(axis=2, keepdims=True) if image.grey else change
+                current[tile.inner], remainder[tile.inner] = rounded(levels(tile.inner) + added)
 
         if sharp:
             add(self._tiled(sharp_chroma, target))
         for _ in range(passes):
-            reconstruction = reconstruct(Image(current, grey=image.grey))
+            reconstruction = reconstruct(Image(current, grey=image.grey, remainder=remainder))
             changes = self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction)
             add((tile, change * natural.at(tile.inner)) for tile, change in changes)
             del reconstruction  # before the next is made: large pictures are large
-        if self._strength != 1:
-            current = blended(image.pixels, current.astype(np.float32), self._strength)
-        return with_warning(image.with_pixels(current), self._warning(setting))
+        for top in range(0, image.height if self._strength != 1 else 0, _STRIP):
+            strip = slice(top, top + _STRIP), slice(None)
+            original = image.pixels[strip]
+            current[strip], remainder[strip] = rounded(original + self._strength * (levels(strip) - original))
+        changed = replace(image.with_pixels(current), remainder=remainder if setting.planes else None)
+        return with_warning(changed, self._warning(setting))

@@ -27,8 +27,8 @@ _OF_LIGHT = 0.2126, 0.7152, 0.0722  # BT.709's, as in sRGB
 def sharp_chroma(batch: Planes) -> Planes:
     """Change (1, 3, H, W) of RGB pictures (1, 3, H, W), 0..1, with even sides.
 
-    Chroma of the result is equal in blocks of 2x2, so that any way of halving finds what is meant. Blocks that would
-    leave 0..1, as around coloured text on white, are changed as far as they can be: clipping would change their chroma.
+    Chroma of the result is equal in blocks of 2x2, so that any way of halving finds what is meant. The result may leave
+    0..1, as around coloured text on white: it is for encoders that take planes, as clipping would change chroma.
     """
     import cv2  # slow to import
 
@@ -50,18 +50,7 @@ def sharp_chroma(batch: Planes) -> Planes:
         mean += share * shown
         square += share * (shown * shown)
     lighter = LIGHT * (np.sqrt(np.maximum(light - square + mean * mean, 0)) - mean)
-    changes = np.stack([lighter + change for change in _rgb(*repeated)])
-    return (changes * _share_in_range(batch[0], changes))[None]
-
-
-def _share_in_range(levels: Planes, changes: Planes) -> Planes:
-    """Largest share 0..1 of the changes (3, H, W) that blocks of 2x2 can take without leaving 0..1, (H, W)."""
-    room = np.where(changes > 0, 1 - levels, levels)
-    share = (room / np.maximum(np.abs(changes), np.float32(1e-6))).min(axis=0)
-    rows = np.minimum(share[::2], share[1::2])
-    blocks = np.minimum(np.minimum(rows[:, ::2], rows[:, 1::2]), 1)
-    found: Planes = blocks.repeat(2, axis=0).repeat(2, axis=1)
-    return found
+    return np.stack([lighter + change for change in _rgb(*repeated)])[None]
 
 
 def _rgb(blue: Planes, red: Planes) -> tuple[Planes, Planes, Planes]:

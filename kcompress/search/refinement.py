@@ -16,14 +16,13 @@ import numpy as np
 
 from kcompress.encoding import Encoded, Session, preprocessed
 from kcompress.errors import UnsupportedError
-from kcompress.images import Image
+from kcompress.images import Image, rounded
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
 from kcompress.metrics import METRICS
 from kcompress.networks import Preprocessor
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.loading import serving, shipped_weights
-from kcompress.networks.preprocessor import blended
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.search.selection import Selection
 from kcompress.search.strength import following
@@ -202,12 +201,13 @@ def _strength(
     image: Image, session: Session, preprocessor: Preprocessor, results: _Results, steps: int
 ) -> Iterator[Progress]:
     prepared, network, seconds = preprocessed(image, preprocessor, session.setting)
-    changed, notes = prepared.pixels.astype(np.float32), results.first.notes
+    changed, notes = prepared.levels, results.first.notes
     tried = 0
 
     def cost(strength: float) -> float:
-        pixels = blended(image.pixels, changed, strength)
-        encoded = session.encode(image.with_pixels(pixels), network, seconds)
+        pixels, remainder = rounded(image.pixels + np.float32(strength) * (changed - image.pixels))
+        candidate = replace(image.with_pixels(pixels), remainder=None if prepared.remainder is None else remainder)
+        encoded = session.encode(candidate, network, seconds)
         return results.add(replace(encoded, notes=notes), tried, strength)
 
     plain = replace(results.cost_of.plain, notes=notes)

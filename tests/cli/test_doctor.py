@@ -4,8 +4,8 @@ from kcompress.metrics import METRICS
 from kcompress.pool import FILTERS
 
 ENCODERS = [
-    "jpeg: cjpeg", "jpeg: pillow", "jpeg: mozjpeg", "jpeg: jpegli", "webp: cwebp", "webp: pillow", "hevc: x265",
-    "hevc: ffmpeg", "bpg: bpgenc", "bpg: x265", "bpg: ffmpeg", "avif: ffmpeg", "avif: pillow",
+    "jpeg: cjpeg", "jpeg: pillow", "jpeg: mozjpeg", "jpeg: jpegli", "webp: cwebp", "webp: libwebp", "webp: pillow",
+    "hevc: x265", "hevc: ffmpeg", "bpg: bpgenc", "bpg: x265", "bpg: ffmpeg", "avif: ffmpeg", "avif: pillow",
     "avif: avifenc",
 ]  # fmt: skip
 

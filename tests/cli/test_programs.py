@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pictures import smooth
+from pictures import EMBEDDED, smooth
 from PIL import Image, ImageCms
 
 from kcompress.codecs import x265
@@ -208,7 +208,7 @@ def test_a_program_that_is_missing(run, no_programs, small, folder, name):
     assert f"--backend {name} is not installed. " in ended.stderr
     assert "install" in ended.stderr or "Build" in ended.stderr
     (line,) = run("encode", "small.png", "--codec", CODECS[name], "--json").lines
-    assert line["backend"] in ("pillow", "ffmpeg")
+    assert line["backend"] in EMBEDDED
 
 
 def test_a_program_that_cannot_be_started(run, tmp_path, small):

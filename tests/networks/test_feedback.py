@@ -33,6 +33,7 @@ from kcompress.setting import Setting
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.encoders]
 WEBP, KIND = CODECS["webp"], NETWORKS["feedback"]
 SETTING = WEBP.setting(60)
+PLANES = replace(SETTING, planes=True)
 
 
 def middle(setting: Setting) -> np.ndarray:
@@ -239,21 +240,42 @@ def test_small_changes_add_up_between_the_passes(lake: Image) -> None:
     assert np.array_equal(once, lake.pixels) and not np.array_equal(often, lake.pixels)
 
 
-def test_the_first_input_has_sharp_chroma_where_the_codec_halves_it(lake: Image) -> None:
+def test_the_first_input_has_sharp_chroma_where_planes_are_taken(lake: Image) -> None:
     seen = []
 
     def watched(image: Image, setting: Setting) -> Pixels:
         seen.append(image.pixels.copy())
         return image.pixels
 
-    full, encoders = replace(SETTING, chroma="444"), replace(SETTING, sharp_yuv=True)
-    for setting in (SETTING, full, encoders):
-        loop(Feedback(), watched, sharp=True)(lake, setting)
-    loop(Feedback(), watched)(lake, SETTING)
+    transparent = replace(lake, alpha=lake.pixels[:, :, 0])
+    for image, setting in ((lake, PLANES), (lake, SETTING), (transparent, PLANES)):
+        loop(Feedback(), watched, sharp=True)(image, setting)
+    loop(Feedback(), watched)(lake, PLANES)
     change = 255 * sharp_chroma(batch(lake.pixels[:400, :640]))[0].transpose(1, 2, 0)
     expected = np.clip(np.rint(lake.pixels[:400, :640] + change), 0, 255)
     assert (seen[0][:384, :624] == expected[:384, :624]).mean() > 0.99
     assert all(np.array_equal(each, lake.pixels) for each in seen[1:])
+
+
+def test_what_rounding_took_is_handed_on_with_the_pixels(lake: Image) -> None:
+    """To the codec in every pass and with the result, so that changes of less than half a level are made."""
+    seen: list[np.ndarray] = []
+
+    def watched(image: Image, setting: Setting) -> Pixels:
+        assert image.remainder is not None
+        seen.append(image.pixels + image.remainder.astype(float))
+        return darker(image, setting)
+
+    made = loop(gained(*[0.3] * GAINS), watched, passes=2, sharp=True)(lake, PLANES)
+    halfway = loop(gained(*[0.3] * GAINS), watched, passes=2, sharp=True, strength=0.5)(lake, PLANES)
+    assert made.remainder is not None and halfway.remainder is not None
+    levels = made.pixels + made.remainder.astype(float)
+    inside = (levels > 0) & (levels < 255)
+    assert np.abs(made.remainder[inside]).max() <= 0.5 and np.abs(made.remainder).max() > 1
+    assert 0 < np.abs(levels - seen[1]).mean() < np.abs(levels - lake.pixels).mean()
+    assert np.allclose(halfway.pixels + halfway.remainder.astype(float), (levels + lake.pixels) / 2, atol=0.02)
+    assert loop(Feedback(), darker)(lake, SETTING).remainder is None
+    assert made.with_pixels(made.pixels).remainder is None
 
 
 def test_strength_lies_between_the_picture_and_the_result(lake: Image) -> None:
@@ -311,7 +333,7 @@ def test_screen_content_stays_as_it_is(lake: Image) -> None:
     assert (changed[208:] == alone[48:]).mean() > 0.99
     assert np.array_equal(loop(Feedback(), watched, Shrink(), passes=2)(Image(page), SETTING).pixels, page)
     assert asked == 4
-    assert not np.array_equal(loop(Feedback(), watched, passes=2, sharp=True)(Image(page), SETTING).pixels, page)
+    assert not np.array_equal(loop(Feedback(), watched, passes=2, sharp=True)(Image(page), PLANES).pixels, page)
     assert asked == 4
 
 
@@ -324,7 +346,7 @@ def test_the_same_quality_scores_about_the_same_and_more_scores_more(lake: Image
         for used in (None, network)
     }
     plain, ours = ([scorer(decode(file).pixels)["ssimulacra2"] for file in each] for each in files.values())
-    assert np.abs(np.subtract(ours, plain)).max() < 2
+    assert np.abs(np.subtract(ours, plain)).max() < 2.5
     assert (np.diff(ours) > 1).all() and (np.diff([len(file) for file in files[network]]) > 0).all()
 
 

@@ -139,7 +139,7 @@ def test_chroma_is_asked_for(photo: Pixels) -> None:
 def test_it_does_not_depend_on_the_programs_that_are_installed(
     photo: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert set(EMBEDDED.values()) == set(EVERYWHERE) and set(EMBEDDED) == set(CODECS)
+    assert set(EMBEDDED.values()) <= set(EVERYWHERE) and set(EMBEDDED) == set(CODECS)
     steps = [compression(codec, 30) for codec in EMBEDDED]
     before = [step.apply(photo) for step in steps]
     monkeypatch.setenv("PATH", str(tmp_path))
