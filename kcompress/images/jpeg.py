@@ -107,7 +107,7 @@ def decoded(data: bytes, parts: Structure, mode: str, name: str) -> tuple[Pixels
         if "premature end" in trouble or "marker 0xd9 instead" in trouble or parts.ends_in_zeros:
             raise InputError(f"{name} is truncated: a part of its picture is missing ({trouble}). Get a whole copy.")
         if "Huffman" in trouble or "instead of RST" in trouble or "nconsisten" in trouble:
-            notes.append(f"its data are damaged, and parts of the picture may be wrong ({trouble})")
+            notes.append(f"{_DAMAGED}, and parts of the picture may be wrong ({trouble})")
         return None, notes
     if samples is None or mode == "CMYK":  # CMYK is only checked: Pillow knows which are inverted
         return None, notes
@@ -126,7 +126,13 @@ def complaint(data: bytes, colours: str) -> tuple[Pixels | None, str]:
         return None, text.removeprefix(_CORRUPT) if text.startswith(_CORRUPT) else ""
 
 
+def tells_damage(note: str) -> bool:
+    """Whether a note is on the file itself, however it is read."""
+    return note.startswith((_DAMAGED, _MISSING_SCANS))
+
+
 _CORRUPT = "Corrupt JPEG data: "
+_DAMAGED = "its data are damaged"
 _MISSING_SCANS = "its last scans are missing: the file may be truncated, and the picture lacks detail"
 
 

@@ -10,6 +10,7 @@ from kcompress.codecs.originals import OwnTables, codec_of, own_tables, under_po
 from kcompress.encoding import Encoded
 from kcompress.errors import KcompressError
 from kcompress.images import Image, read
+from kcompress.images.jpeg import tells_damage
 from kcompress.networks import NONE
 from kcompress.rate_distortion.scoring import FileScorer
 from kcompress.search.plan import EncodePlan, EncodeResult
@@ -146,4 +147,5 @@ def _image_of(plan: EncodePlan, data: bytes, found: bytes, name: str) -> Image |
         same = False
     if not same:
         return None
-    return replace(before, notes=tuple(note for note in before.notes if note not in after.notes))
+    notes = (note for note in before.notes if note not in after.notes or tells_damage(note))
+    return replace(before, notes=tuple(notes))

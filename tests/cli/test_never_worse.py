@@ -188,3 +188,18 @@ def test_batches_do_not_depend_on_jobs(run, camera, page, album, folder):
         run("encode", "album", "-o", jobs, "-c", "webp", "--jobs", jobs, "--max-side", "80")
     one, three = (sorted((folder / jobs).rglob("*.webp")) for jobs in ("1", "3"))
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in three] and len(one) == 6
+
+
+def test_notes_on_what_is_kept_are_true_of_it(run, photo, folder):
+    """Damage is told; what only a result would lack is not."""
+    with Image.open(photo) as picture:
+        picture.save(folder / "whole.jpg", quality=50, progressive=True)
+        ten = np.asarray(picture.convert("L"), np.uint16)[:64, :64] * 257
+    data = (folder / "whole.jpg").read_bytes()
+    (folder / "half.jpg").write_bytes(data[: data.rindex(b"\xff\xda")] + b"\xff\xd9")
+    (line,) = run("encode", "half.jpg", "-o", "out.jpg", "--json").lines
+    assert line["kept"] == "original" and any("last scans are missing" in note for note in line["notes"])
+    Image.fromarray(ten).save(folder / "ten.png")
+    run("encode", "ten.png", "-o", "ten.avif", "--bits", "10", "-q", "60")
+    (line,) = run("encode", "ten.avif", "-o", "out.avif", "-q", "60", "--json").lines
+    assert line["kept"] == "original" and not any("8 bits" in note for note in line["notes"])
