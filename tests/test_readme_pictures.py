@@ -16,6 +16,7 @@ from kcompress.evaluation.points import Point
 from kcompress.images import Image
 from kcompress.networks.loading import load
 from kcompress.presets import PRESETS, Preset
+from kcompress.programs import CWEBP
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 STORED = Path(chart.__file__).with_name("equal-quality.json")
@@ -112,6 +113,8 @@ def test_the_before_and_after_picture_is_drawn(tmp_path: Path, monkeypatch: pyte
         assert picture.size == (800, 275)
 
 
+@pytest.mark.encoders
+@pytest.mark.skipif(CWEBP.version() is None, reason="needs cwebp, which the others are measured against")
 def test_presets_are_measured_and_kept_codec_by_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS["fast"], "webp", Preset("none", 0))
     monkeypatch.setitem(PRESETS["best"], "webp", Preset("shrink", 0))

@@ -155,7 +155,9 @@ def rows(pictures: Sequence[bytes], codec: str) -> Iterator[dict[str, Any]]:
     scored = [(data, FileScorer(read(data, metadata="none"), METRICS)) for data in pictures]
     pixels = sum(read(data).width * read(data).height for data in pictures)
     found = [(way, *measured(way, scored, pixels)) for way in ways(codec)]
-    anchor = next(curves for way, _, curves in found if way.name == REFERENCES[codec])
+    anchor = next((curves for way, _, curves in found if way.name == REFERENCES[codec]), None)
+    if anchor is None:
+        raise SystemExit(f"{codec} is measured against {REFERENCES[codec]}, which is missing here. Install it.")
     for way, seconds, curves in found:
         rates = {metric: round(_mean_rate(anchor, curves, metric), 2) for metric in METRICS}
         yield {
