@@ -1,8 +1,6 @@
 """Content Credentials (C2PA 2.1, appendix A): a signed account of how a file was made, which holds for it alone."""
 
-import struct
-
-from kcompress.images import heif, png
+from kcompress.images import heif, png, webp
 from kcompress.images.jpeg import Structure
 
 NOTE = "its Content Credentials (C2PA) hold for the original file alone and were left out"
@@ -20,15 +18,5 @@ def has_credentials(data: bytes, parts: Structure | None) -> bool:
     if data.startswith(b"\x89PNG"):
         return b"caBX" in png.chunks(data)
     if data[:4] == b"RIFF":
-        return _has_chunk(data, b"C2PA")
+        return any(name == b"C2PA" for name, _ in webp.chunks(data))
     return any(kind == b"uuid" and content.startswith(_UUID) for kind, content in heif.boxes(data))
-
-
-def _has_chunk(webp: bytes, name: bytes) -> bool:
-    place = 12
-    while place + 8 <= len(webp):
-        if webp[place : place + 4] == name:
-            return True
-        (size,) = struct.unpack_from("<I", webp, place + 4)
-        place += 8 + size + size % 2
-    return False
