@@ -80,7 +80,7 @@ def written(heif: Heif, picture: Coded, alpha: Coded | None, brands: Sequence[by
     items = [_Item(picture.kind, picture.data, _described(picture, heif, colour))]
     references = []
     if alpha is not None:
-        role = [_full(b"auxC", ALPHA_URN)]
+        role = [full_box(b"auxC", ALPHA_URN)]
         items.append(_Item(alpha.kind, alpha.data, _described(alpha, heif, role)))
         references.append((b"auxl", len(items)))
     if heif.exif is not None:
@@ -123,8 +123,8 @@ def _described(coded: Coded, heif: Heif, further: list[bytes]) -> tuple[tuple[by
     """Properties of a coded picture."""
     properties = [
         (coded.configuration, True),
-        (_full(b"ispe", struct.pack(">II", coded.width, coded.height)), False),
-        (_full(b"pixi", bytes([coded.planes] + [coded.bits] * coded.planes)), False),
+        (full_box(b"ispe", struct.pack(">II", coded.width, coded.height)), False),
+        (full_box(b"pixi", bytes([coded.planes] + [coded.bits] * coded.planes)), False),
         *((each, False) for each in further),
     ]
     if (coded.width, coded.height) != (heif.width, heif.height):
@@ -172,25 +172,25 @@ def _nclx(icc: bytes | None) -> bytes:
 def _meta(items: list[_Item], references: list[tuple[bytes, int]], start: int) -> bytes:
     """Box ``meta`` for data that begin at byte ``start`` of the file; item 1 is the picture."""
     boxes = [
-        _full(b"hdlr", struct.pack(">I4s12xB", 0, b"pict", 0)),
-        _full(b"pitm", struct.pack(">H", 1)),
+        full_box(b"hdlr", struct.pack(">I4s12xB", 0, b"pict", 0)),
+        full_box(b"pitm", struct.pack(">H", 1)),
     ]
     entries = []
     for number, item in enumerate(items, start=1):
         name = b"\0application/rdf+xml\0" if item.kind == b"mime" else b"\0"
         hidden = 0 if number == 1 else 1  # companions are not pictures of their own
-        entries.append(_full(b"infe", struct.pack(">HH4s", number, 0, item.kind) + name, version=2, flags=hidden))
-    boxes.append(_full(b"iinf", struct.pack(">H", len(items)) + b"".join(entries)))
+        entries.append(full_box(b"infe", struct.pack(">HH4s", number, 0, item.kind) + name, version=2, flags=hidden))
+    boxes.append(full_box(b"iinf", struct.pack(">H", len(items)) + b"".join(entries)))
     if references:
         links = [box(role, struct.pack(">HHH", number, 1, 1)) for role, number in references]
-        boxes.append(_full(b"iref", b"".join(links)))
+        boxes.append(full_box(b"iref", b"".join(links)))
     boxes.append(_properties(items))
     locations = b""
     for number, item in enumerate(items, start=1):
         locations += struct.pack(">HHHII", number, 0, 1, start, len(item.data))
         start += len(item.data)
-    boxes.append(_full(b"iloc", struct.pack(">BBH", 0x44, 0, len(items)) + locations))
-    return _full(b"meta", b"".join(boxes))
+    boxes.append(full_box(b"iloc", struct.pack(">BBH", 0x44, 0, len(items)) + locations))
+    return full_box(b"meta", b"".join(boxes))
 
 
 def _properties(items: list[_Item]) -> bytes:
@@ -204,7 +204,7 @@ def _properties(items: list[_Item]) -> bytes:
             if each not in shared:
                 shared.append(each)
             associations += bytes([0x80 * essential | shared.index(each) + 1])
-    ipma = _full(b"ipma", struct.pack(">I", len(described)) + associations)
+    ipma = full_box(b"ipma", struct.pack(">I", len(described)) + associations)
     return box(b"iprp", box(b"ipco", b"".join(shared)) + ipma)
 
 
@@ -217,5 +217,6 @@ def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
-def _full(kind: bytes, content: bytes, version: int = 0, flags: int = 0) -> bytes:
+def full_box(kind: bytes, content: bytes, version: int = 0, flags: int = 0) -> bytes:
+    """A box whose content begins with a version and 24 flags."""
     return box(kind, struct.pack(">I", version << 24 | flags) + content)

@@ -3,12 +3,12 @@
 import struct
 from collections.abc import Iterator
 
-from kcompress.codecs.containers.heif import box
+from kcompress.codecs.containers.heif import ALPHA_URN, box, full_box
 from kcompress.images.heif import Still, associations, boxes, parse
 
 _BOXES = {b"ftyp", b"meta", b"mdat"}
 _OF_META = {b"hdlr", b"pitm", b"dinf", b"iinf", b"iref", b"iprp", b"iloc", b"idat"}
-_ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
+_ALPHA = (ALPHA_URN, b"urn:mpeg:hevc:2015:auxid:1\0")
 _PROFILES = (b"prof", b"rICC")
 
 
@@ -61,7 +61,7 @@ def _kept(still: Still) -> set[int]:
 
 def _is_alpha(still: Still, item: int) -> bool:
     texts = (content[4:] for kind, content in still.properties.get(item, []) if kind == b"auxC")
-    return any(text.partition(b"\0")[0] in _ALPHA for text in texts)
+    return any((text + b"\0").startswith(_ALPHA) for text in texts)
 
 
 def _in(still: Still, kept: set[int], method: int) -> list[int]:
@@ -126,7 +126,7 @@ def _properties(body: bytes, kept: set[int], *, icc: bool) -> bytes:
         by_item.setdefault(item, []).append(0x8000 * essential | renumbered[number])
     entries = b"".join(struct.pack(f">IB{len(own)}H", item, len(own), *own) for item, own in by_item.items())
     # Version 1 and flag 1: numbers of items of 32 bits, of properties of 15.
-    ipma = box(b"ipma", struct.pack(">II", 1 << 24 | 1, len(by_item)) + entries)
+    ipma = full_box(b"ipma", struct.pack(">I", len(by_item)) + entries, version=1, flags=1)
     return box(b"iprp", box(b"ipco", b"".join(box(*known[number - 1]) for number in left)) + ipma)
 
 
@@ -134,7 +134,7 @@ def _locations(still: Still, kept: set[int], start: int) -> bytes:
     """Box ``iloc``, version 2: numbers of items of 32 bits, places and lengths too."""
     entries = b"".join(_placed(still, kept, 0, start)) + b"".join(_placed(still, kept, 1, 0))
     count = sum(item in kept for item in still.places)
-    return box(b"iloc", struct.pack(">IBBI", 2 << 24, 0x44, 0, count) + entries)
+    return full_box(b"iloc", struct.pack(">BBI", 0x44, 0, count) + entries, version=2)
 
 
 def _placed(still: Still, kept: set[int], method: int, place: int) -> Iterator[bytes]:
