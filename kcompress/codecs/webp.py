@@ -43,7 +43,7 @@ class Cwebp(Backend):
         if planes is None:
             return CWEBP.run([*told, "-o", "-", "--", "-"], *pnm(image))
         told += ["-s", str(image.width), str(image.height)]
-        return CWEBP.run([*told, "-o", "-", "--", "-"], *(plane.data for plane in planes.all))
+        return CWEBP.run([*told, "-o", "-", "--", "-"], *planes.pieces)
 
 
 class Libwebp(Backend):

@@ -54,11 +54,11 @@ class Image:
         """The same picture with one more note."""
         return replace(self, notes=(*self.notes, note))
 
-    def with_pixels(self, pixels: Pixels) -> "Image":
-        """The same picture with other pixels (H, W, 3); a grey picture stays grey."""
+    def with_pixels(self, pixels: Pixels, remainder: Remainder | None = None) -> "Image":
+        """The same picture with other pixels (H, W, 3) and what rounding took from them; a grey one stays grey."""
         if self.grey:
             pixels = np.repeat(luma(pixels)[:, :, None], 3, axis=2)
-        return replace(self, pixels=pixels, remainder=None)
+        return replace(self, pixels=pixels, remainder=remainder)
 
     @property
     def levels(self) -> NDArray[np.float32]:

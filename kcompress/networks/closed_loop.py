@@ -1,7 +1,6 @@
 """A preprocessor that watches the encoder: what was lost of the picture decides what to hand it next."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -76,9 +75,10 @@ class ClosedLoop:
             changes = self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction)
             add((tile, change * natural.at(tile.inner)) for tile, change in changes)
             del reconstruction  # before the next is made: large pictures are large
-        for top in range(0, image.height if self._strength != 1 else 0, _STRIP):
-            strip = slice(top, top + _STRIP), slice(None)
-            original = image.pixels[strip]
-            current[strip], remainder[strip] = rounded(original + self._strength * (levels(strip) - original))
-        changed = replace(image.with_pixels(current), remainder=remainder if setting.planes else None)
+        if self._strength != 1:
+            for top in range(0, image.height, _STRIP):
+                strip = slice(top, top + _STRIP), slice(None)
+                original = image.pixels[strip]
+                current[strip], remainder[strip] = rounded(original + self._strength * (levels(strip) - original))
+        changed = image.with_pixels(current, remainder if setting.planes else None)
         return with_warning(changed, self._warning(setting))

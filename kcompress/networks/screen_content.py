@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.images import Pixels
+from kcompress.inference.tiling import Slices
 
 BLOCK = 16
 """Side of the blocks in which pixels are counted. Counts are averaged over 3x3 blocks."""
@@ -23,8 +24,6 @@ DRAWN, NATURAL = 0.2, 0.4
 
 All parts of eleven drawn pages lie below 0.19, and 99.6 % of those of 23 lossless photographs above 0.4.
 """
-
-Slices = tuple[slice, slice]
 
 
 @dataclass(frozen=True)

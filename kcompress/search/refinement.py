@@ -206,7 +206,7 @@ def _strength(
 
     def cost(strength: float) -> float:
         pixels, remainder = rounded(image.pixels + np.float32(strength) * (changed - image.pixels))
-        candidate = replace(image.with_pixels(pixels), remainder=None if prepared.remainder is None else remainder)
+        candidate = image.with_pixels(pixels, None if prepared.remainder is None else remainder)
         encoded = session.encode(candidate, network, seconds)
         return results.add(replace(encoded, notes=notes), tried, strength)
 
