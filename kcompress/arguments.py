@@ -61,7 +61,7 @@ _KINDS = {
     "strength": _real(0, 1, "a number from 0 to 1", optional=False),
     "refine": _whole(0),
     "tables": _Kind(_FILE.allows, "auto, standard, learned or a path", optional=False),
-    "chroma": _Kind(lambda value: isinstance(value, str), "'420' or '444'"),
+    "chroma": _Kind(_TEXT.allows, "'420' or '444'"),
     "bits": _whole(),
     "effort": _whole(),
     "sharp_yuv": _Kind(lambda value: isinstance(value, bool), "True or False"),

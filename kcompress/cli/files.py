@@ -134,7 +134,7 @@ def plan_in_place(
     jobs: dict[tuple[int, int] | str, Job] = {}
     advice = "--in-place keeps the format of each file. Give -o to compress others."
     found = expanded(sources, backup, known, wanted, advice)
-    inputs = {places.real(source) for source, _ in found}
+    inputs = set() if backup is None else {places.real(source) for source, _ in found}
     for source, below in found:
         place = None if backup is None else str(Path(backup, below or Path(source).name))
         refusal: KcompressError | None = None

@@ -1,13 +1,11 @@
 """Files without loss, or nearly so: what drawings and screenshots want, and scores that lossy files cannot have."""
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 from kcompress.images import Image
 
 LOSSLESS = 100
 """Level at which nothing is lost."""
-
-Kind = Literal["lossless", "near-lossless"]
 
 
 class Lossless(Protocol):
@@ -26,6 +24,6 @@ class Lossless(Protocol):
         ...
 
 
-def kind(level: int) -> Kind:
+def kind(level: int) -> str:
     """Name of what a level loses."""
     return "lossless" if level == LOSSLESS else "near-lossless"

@@ -42,7 +42,7 @@ class Structure:
             content[len(prefix) :] for kind, content in self.segments if kind == marker and content.startswith(prefix)
         )
 
-    def remarks(self) -> tuple[tuple[int, bytes], ...]:
+    def further_metadata(self) -> tuple[tuple[int, bytes], ...]:
         """Segments of IPTC (APP13), comments, and JFIF's density where it is that of square pixels."""
         return tuple(
             (marker, content)

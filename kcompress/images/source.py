@@ -185,6 +185,6 @@ def _loaded(data: bytes, name: str, file: Pil.Image, parts: jpeg.Structure | Non
     if file.format == "PNG" and data[25] == 4 and file.mode == "RGBA":
         picture = file.convert("LA")  # grey with alpha, of which Pillow makes colour at 16 bits
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
-    segments = parts.remarks() if parts is not None else ()
+    segments = parts.further_metadata() if parts is not None else ()
     icc, exif = info.get("icc_profile"), info.get("exif")
     return Source(picture, orientation, bits, icc, exif, xmp, None, notes, samples, segments)
