@@ -37,14 +37,14 @@ def run(
         trainer = Trainer(task, folder, accelerator(device), minutes)
         speaks = trainer.accelerator.is_main_process
         for event in trainer.run(resume=resume):
-            minutes = (time.perf_counter() - began) / 60
+            passed = (time.perf_counter() - began) / 60
             if isinstance(event, Validation):
                 parts = "".join(f", {name} {value:.4f}" for name, value in event.parts.items())
                 console.print(
-                    f"{minutes:.1f} min, step {event.step}: loss {event.loss:.4f}{parts}; {dict(event.metrics)}"
+                    f"{passed:.1f} min, step {event.step}: loss {event.loss:.4f}{parts}; {dict(event.metrics)}"
                 )
             elif isinstance(event, Prepared) and speaks and (event.done % 100 == 0 or event.done == event.total):
-                console.print(f"{minutes:.1f} min: {event.done} of {event.total} prepared")
+                console.print(f"{passed:.1f} min: {event.done} of {event.total} prepared")
             elif isinstance(event, Finished) and speaks:
                 stem.parent.mkdir(parents=True, exist_ok=True)
                 trainer.export(event, stem, about)

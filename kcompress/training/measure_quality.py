@@ -93,7 +93,6 @@ def shift(pixels: Pixels) -> float:
 
 def figures(each: Sequence[Rated], judges: Judges) -> dict[str, Any]:
     """Figures of the card for some pictures."""
-    names = [*each[0].scores]
 
     def table(chosen: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """VQscore, mean of the judges and first judge, (pictures, versions) each."""
@@ -109,7 +108,7 @@ def figures(each: Sequence[Rated], judges: Judges) -> dict[str, Any]:
     filtered, filtered_mean, _ = table(FILTERS)
     untouched, coded = table(["clean", JPEG])[0].T
     shifts = [change for one in each for change in one.shifts.values()]
-    kuchen = [name for name in names if name in FIXED and name.startswith("kuchen")]
+    kuchen = [name for name in FIXED if name.startswith("kuchen")]
     return {
         "must_hold": dict(HELD),
         "found": {
