@@ -41,12 +41,13 @@ def encode_to_target(
         plain = encode_once(replace(plan, target=None), lambda: image, length, tell)
         return plain.noted(f"too small for its target, the default -q was taken: {error}")
     found, tries = _search(plan, target, image, length, tell, own, scores)
-    for finer, note in _finer(plan, image):
-        if not found.holds and scores:
-            other, more = _search(finer, target, image, length, tell, own, scores)
-            found, tries = better(target, found, other), tries + more
-            if found is other:
-                found = replace(other, result=other.result.noted(note))
+    for finer, note in _finer(plan, image) if scores else ():
+        if found.holds:
+            break
+        other, more = _search(finer, target, image, length, tell, own, scores)
+        found, tries = better(target, found, other), tries + more
+        if found is other:
+            found = replace(other, result=other.result.noted(note))
     result = replace(found.result, target=target, reached=found.measured, tries=tries)
     if not result.holds and scores and own is None:
         result = finer_than_lossy(plan, target, result, image, scores)
