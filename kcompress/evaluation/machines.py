@@ -65,19 +65,22 @@ class Machine:
         with torch.no_grad():
             if isinstance(label, int):
                 target = asked.class_targets([label])
-            else:
+            elif label is None or asked.trainable:
                 target = asked.pseudo_labels(torch.from_numpy(batch(original)))
+            else:  # the label is the whole truth
+                target = torch.empty(0)
 
         @torch.no_grad()
         def scores(decoded: Pixels) -> tuple[dict[str, float], dict[str, str]]:
             pixels = torch.from_numpy(batch(decoded))
-            (outcome,) = asked.outcomes(pixels, target, None if label is None else [label])
+            (outcome,), losses = asked.judged(pixels, target, None if label is None else [label])
             score = asked.score([outcome])
             if score is None and not self.texts:
                 return {}, {}
-            found = {} if score is None else {self.name: score}
-            if asked.trainable:
-                found[f"{self.name} loss"] = float(asked.loss(pixels, target))
+            right, loss = self.columns
+            found = {} if score is None else {right: score}
+            if losses is not None:
+                found[loss] = float(losses)
             return found, {column: outcome.text() for column in self.texts}
 
         return scores

@@ -78,14 +78,16 @@ class Classification:
 
     def loss(self, pictures: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy (N,) with the label or the pseudo label, nats."""
-        return F.cross_entropy(self._log_probabilities(pictures), targets.to(pictures.device), reduction="none")
+        return _cross_entropy(self._log_probabilities(pictures), targets)
 
-    def outcomes(self, pictures: Tensor, targets: Tensor, labels: Sequence[Any] | None = None) -> list[float]:
-        """1 where the likeliest class is the target's, or the pseudo label's likeliest; else 0."""
+    def judged(
+        self, pictures: Tensor, targets: Tensor, labels: Sequence[Any] | None = None
+    ) -> tuple[list[float], Tensor]:
+        """1 where the likeliest class is the target's, or the pseudo label's likeliest, else 0; and the losses."""
         with torch.no_grad():
-            named = self._log_probabilities(pictures).argmax(1).cpu()
+            found = self._log_probabilities(pictures)
         right = (targets if targets.ndim == 1 else targets.argmax(1)).cpu()
-        return [float(each) for each in named == right]
+        return [float(each) for each in found.argmax(1).cpu() == right], _cross_entropy(found, targets)
 
     def score(self, outcomes: Sequence[float]) -> float | None:
         """Accuracy."""
@@ -95,3 +97,7 @@ class Classification:
         """Log probabilities (N, classes)."""
         output = self.model(self.resized(pictures))
         return output.clamp_min(1e-12).log() if self.probabilities else output.log_softmax(1)
+
+
+def _cross_entropy(logarithms: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logarithms, targets.to(logarithms.device), reduction="none")

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from kcompress.errors import UsageError, WeightsError
 from kcompress.machine.average_precision import AveragePrecision, Boxes, Matches, match
 from kcompress.machine.boxes import Detections, iou, select_detections
-from kcompress.machine.detector_outputs import OUTPUT_FORMATS, OutputFormat
+from kcompress.machine.detector_outputs import OUTPUT_FORMATS, OutputFormat, Size
 from kcompress.machine.model import Model
 
 SURE = 0.3
@@ -90,29 +90,33 @@ class Detection:
         Weights are the original's objectness, for the first plus ``BACKGROUND``.
         """
         shown = self.resized(pictures)
-        size = (shown.shape[2], shown.shape[3])
-        predicted = self._format.decode(self.model(shown), size)
-        target = self._format.decode(targets.to(pictures.device), size)
-        sure = target.objectness
-        objectness = _mean(_binary_divergence(predicted.objectness, target.objectness), sure + BACKGROUND)
-        classes = _mean(_divergence(predicted.classes, target.classes).sum(2), sure)
-        return objectness + classes + _mean(1 - iou(predicted.boxes, target.boxes), sure)
+        return self._distance(self.model(shown), targets, _size(shown))
 
-    def outcomes(self, pictures: Tensor, targets: Tensor, labels: Sequence[Boxes] | None = None) -> list[Matches]:
-        """Detections in each picture as right or wrong."""
+    def judged(
+        self, pictures: Tensor, targets: Tensor, labels: Sequence[Boxes] | None = None
+    ) -> tuple[list[Matches], Tensor | None]:
+        """Detections in each picture as right or wrong; and the losses."""
         with torch.no_grad():
             shown = self.resized(pictures)
-            size = (shown.shape[2], shown.shape[3])
-            found = self._boxes(self.model(shown), size, FAINTEST)
+            output, size = self.model(shown), _size(shown)
+            found = self._boxes(output, size, FAINTEST)
             truth = self._boxes(targets, size, SURE) if labels is None else labels
-        return [match(ours, theirs) for ours, theirs in zip(found, truth, strict=True)]
+            losses = self._distance(output, targets, size) if self.trainable else None
+        return [match(ours, theirs) for ours, theirs in zip(found, truth, strict=True)], losses
 
     def score(self, outcomes: Sequence[Matches]) -> float | None:
         """COCO's average precision, mean over IoU 0.5 to 0.95; None where there are no objects."""
         found = float(AveragePrecision(outcomes)().mean())
         return None if np.isnan(found) else found
 
-    def _boxes(self, output: Tensor, size: tuple[int, int], least: float) -> list[Boxes]:
+    def _distance(self, output: Tensor, targets: Tensor, size: Size) -> Tensor:
+        predicted, target = (self._format.decode(each.to(output.device), size) for each in (output, targets))
+        sure = target.objectness
+        objectness = _mean(_binary_divergence(predicted.objectness, target.objectness), sure + BACKGROUND)
+        classes = _mean(_divergence(predicted.classes, target.classes).sum(2), sure)
+        return objectness + classes + _mean(1 - iou(predicted.boxes, target.boxes), sure)
+
+    def _boxes(self, output: Tensor, size: Size, least: float) -> list[Boxes]:
         places = self._format.decode(output.cpu(), size)
         return [self._numbered(each) for each in select_detections(places, least, suppress=not self._format.final)]
 
@@ -120,6 +124,10 @@ class Detection:
         boxes, classes, scores = (part.numpy() for part in found)
         numbers = classes if self._numbers is None else self._numbers[classes]
         return Boxes(boxes.astype(np.float64), numbers, scores.astype(np.float64), np.zeros(len(scores), dtype=bool))
+
+
+def _size(shown: Tensor) -> Size:
+    return shown.shape[2], shown.shape[3]
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -48,8 +48,13 @@ class Task(Protocol):
         """Loss (N,), 0 or above, of the model on decoded pictures, differentiable; for those that are trainable."""
         ...
 
-    def outcomes(self, pictures: "Tensor", targets: "Tensor", labels: Sequence[Any] | None = None) -> list[Any]:
-        """Result on each decoded picture, by its target, or by its label of the task's own kind. No gradient."""
+    def judged(
+        self, pictures: "Tensor", targets: "Tensor", labels: Sequence[Any] | None = None
+    ) -> "tuple[list[Any], Tensor | None]":
+        """Outcome on each decoded picture, and the losses, for those that are trainable: by one run, no gradient.
+
+        Outcomes are by the labels, of the task's own kind, where there are any, else by the targets.
+        """
         ...
 
     def score(self, outcomes: Sequence[Any]) -> float | None:

@@ -49,11 +49,13 @@ class Text:
         """Raise UsageError: there is no loss."""
         raise UsageError("the task text has no loss. Train for another task.")
 
-    def outcomes(self, pictures: Tensor, targets: Tensor, labels: Sequence[str] | None = None) -> list[float | None]:
+    def judged(
+        self, pictures: Tensor, targets: Tensor, labels: Sequence[str] | None = None
+    ) -> tuple[list[float | None], None]:
         """Character accuracy of each picture, 0..1; None where there is nothing to read."""
         truths = [decoded(row) for row in targets] if labels is None else labels
         read = [decoded(row) for row in self.pseudo_labels(pictures)]
-        return [character_accuracy(ours, truth) for ours, truth in zip(read, truths, strict=True)]
+        return [character_accuracy(ours, truth) for ours, truth in zip(read, truths, strict=True)], None
 
     def score(self, outcomes: Sequence[float | None]) -> float | None:
         """Mean of the pictures that have text."""

@@ -66,12 +66,22 @@ def test_each_picture_is_judged_alone(any_task: Task, pictures: Tensor) -> None:
     together = any_task.loss(changed, targets)
     alone = [any_task.loss(changed[i : i + 1], targets[i : i + 1]) for i in range(4)]
     torch.testing.assert_close(together, torch.cat(alone))
-    alone = [any_task.score(any_task.outcomes(changed[i : i + 1], targets[i : i + 1])) for i in range(4)]
-    assert [any_task.score([each]) for each in any_task.outcomes(changed, targets)] == alone
+    alone = [any_task.score(any_task.judged(changed[i : i + 1], targets[i : i + 1])[0]) for i in range(4)]
+    assert [any_task.score([each]) for each in any_task.judged(changed, targets)[0]] == alone
+
+
+def test_outcomes_and_losses_come_from_one_run(any_task: Task, pictures: Tensor) -> None:
+    targets, changed = any_task.pseudo_labels(pictures), (pictures * 0.7 + 0.1).requires_grad_()
+    expected, runs, model = any_task.loss(changed, targets), [], any_task.model
+    any_task.model = lambda shown: runs.append(len(shown)) or model(shown)
+    any_task.model.size = model.size
+    losses = any_task.judged(changed, targets)[1]
+    assert losses is not None and torch.equal(losses, expected) and not losses.requires_grad
+    assert runs == [4]
 
 
 def test_an_untouched_picture_has_the_best_score(any_task: Task, pictures: Tensor) -> None:
-    outcomes = any_task.outcomes(pictures, any_task.pseudo_labels(pictures))
+    outcomes = any_task.judged(pictures, any_task.pseudo_labels(pictures))[0]
     assert any_task.score(outcomes) == 1.0 and any_task.score([]) is None
 
 
@@ -103,7 +113,7 @@ def test_labels() -> None:
     pictures = torch.tensor([[0.9, 0.1, 0.2], [0.1, 0.2, 0.9]])[:, :, None, None].expand(2, 3, SIDE, SIDE)
     targets = found.class_targets([0, 1])
     assert targets.dtype == torch.int64
-    assert found.outcomes(pictures, targets) == [1.0, 0.0]
+    assert found.judged(pictures, targets)[0] == [1.0, 0.0]
     expected = [math.log(sum(math.exp(v) for v in (0.9, 0.1, 0.2))) - each for each in (0.9, 0.2)]
     torch.testing.assert_close(found.loss(pictures, targets), torch.tensor(expected))
     for wrong in (3, -1):
@@ -116,7 +126,7 @@ def test_without_labels_the_models_own_answer_counts() -> None:
     original = torch.tensor([[0.9, 0.1, 0.2]])[:, :, None, None].expand(1, 3, SIDE, SIDE)
     targets = found.pseudo_labels(original)
     torch.testing.assert_close(targets, torch.tensor([[0.9, 0.1, 0.2]]).softmax(1))
-    assert found.outcomes(original * 0.5, targets) == [1.0] and found.outcomes(original.flip(1), targets) == [0.0]
+    assert found.judged(original * 0.5, targets)[0] == [1.0] and found.judged(original.flip(1), targets)[0] == [0.0]
 
 
 def test_probabilities_are_as_good_as_logits(pictures: Tensor) -> None:
@@ -128,7 +138,7 @@ def test_probabilities_are_as_good_as_logits(pictures: Tensor) -> None:
 
 def test_a_graph_scores(pictures: Tensor, tmp_path: Path) -> None:
     found = task("classification", open_model(str(graph(tmp_path / "means.onnx", (1, 3, SIDE, SIDE), rows=(1, 3)))))
-    assert found.outcomes(pictures, found.pseudo_labels(pictures)) == [1.0] * 4
+    assert found.judged(pictures, found.pseudo_labels(pictures))[0] == [1.0] * 4
     assert found.loss(pictures, found.pseudo_labels(pictures)).shape == (4,)
 
 
@@ -182,7 +192,7 @@ def _sees(*objects: tuple[int, int, int]) -> Tensor:
 
 def _score(told: Tensor, true: Tensor) -> float | None:
     judge = task("detection", _model(_Fixed(told)))
-    (outcome,) = judge.outcomes(torch.rand(1, 3, SIDE, SIDE), true)
+    (outcome,) = judge.judged(torch.rand(1, 3, SIDE, SIDE), true)[0]
     average = AveragePrecision([outcome])()
     return None if judge.score([outcome]) is None else float(average[0])
 
@@ -236,11 +246,11 @@ def test_boxes_of_labels_are_the_truth() -> None:
     own = task("detection", _model(_Fixed(two)))
     labelled = task("detection", _model(_Fixed(two)), classes=(1, 18, 90))
     pictures = torch.rand(1, 3, SIDE, SIDE)
-    assert own.score(own.outcomes(pictures, two)) == 1.0
+    assert own.score(own.judged(pictures, two)[0]) == 1.0
     box = [[-0.05, -0.05, 0.05, 0.05]]
     for kind, expected in ((18, 1.0), (90, 0.0), (1, 0.0)):
         truth = Boxes(np.array(box), np.array([kind]), np.zeros(1), np.zeros(1, dtype=bool))
-        assert labelled.score(labelled.outcomes(pictures, two, [truth])) == expected
+        assert labelled.score(labelled.judged(pictures, two, [truth])[0]) == expected
     with pytest.raises(UsageError, match=r"there are 80 categories, and the model tiny knows 3 classes\. Take a model"):
         task("detection", _model(Objects()), classes=range(80))
 
@@ -255,7 +265,7 @@ def test_boxes_after_suppression_have_numbers_of_categories_and_no_loss() -> Non
     assert not found.trainable
     pictures = torch.rand(1, 3, SIDE, SIDE)
     truth = Boxes(np.array([[0.25, 0.25, 0.5, 0.5]]), np.array([18]), np.zeros(1), np.zeros(1, dtype=bool))
-    (outcome,) = found.outcomes(pictures, found.pseudo_labels(pictures), [truth])
+    (outcome,) = found.judged(pictures, found.pseudo_labels(pictures), [truth])[0]
     assert found.score([outcome]) == 1.0 and len(outcome.scores) == 2, "nothing is suppressed again"
 
 

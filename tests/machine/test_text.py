@@ -46,10 +46,10 @@ def test_a_reader_of_fixed_answers() -> None:
     pictures = torch.tensor([0.0, 1, 2])[:, None, None, None].expand(3, 3, 8, 8)
     targets = found.pseudo_labels(pictures)
     assert targets.shape == (3, 16)
-    outcomes = found.outcomes(pictures, targets)
+    outcomes = found.judged(pictures, targets)[0]
     assert outcomes == [1, 1, None] and found.score(outcomes) == 1
-    assert found.outcomes(pictures, targets, ["one", "three", "x"]) == [1, 0, 0]
-    assert found.score(found.outcomes(pictures.flip(0), targets)) == pytest.approx(1 / 2), "'' for one is 0"
+    assert found.judged(pictures, targets, ["one", "three", "x"])[0] == [1, 0, 0]
+    assert found.score(found.judged(pictures.flip(0), targets)[0]) == pytest.approx(1 / 2), "'' for one is 0"
     assert found.score([]) is None and not found.trainable
     for refused in (lambda: found.class_targets([1]), lambda: found.loss(pictures, targets)):
         with pytest.raises(UsageError, match="the task text has no"):
@@ -80,7 +80,7 @@ def test_rapidocr() -> None:
     ).permute(0, 3, 1, 2) / 255  # fmt: skip
     targets = found.pseudo_labels(pictures[:1]).expand(2, -1)
     assert decoded(targets[0]) == "The quick brown fox\nTotal 12.50 EUR\nThank you"
-    clear, blurred = found.outcomes(pictures, targets)
+    clear, blurred = found.judged(pictures, targets)[0]
     assert clear == 1 and blurred is not None and blurred < 0.7
     with pytest.raises(WeightsError, match="The task classification needs"):
         task("classification", reader)

@@ -96,8 +96,10 @@ class TaskValidator:
             outcomes: list[Any] = []
             for part, truth in zip(self._parts, truths, strict=True):
                 decoded = tensor(shown[part]).to(task.model.device)
-                losses += task.loss(decoded, truth).tolist()
-                outcomes += task.outcomes(decoded, truth)
+                found, paid = task.judged(decoded, truth)
+                assert paid is not None  # tasks without a loss train nothing
+                outcomes += found
+                losses += paid.tolist()
             score = task.score(outcomes)
             scores.append(float("nan") if score is None else score)
         return _Point(max(float(np.mean(bits)), _LEAST), float(np.mean(losses)), float(np.mean(scores)))
