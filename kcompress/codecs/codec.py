@@ -99,6 +99,11 @@ class Scale:
             raise UsageError(f"{option} {value} is not on the scale of {codec}. Allowed: {low}..{high}.")
         return value
 
+    def up_to(self, finest: int) -> range:
+        """Values from the coarsest to this one."""
+        step = 1 if self.finest > self.coarsest else -1
+        return range(self.coarsest, finest + step, step)
+
     def coarseness(self, value: int) -> float:
         """0 at the finest end .. 1 at the coarsest."""
         return (value - self.finest) / (self.coarsest - self.finest)

@@ -22,8 +22,7 @@ def nearest_quality(
         known: sizes by quality.
         measure: quality -> size.
     """
-    step = 1 if scale.finest > scale.coarsest else -1
-    qualities = range(scale.coarsest, scale.finest + step, step)
+    qualities = scale.up_to(scale.finest)
     wanted = math.log(size)
     found = {qualities.index(quality): math.log(each) for quality, each in known.items()}
     reach, width = 1.0, math.inf

@@ -102,6 +102,5 @@ def _sample(
 
 def _quality_for(target: float, scale: Scale, score: Callable[[int], float]) -> int:
     """The coarsest quality that reaches a score, by bisection; the finest there is if none does."""
-    step = 1 if scale.finest > scale.coarsest else -1
-    steps = range(scale.coarsest, scale.finest + step, step)
+    steps = scale.up_to(scale.finest)
     return steps[bisect_left(steps, target, 0, len(steps) - 1, key=score)]

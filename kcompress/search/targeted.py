@@ -91,8 +91,7 @@ def _search(
 ) -> tuple[Reached[EncodeResult], int]:  # fmt: skip
     """The best result in the plan's sampling, and the number of encodes."""
     scale, codec = plan.codec.quality, plan.codec.name
-    step = 1 if scale.finest > scale.coarsest else -1
-    qualities = range(scale.coarsest, (scale.finest if own is None else own.quality) + step, step)
+    qualities = scale.up_to(scale.finest if own is None else own.quality)
 
     def search(plan: EncodePlan, start: int, most: int = TRIES, *, to_end: bool = True) -> Reached[EncodeResult]:
         def attempt(quality: int) -> tuple[EncodeResult, float]:
