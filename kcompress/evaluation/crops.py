@@ -1,6 +1,6 @@
 """Crops side by side: one piece of a picture behind every preprocessor (Kuchen paper, figures 5 and 6)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from kcompress.evaluation.page import Shown, shown
 from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.plan import Plan
 from kcompress.evaluation.points import Point
+from kcompress.evaluation.summary import Curve, curves_of
 from kcompress.evaluation.sweep import original
 from kcompress.images import Pixels
 from kcompress.networks import NONE
@@ -41,7 +42,8 @@ def rows(plan: Plan, points: Sequence[Point]) -> Iterator[Row]:
     """
     metric = plan.metrics[0]
     for codec, qualities in plan.qualities.items():
-        versions = _versions(plan, [point for point in points if point.codec == codec], qualities[len(qualities) // 2])
+        middle = qualities[len(qualities) // 2]
+        versions = _versions(curves_of(points, codec), middle, match_bpp=plan.match_bpp)
         spreads = {}
         for picture, found in versions.items():
             scores = [score for point in found if np.isfinite(score := point.scores.get(metric, np.nan))]
@@ -51,16 +53,21 @@ def rows(plan: Plan, points: Sequence[Point]) -> Iterator[Row]:
             yield _row(plan, codec, versions[picture])
 
 
-def _versions(plan: Plan, points: Sequence[Point], quality: int) -> dict[str, list[Point]]:
-    """Points of each picture to be set side by side, the plain one first."""
-    found = {point.picture: [point] for point in points if point.preprocessor == NONE and point.quality == quality}
-    for name in dict.fromkeys(point.preprocessor for point in points):
-        for picture, versions in found.items() if name != NONE and name not in PEERS else ():
-            curve = [point for point in points if (point.picture, point.preprocessor) == (picture, name)]
-            if plan.match_bpp and curve:
-                versions += nearest_points(versions[:1], curve)
-            versions += [point for point in curve if point.quality == quality and not plan.match_bpp]
-    return found
+def _versions(
+    measured: Mapping[str, Mapping[str, Curve]], quality: int, *, match_bpp: bool
+) -> dict[str, list[Point]]:  # fmt: skip
+    """Points of each picture to be set side by side, the plain one first, of curves by preprocessor and picture."""
+
+    def chosen(plain: Point, curve: Curve) -> list[Point]:
+        return nearest_points([plain], curve) if match_bpp else [each for each in curve if each.quality == quality]
+
+    ours = [by_picture for name, by_picture in measured.items() if name != NONE and name not in PEERS]
+    return {
+        picture: [plain, *(each for other in ours if picture in other for each in chosen(plain, other[picture]))]
+        for picture, curve in measured.get(NONE, {}).items()
+        for plain in curve
+        if plain.quality == quality
+    }
 
 
 def _row(plan: Plan, codec: str, versions: Sequence[Point]) -> Row:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.evaluation.points import Point
-from kcompress.evaluation.summary import curves
+from kcompress.evaluation.summary import curves_of
 from kcompress.networks import NONE
 
 _COLOURS = [f"C{number}" for number in range(10) if number != 7]
@@ -23,7 +23,7 @@ def mean_curves(points: Sequence[Point], codec: str, metric: str, machines: Mach
     """One figure: mean score over mean bits per pixel, a line a preprocessor; ``metric`` may be a machine's name."""
     styles = _styles(points)
     figure, axes = _figure(1, 1, 5.2, 3.8)
-    for preprocessor, by_picture in _of(points, codec).items():
+    for preprocessor, by_picture in curves_of(points, codec).items():
         curve = _by_machine(machines, codec, preprocessor, metric) or _mean(by_picture.values(), metric)
         _line(axes[0], curve, preprocessor, styles)
     _labelled(axes[0], codec, metric)
@@ -37,7 +37,7 @@ def overview(points: Sequence[Point], codecs: Sequence[str], metrics: Sequence[s
     figure, axes = _figure(len(codecs), len(metrics), 5.2 * len(metrics), 3.8 * len(codecs))
     lines: dict[str, Any] = {}
     for place, (codec, metric) in zip(axes, product(codecs, metrics), strict=True):
-        for preprocessor, by_picture in _of(points, codec).items():
+        for preprocessor, by_picture in curves_of(points, codec).items():
             curve = _by_machine(machines, codec, preprocessor, metric) or _mean(by_picture.values(), metric)
             _line(place, curve, preprocessor, styles)
         _labelled(place, codec, metric)
@@ -53,7 +53,7 @@ def overview(points: Sequence[Point], codecs: Sequence[str], metrics: Sequence[s
 
 def picture_curves(points: Sequence[Point], codec: str, metric: str) -> str:
     """One small figure a picture."""
-    preprocessors, styles = _of(points, codec), _styles(points)
+    preprocessors, styles = curves_of(points, codec), _styles(points)
     pictures = list(dict.fromkeys(point.picture for point in points if point.codec == codec))
     rows = -(-len(pictures) // 4)
     figure, axes = _figure(rows, 4, 11, 2.1 * rows)
@@ -68,10 +68,6 @@ def picture_curves(points: Sequence[Point], codec: str, metric: str) -> str:
     if len(pictures):
         axes[0].legend(frameon=False, fontsize=6)
     return _svg(figure)
-
-
-def _of(points: Sequence[Point], codec: str) -> dict[str, dict[str, list[Point]]]:
-    return {preprocessor: curve for (name, preprocessor), curve in curves(points).items() if name == codec}
 
 
 def _by_machine(machines: Machines, codec: str, preprocessor: str, name: str) -> list[tuple[float, float]]:
