@@ -28,6 +28,8 @@ from kcompress.networks.loading import load
 LAKE = Path(__file__).parents[1] / "images" / "lake.png"
 ONE_LINE = ["--codec", "jpeg,webp", "--network", "none,shrink", "--filter", "detail", "--quality", "30,50,70,90"]
 TWO_METRICS = ["--metric", "ssimulacra2,psnr"]
+PLAIN = ["photos", "--codec", "jpeg", "--network", "none", "--metric", "psnr", "-j", "1"]
+ONE_FILE = [*PLAIN, "-q", "60", "--pictures", "1"]
 Bench = Callable[..., Any]
 
 
@@ -98,63 +100,21 @@ def test_a_whole_bench(bench: Bench, photos: Path, folder: Path) -> None:
 
 
 def test_the_backend_can_be_chosen(bench: Bench, photos: Path, folder: Path) -> None:
-    options = [
-        "photos",
-        "-o",
-        "report",
-        "--network",
-        "none",
-        "--quality",
-        "60",
-        "--metric",
-        "psnr",
-        "--pictures",
-        "1",
-        "-j",
-        "1",
-    ]
-    bench(*options, "--codec", "jpeg", "--backend", "pillow")
+    bench(*ONE_FILE, "--backend", "pillow")
     (point,) = rows(folder / "report")[1:]
     assert point[3] == "pillow"
-    assert "mozjpeg" in bench(*options, "--codec", "webp", "--backend", "mozjpeg", expect=2).stderr
+    assert "mozjpeg" in bench(*ONE_FILE, "--codec", "webp", "--backend", "mozjpeg", expect=2).stderr
 
 
 def test_a_series_of_filters(bench: Bench, photos: Path, folder: Path) -> None:
-    few = [
-        "photos",
-        "--codec",
-        "jpeg",
-        "--network",
-        "none",
-        "-q",
-        "60",
-        "--metric",
-        "psnr",
-        "--pictures",
-        "1",
-        "-j",
-        "1",
-    ]
-    bench(*few, "--filter", "detail,blur,detail+blur")
+    bench(*ONE_FILE, "--filter", "detail,blur,detail+blur")
     sizes = {row[5]: row[9] for row in rows(folder / "report")[1:]}
     assert list(sizes) == ["none", "detail", "blur", "detail+blur"] and len(set(sizes.values())) == 4
 
 
 def test_bits_are_matched(bench: Bench, photos: Path, folder: Path) -> None:
-    options = [
-        "photos",
-        "-o",
-        "report",
-        "--codec",
-        "jpeg",
-        "--network",
-        "none",
-        "--filter",
-        "detail",
-        "-q",
-        "40,60,80,90",
-    ]
-    bench(*options, "--metric", "psnr", "--match-bpp", "-j", "1")
+    options = [*PLAIN, "--filter", "detail", "-q", "40,60,80,90"]
+    bench(*options, "--match-bpp")
     report = folder / "report"
     first = rows(report)
     (entry,) = json.loads((report / "summary.json").read_text())["comparisons"]
@@ -166,11 +126,11 @@ def test_bits_are_matched(bench: Bench, photos: Path, folder: Path) -> None:
         assert "At the same bits per pixel" in text and "At the same quality setting" not in text
     lines = (report / "points.csv").read_text().splitlines(keepends=True)
     (report / "points.csv").write_text("".join(lines[:-2]))
-    bench(*options, "--metric", "psnr", "--match-bpp", "-j", "1", "--resume")
+    bench(*options, "--match-bpp", "--resume")
     assert rows(report) == first
     assert (report / "points.csv").read_text().splitlines(keepends=True)[:-2] == lines[:-2]
     # The same folder without it: what is at the same quality, and nothing else, is compared.
-    bench(*options, "--metric", "psnr", "-j", "1", "--resume")
+    bench(*options, "--resume")
     (entry,) = json.loads((report / "summary.json").read_text())["comparisons"]
     assert [row["quality"] for row in entry["same_quality"]] == [40, 60, 80, 90] and not entry["same_bits"]
     refused = bench("photos", "--task", "classification", "--model", "classifier-residual", "--match-bpp", expect=2)
@@ -178,44 +138,30 @@ def test_bits_are_matched(bench: Bench, photos: Path, folder: Path) -> None:
 
 
 def test_weights_of_one_s_own(bench: Bench, photos: Path, folder: Path) -> None:
-    options = ["photos", "--codec", "jpeg", "-q", "60", "--metric", "psnr", "--pictures", "1", "-j", "1"]
     write_kuchen(folder / "mine.safetensors", 2)
     own = ["--weights", "mine.safetensors"]
     sizes = []
     for output, more in (("shipped", []), ("own", own)):
-        bench(*options, "--network", "kuchen", "-o", output, *more)
+        bench(*ONE_FILE, "--network", "kuchen", "-o", output, *more)
         sizes.append({row[5]: row[9] for row in rows(folder / output)[1:]})
     assert sizes[0]["none"] == sizes[1]["none"] and sizes[0]["kuchen"] != sizes[1]["kuchen"]
     source = (photos / rows(folder / "own")[1][0]).read_bytes()
     codec = CODECS["jpeg"]
     preprocessor = load("kuchen", weights=folder / "mine.safetensors", codec="jpeg")
     assert int(sizes[1]["kuchen"]) == len(encode(read(source), codec, codec.setting(60), preprocessor).data)
-    refused = bench(*options, "--network", "kuchen", "-o", "shipped", *own, "--resume", expect=2)
+    refused = bench(*ONE_FILE, "--network", "kuchen", "-o", "shipped", *own, "--resume", expect=2)
     assert "weights, tables or use of kuchen jpeg are others" in refused.stderr
-    refused = bench(*options, "--network", "shrink", "-o", "none", *own, expect=2)
+    refused = bench(*ONE_FILE, "--network", "shrink", "-o", "none", *own, expect=2)
     assert "are of kuchen for any, which is not among --network and --codec" in refused.stderr
-    assert "do not exist" in bench(*options, "-o", "none", "--weights", "no.safetensors", expect=9).stderr
+    missing = ["--network", "none,default", "-o", "none", "--weights", "no.safetensors"]
+    assert "do not exist" in bench(*ONE_FILE, *missing, expect=9).stderr
 
 
 def test_default_is_what_encode_takes_for_each_codec(bench: Bench, photos: Path, folder: Path) -> None:
-    options = [
-        "-o",
-        "report",
-        "--network",
-        "default,rdo",
-        "--quality",
-        "60",
-        "--metric",
-        "psnr",
-        "--pictures",
-        "1",
-        "-j",
-        "1",
-    ]
-    refused = bench("photos", *options, "--codec", "jpeg,webp", expect=2)
+    options = [*ONE_FILE, "--codec", "jpeg,webp", "--network"]
+    refused = bench(*options, "default,rdo", expect=2)
     assert "rdo" in refused.stderr  # which webp has no weights of
-    options[3] = "default"
-    bench("photos", *options, "--codec", "jpeg,webp")
+    bench(*options, "default")
     found = {(row[2], row[5]) for row in rows(folder / "report")[1:]}
     assert found == {("jpeg", "none"), ("jpeg", "rdo"), ("webp", "none"), ("webp", "feedback")}
 
@@ -243,18 +189,7 @@ def test_killed_and_resumed(bench: Bench, photos: Path, folder: Path) -> None:
 def test_interrupted_while_running(
     bench: Bench, start: Callable[..., "subprocess.Popen[bytes]"], photos: Path, folder: Path, number: signal.Signals
 ) -> None:
-    options = [
-        "photos",
-        "-o",
-        "report",
-        "--codec",
-        "jpeg,webp",
-        "--quality",
-        "30,50,70,90",
-        *TWO_METRICS,
-        "--jobs",
-        "2",
-    ]
+    options = ["photos", "--codec", "jpeg,webp", "--quality", "30,50,70,90", *TWO_METRICS, "--jobs", "2"]
     process = start("bench", *options)
     path = folder / "report" / "points.csv"
     wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= 2)
@@ -297,11 +232,10 @@ def test_refusals(bench: Bench, folder: Path, photos: Path, arguments: list[str]
 
 @pytest.mark.slow
 def test_only_what_a_training_holds_out(bench: Bench, photos: Path, folder: Path) -> None:
-    options = ["photos", "--codec", "jpeg", "--network", "none", "--quality", "50", "--metric", "psnr"]
     names = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in photos.rglob("*.png")}
     later = max(names, key=names.__getitem__)
     split = 1 - (int(names[later][:8], 16) - 1) / 2**32  # between the two
-    ended = bench(*options, "-o", "report", "--split", f"{split:.9f}", "--jobs", "1")
+    ended = bench(*PLAIN, "--quality", "50", "--split", f"{split:.9f}")
     assert "1 of 2 pictures are held out" in ended.stderr
     assert {Path(row[0]).name for row in rows(folder / "report")[1:]} == names.keys() - {later}
 
@@ -317,7 +251,7 @@ def test_a_broken_picture_does_not_stop_the_others(bench: Bench, photos: Path, f
 def test_resumed_with_another_encoder_and_with_twins(bench: Bench, photos: Path, folder: Path) -> None:
     """Points of an older encoder are kept, measured again, and never taken for today's; twins are two pictures."""
     (photos / "twin.png").write_bytes((photos / "a.png").read_bytes())
-    options = ["photos", "--codec", "jpeg", "--network", "none", "--quality", "30,60", "--metric", "psnr", "-j", "1"]
+    options = [*PLAIN, "--quality", "30,60"]
     bench(*options)
     report = folder / "report"
     fresh = rows(report)
@@ -335,8 +269,7 @@ def test_resumed_with_another_encoder_and_with_twins(bench: Bench, photos: Path,
 
 def test_a_folder_with_the_name_of_a_picture(bench: Bench, photos: Path, folder: Path) -> None:
     (photos / "x.png").mkdir()
-    few = ["--codec", "jpeg", "--network", "none", "--quality", "50", "--metric", "psnr", "-j", "1"]
-    bench("photos", *few)
+    bench(*PLAIN, "--quality", "50")
 
 
 def test_two_in_one_folder(bench: Bench, photos: Path, folder: Path) -> None:
@@ -346,21 +279,7 @@ def test_two_in_one_folder(bench: Bench, photos: Path, folder: Path) -> None:
 
 
 def test_points_of_another_effort_are_not_mixed(bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = [
-        "photos",
-        "-o",
-        "report",
-        "--codec",
-        "jpeg",
-        "--network",
-        "none",
-        "-q",
-        "60",
-        "--metric",
-        "psnr",
-        "-j",
-        "1",
-    ]
+    options = [*PLAIN, "-q", "60"]
     bench(*options)
     bench(*options, "--resume")
     monkeypatch.setitem(CODECS, "jpeg", replace(CODECS["jpeg"], plain_effort=0))
