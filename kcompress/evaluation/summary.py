@@ -28,7 +28,7 @@ def curves(points: Sequence[Point]) -> dict[tuple[str, str], dict[str, Curve]]:
 
 
 def curves_of(points: Sequence[Point], codec: str) -> dict[str, dict[str, Curve]]:
-    """Of one codec: preprocessor -> picture -> its points, worst quality first."""
+    """Curves of one codec: preprocessor -> picture -> its points, worst quality first."""
     return {preprocessor: by_picture for (name, preprocessor), by_picture in curves(points).items() if name == codec}
 
 

@@ -9,6 +9,7 @@ from kcompress.evaluation.machines import Machine
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import markdown
 from kcompress.machine.average_precision import Matches
+from kcompress.machine.text import Text, encoded
 
 MACHINE = Machine("classification", "net.pt2", "net", {"a": 0})
 
@@ -119,3 +120,15 @@ def test_scores_of_a_picture(tmp_path, lake) -> None:
         labelled = Machine("classification", spec, "tiny", {"a": label}, (0, 1, 2))
         right.append(labelled.scorer(pixels, "a")(pixels)[0]["tiny"])
     assert sorted(right) == [0, 0, 1]
+
+
+def test_the_original_is_looked_at_only_where_its_answer_counts(lake, monkeypatch) -> None:
+    pytest.importorskip("rapidfuzz")
+    seen = []
+    reader = Text(lambda pictures: seen.append(pictures) or encoded("one")[None])
+    monkeypatch.setattr(Machine, "ready", lambda machine: reader)
+    pixels = np.ascontiguousarray(lake.pixels[:40, :40])
+    labelled = Machine("text", "rapidocr", "rapidocr", {"a": "one"}).scorer(pixels, "a")
+    assert not seen and labelled(pixels) == ({"rapidocr": 1.0}, {}) and len(seen) == 1
+    Machine("text", "rapidocr", "rapidocr").scorer(pixels, "a")
+    assert len(seen) == 2
