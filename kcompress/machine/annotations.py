@@ -20,8 +20,9 @@ def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, Boxes]
     Raises:
         InputError: the file is missing or none of COCO's format, or does not have one of the pictures.
     """
+    data = _read(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(data)
         images = {image["file_name"]: image for image in content["images"]}
         boxes: dict[Any, list[tuple[list[float], int, bool]]] = {image["id"]: [] for image in content["images"]}
         for each in content["annotations"]:
@@ -37,8 +38,6 @@ def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, Boxes]
                     f"{path} does not have the picture {name}. Give a folder whose pictures are all among its images."
                 )
             found[name] = _boxes(boxes[image["id"]], image["width"], image["height"])
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Check the path and its rights.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is no file of COCO annotations ({type(error).__name__}: {error}). Needed are images with id, "
@@ -53,18 +52,24 @@ def read_texts(path: Path, names: Sequence[str]) -> dict[str, str]:
     Raises:
         InputError: the file is missing or no such object, or does not have one of the pictures.
     """
+    data = _read(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(data)
         found = {name: content[name] for name in names}
         if not all(isinstance(text, str) for text in found.values()):
             raise TypeError("a value is no text")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Check the path and its rights.") from error
     except KeyError as error:
         raise InputError(f"{path} does not have the picture {error.args[0]}. Give the text of every picture.") from None
     except (ValueError, TypeError) as error:
         raise InputError(f'{path} is no JSON object such as {{"page.png": "its text"}} ({error}).') from error
     return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Check the path and its rights.") from error
 
 
 def _boxes(given: Sequence[tuple[list[float], int, bool]], width: float, height: float) -> Boxes:

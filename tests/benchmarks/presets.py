@@ -4,10 +4,10 @@
     presets.py photos/ --codec hevc -o presets.png
     presets.py presets.json -o presets.png
 
-Crops of photographs, spread over the folder, are encoded at four qualities. Time is processor time, of user and system
-and of programs that are run, from a PNG in memory to a file, by one thread; Python's start-up is not in it. Bytes are
-BD-rates against each codec's reference, by SSIMULACRA2 and as a mean over ``METRICS``. Figures are kept beside the
-chart, in a .json of its name; a codec that is measured again takes the place of what is there.
+Crops of photographs, spread over the folder, are encoded at four qualities or more. Time is processor time, of user
+and system and of programs that are run, from a PNG in memory to a file, by one thread; Python's start-up is not in it.
+Bytes are BD-rates against each codec's reference, by SSIMULACRA2 and as a mean over ``METRICS``. Figures are kept
+beside the chart, in a .json of its name; a codec that is measured again takes the place of what is there.
 """
 
 import argparse
@@ -152,8 +152,9 @@ def measured(way: Way, pictures: Sequence[tuple[bytes, FileScorer]], pixels: int
 
 def rows(pictures: Sequence[bytes], codec: str) -> Iterator[dict[str, Any]]:
     """Figures of all ways to a codec's files."""
-    scored = [(data, FileScorer(read(data, metadata="none"), METRICS)) for data in pictures]
-    pixels = sum(read(data).width * read(data).height for data in pictures)
+    images = [read(data, metadata="none") for data in pictures]
+    scored = [(data, FileScorer(image, METRICS)) for data, image in zip(pictures, images, strict=True)]
+    pixels = sum(image.width * image.height for image in images)
     found = [(way, *measured(way, scored, pixels)) for way in ways(codec)]
     anchor = next((curves for way, _, curves in found if way.name == REFERENCES[codec]), None)
     if anchor is None:
