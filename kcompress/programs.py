@@ -1,4 +1,7 @@
-"""External programs: where they are, which version, and how to run them. The only user of ``subprocess``."""
+"""External programs: where they are, which version, how to run them; versions of Python packages beside them.
+
+The only user of ``subprocess``.
+"""
 
 import contextlib
 import functools
@@ -314,3 +317,14 @@ def ffmpeg() -> Program:
         "Reinstall the Python package imageio-ffmpeg.",
         imageio_ffmpeg.get_ffmpeg_exe(),
     )
+
+
+@functools.cache
+def package_version(name: str) -> str | None:
+    """Name and version of a Python package, or None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # start-up time
+
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return None

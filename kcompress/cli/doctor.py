@@ -70,9 +70,8 @@ def _networks() -> list[dict[str, object]]:
 
 def _models() -> list[dict[str, object]]:
     """Those that came along for machines' tasks, and packages that bring or read others."""
-    from importlib.metadata import PackageNotFoundError, version
-
     from kcompress.inference.weights import card, shipped
+    from kcompress.programs import package_version
 
     found = [
         _finding("model", weights.name, card(weights).get("summary", "no card"), "--model of bench and train")
@@ -80,11 +79,7 @@ def _models() -> list[dict[str, object]]:
         if weights.metadata["network"] == "classifier"
     ]
     for name, use, extra in (("rapidocr", "bench --task text", "ocr"), ("tflite", "--model FILE.tflite", "tflite")):
-        try:
-            detail: str | None = f"{name} {version(name)}"
-        except PackageNotFoundError:
-            detail = None
-        found.append(_finding("model", name, detail, use, f"pip install 'kcompress[{extra}]'"))
+        found.append(_finding("model", name, package_version(name), use, f"pip install 'kcompress[{extra}]'"))
     return found
 
 
@@ -113,15 +108,13 @@ def _metrics() -> list[dict[str, object]]:
 
 
 def _devices() -> list[dict[str, object]]:
-    from importlib.metadata import PackageNotFoundError, version
-
     from kcompress.inference.engine import cuda_devices
+    from kcompress.programs import package_version
 
     found = []
     for package, place in (("onnxruntime", "cpu"), ("torch", "cuda")):
-        try:
-            installed = f"{package} {version(package)}"
-        except PackageNotFoundError:
+        installed = package_version(package)
+        if installed is None:
             found.append(_finding("device", place, None, "", f"pip install {package}"))
             continue
         if place == "cuda":

@@ -1,7 +1,6 @@
 """JPEG: libjpeg-turbo's or mozjpeg's ``cjpeg``, Pillow, mozjpeg inside libvips, or jpegli."""
 
 import functools
-import importlib.metadata
 import importlib.util
 import io
 import threading
@@ -16,7 +15,7 @@ from kcompress.codecs.containers.jpeg import is_complete, with_best_scans, with_
 from kcompress.codecs.quantisation import ENCODERS_OWN, OWN, STANDARD
 from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, pnm
-from kcompress.programs import CJPEG, scratch_folder
+from kcompress.programs import CJPEG, package_version, scratch_folder
 from kcompress.setting import Setting, Table
 
 SEQUENTIAL, LIBJPEG_SCANS, BEST_SCANS = range(3)
@@ -177,9 +176,7 @@ class Jpegli(Backend):
     install = "pip install 'kcompress[jpegli]' (pyjpegli)."
 
     def version(self) -> str | None:
-        if importlib.util.find_spec("pyjpegli") is None:
-            return None
-        return f"pyjpegli {importlib.metadata.version('pyjpegli')}"
+        return package_version("pyjpegli")
 
     def refuses(self, image: Image) -> str | None:
         return "writes no grey pictures" if image.grey else None

@@ -3,8 +3,6 @@
 import ctypes
 import io
 from importlib import import_module
-from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from kcompress.codecs.webp_lossless import WebpLossless, method
 from kcompress.errors import ProgramError
 from kcompress.images import Image, pillow, pnm
 from kcompress.planes import BOX, Planes, from_rgb
-from kcompress.programs import CWEBP
+from kcompress.programs import CWEBP, package_version
 from kcompress.setting import Setting
 
 _FILTER = 7
@@ -54,7 +52,7 @@ class Libwebp(Backend):
     install = "Reinstall the Python package webp."
 
     def version(self) -> str | None:
-        return f"webp {version('webp')}" if find_spec("webp") else None
+        return package_version("webp")
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         webp = import_module("webp")
