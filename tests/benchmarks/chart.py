@@ -81,7 +81,7 @@ def row(codec: str, encoder: str, preprocessor: str, rates: dict[str, Any], sour
 def compared(plain: dict[str, list[Point]], other: dict[str, list[Point]], metric: str) -> dict[str, Any]:
     """Mean BD-rate over pictures and its 95 % bootstrap interval."""
     rates, refused = [], 0
-    for picture in plain.keys() & other.keys():
+    for picture in sorted(plain.keys() & other.keys()):
         both = [[(p.bpp, p.scores[metric]) for p in each[picture]] for each in (plain, other)]
         try:
             rates.append(bd_rate(*both, higher=METRICS[metric].direction == "higher"))
