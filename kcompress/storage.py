@@ -45,7 +45,7 @@ def write(
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
         if owner is not None and hasattr(os, "chown"):
-            with contextlib.suppress(PermissionError):  # only root gives files away
+            with contextlib.suppress(OSError):  # only root gives files away, and containers do not know all owners
                 os.chown(temporary, *owner)
         Path(temporary).chmod(0o666 & ~_umask() if rights is None else rights)
         if times is not None:

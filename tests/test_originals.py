@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pillow_heif
@@ -13,7 +14,7 @@ from PIL import ImageCms
 
 from kcompress.bitstream.vp8 import quantisers
 from kcompress.codecs import CODECS, decode
-from kcompress.codecs.containers import jpeg
+from kcompress.codecs.containers import heif_alone, jpeg
 from kcompress.codecs.lossless import LOSSLESS
 from kcompress.codecs.originals import codec_of, own_tables, under_policy, webp_quality
 from kcompress.encoding import encode
@@ -187,6 +188,15 @@ def test_tiles_stay_together(lake, tmp_path):
     found = under_policy(data, "avif", "none")
     assert b"grid" in data and b"secret" in data and b"secret" not in found
     assert np.array_equal(decode(found).pixels, decode(data).pixels) and decode(found).pixels.shape == (256, 384, 3)
+
+
+def test_items_that_are_the_rest_of_the_file_count_in_full(balloons, monkeypatch):
+    """A length of 0 means all that follows: many such items would make a small file a large one."""
+    data = saved(balloons, "HEIF", quality=60, exif=turned(1))
+    still = heif_alone.parse(data)
+    places = {item: (method, [(0, 0)] * 2) for item, (method, _) in still.places.items()}
+    monkeypatch.setattr(heif_alone, "parse", lambda _: replace(still, places=places))
+    assert heif_alone.picture_alone(data, icc=True) is None
 
 
 def test_films_are_left_to_another_encode(balloons):

@@ -1,5 +1,6 @@
 """``--in-place``, ``--backup`` and ``--keep-times``: nothing is lost, nothing is touched for nothing."""
 
+import errno
 import os
 import shutil
 import stat
@@ -207,6 +208,16 @@ def test_the_owner_stays(run, shots, folder):
     run("encode", "shots/fine.jpg", "--in-place", "--backup", "kept/")
     for path in (shots / "fine.jpg", folder / "kept" / "fine.jpg"):
         assert (path.stat().st_uid, path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (12, 34, 0o640)
+
+
+def test_an_owner_that_cannot_be_set_stops_nothing(run, shots, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    before = (shots / "fine.jpg").stat().st_size
+    run("encode", "shots/fine.jpg", "--in-place", "-q", "40", "--jobs", "1")
+    assert (shots / "fine.jpg").stat().st_size < before
 
 
 def test_a_folder_of_other_formats_is_told_why(run, shots):

@@ -32,7 +32,8 @@ def picture_alone(data: bytes, *, icc: bool) -> bytes | None:
     if kept == set(still.kinds) and not beside and (icc or not has_profile):
         return data
     places = [still.places[item] for item in kept if item in still.places]
-    size = sum(length for _, extents in places for _, length in extents)
+    # Length 0: all that follows.
+    size = sum(length or max(len(data) - offset, 0) for _, extents in places for offset, length in extents)
     if any(method > 1 for method, _ in places) or size > len(data):
         return None
     # Places count from the file's start, and the boxes before the data have a fixed length: laid out twice.
