@@ -87,7 +87,7 @@ def bench(
         typer.Option(
             "--peers",
             help="Also the free encoders as their own users run them: mozjpeg, jpegli, cwebp at "
-            "its best, libheif, libavif; those that are here.",
+            "its best, x265 at constant QP (BPG's way), libheif, libavif; those that are here.",
         ),
     ] = False,
     match_bpp: Annotated[

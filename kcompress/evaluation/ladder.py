@@ -11,7 +11,7 @@ from kcompress.codecs import Codec, Scale, decode
 from kcompress.dataset import DataSet
 from kcompress.encoding import Session
 from kcompress.errors import InputError
-from kcompress.evaluation.peers import SCALE, Peer
+from kcompress.evaluation.peers import Peer
 from kcompress.evaluation.sweep import original
 from kcompress.images import Image
 from kcompress.metrics import Scorer
@@ -45,7 +45,7 @@ def peer_ladders(
         if taken:
             plain = _scores(taken)
             ends = plain(coarsest), plain(finest)
-            found[peer.name] = _spread(ends, len(qualities), SCALE, _peer_scores(peer, taken))
+            found[peer.name] = _spread(ends, len(qualities), peer.scale, _peer_scores(peer, taken))
     return found
 
 

@@ -9,7 +9,7 @@ from kcompress import storage
 from kcompress.codecs import check_settings
 from kcompress.codecs.quantisation import OWN, STANDARD
 from kcompress.errors import InputError, UsageError
-from kcompress.evaluation.peers import PEERS, SCALE
+from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.plan import Plan
 from kcompress.evaluation.points import Point
 from kcompress.inference.weights import open_shipped, open_weights
@@ -28,7 +28,7 @@ def recalled(path: Path, weights: dict[str, str], before: Sequence[Point], *, re
             codec, *peer = name.split(" ")  # a peer's ladder is named after it, too, and the codec's qualities
             if not peer:
                 check_settings(path, [(codec, quality) for quality in listed])
-            elif peer[0] not in PEERS or [SCALE.checked(quality, "--quality", peer[0]) for quality in listed] != listed:
+            elif [PEERS[peer[0]].scale.checked(quality, "--quality", peer[0]) for quality in listed] != listed:
                 raise ValueError(name)
     except (ValueError, KeyError, TypeError, RecursionError, UsageError):
         raise InputError(f"{path} is no plan of a bench. Remove it, or give another -o.") from None

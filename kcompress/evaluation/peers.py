@@ -2,17 +2,18 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from typing import Any
 
 from PIL import features
 
-from kcompress.codecs import CODECS, Codec, Scale
+from kcompress.codecs import CODECS, Backend, Codec, Scale
+from kcompress.errors import MissingProgramError
 from kcompress.images import Image, pillow
+from kcompress.setting import Setting
 
-SCALE = Scale(finest=100, coarsest=0, default=75)
-"""Quality of every peer."""
+_PERCENT = Scale(finest=100, coarsest=0, default=75)
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Peer:
         beside: names of the codecs beside which it stands.
         install: instruction to install it, for people.
         version: of the encoder and what it is told; None where it is not available.
-        encode: picture in sRGB, quality 0..100 -> file.
+        encode: picture in sRGB, quality -> file.
         takes: whether it can write a picture.
+        scale: of its quality.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Peer:
     version: Callable[[], str | None]
     encode: Callable[[Image, int], bytes]
     takes: Callable[[Image], bool] = lambda image: True
+    scale: Scale = _PERCENT
 
 
 def _backend(name: str, codec: Codec, backend: str, told: str = "", **options: Any) -> Peer:
@@ -49,6 +52,25 @@ def _backend(name: str, codec: Codec, backend: str, told: str = "", **options: A
         lambda image, quality: chosen.encode(image, codec.setting(quality, **options)),
         lambda image: chosen.refuses(image) is None,
     )  # fmt: skip
+
+
+def _constant_qp(quality: int) -> tuple[Backend, Setting]:
+    """x265 as bpgenc runs it: at a constant QP, with nothing else changed of its preset."""
+    # A QP goes before the rate factor, which every encode names.
+    setting = replace(CODECS["bpg"].setting(quality), parameters=(("qp", str(quality)),))
+    return CODECS["bpg"].backend(setting=setting), setting
+
+
+def _constant_qp_version() -> str | None:
+    try:
+        return f"{_constant_qp(0)[0].version()} --qp"
+    except MissingProgramError:
+        return None
+
+
+def _encode_constant_qp(image: Image, quality: int) -> bytes:
+    backend, setting = _constant_qp(quality)
+    return backend.encode(image, setting)
 
 
 def _libheif_version() -> str | None:
@@ -83,6 +105,10 @@ PEERS: dict[str, Peer] = {
         _backend("mozjpeg", CODECS["jpeg"], "mozjpeg"),
         _backend("jpegli", CODECS["jpeg"], "jpegli"),
         _backend("cwebp", CODECS["webp"], "cwebp", " -m 6 -sharp_yuv", effort=6, sharp_yuv=True),
+        Peer(
+            "constant-qp", ("bpg",), CODECS["bpg"].backends[-1].install, _constant_qp_version, _encode_constant_qp,
+            scale=CODECS["bpg"].quality,
+        ),
         Peer("libheif", ("hevc",), "Reinstall the Python package pillow-heif.", _libheif_version, _libheif),
         Peer(
             "libavif", ("hevc", "bpg", "avif"), "Upgrade the Python package pillow.", _libavif_version, _libavif

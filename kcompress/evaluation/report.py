@@ -19,6 +19,8 @@ REFUSALS = (
 )
 
 
+AGAINST_PEERS = "BD-rate against each of these encoders"
+
 TOO_FEW = f"BD-rates need {MIN_POINTS} qualities of a codec, so there are none here."
 
 
@@ -29,7 +31,7 @@ def markdown(summary: Mapping[str, Any], metrics: Sequence[str], command: str) -
         f"{counted(summary['pictures'], 'picture')}, {counted(summary['points'], 'point')}. {encoders}.",
         "",
         *_bd_rates(summary, metrics),
-        *([peers, ""] if (peers := peers_text(summary)) else []),
+        *_against_peers(summary, metrics),
         *_machines(summary.get("machines", ())),
         f"{same_heading(summary)}. {same_text(summary)}",
         "",
@@ -74,6 +76,15 @@ def _bd_rates(summary: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
         REFUSALS,
         "",
     ]
+
+
+def _against_peers(summary: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    """Meaning of peers' rows, and the BD-rates of the others against each."""
+    text = peers_text(summary)
+    if not text or not has_bd_rates(summary):
+        return [text, ""] if text else []
+    rows = [[entry["against"], *_bd_row(entry, metrics)] for entry in summary["against_peers"]]
+    return [text, "", f"{AGAINST_PEERS}.", "", _table(["against", "codec", "preprocessor", *metrics], rows), ""]
 
 
 def peers_text(summary: Mapping[str, Any]) -> str:

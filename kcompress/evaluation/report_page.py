@@ -15,6 +15,7 @@ from kcompress.evaluation.plan import Plan
 from kcompress.evaluation.plots import mean_curves, picture_curves
 from kcompress.evaluation.points import Point
 from kcompress.evaluation.report import (
+    AGAINST_PEERS,
     BD_RATE,
     REFUSALS,
     TOO_FEW,
@@ -60,7 +61,7 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
     return render(
         "report.html", summary=summary, metrics=list(plan.metrics), bd_text=bd_text, bd_rate=BD_RATE,
         refusals=REFUSALS, has_bd_rates=has_bd_rates(summary), too_few=TOO_FEW,
-        peers=peers_text(summary), machine_text=machine_text,
+        peers=peers_text(summary), against_peers=AGAINST_PEERS, machine_text=machine_text,
         machine_scores=machine_scores(machines), mean_figures=means,
         same_heading=same_heading(summary), same_text=same_text(summary), same_rows=same_rows, same_cells=same_cells,
         crops=list(crops.rows(plan, points)), match_bpp=plan.match_bpp, pairs=list(_pairs(plan, points, summary)),

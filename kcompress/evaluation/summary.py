@@ -48,7 +48,8 @@ def summarise(points: Sequence[Point], metrics: Sequence[str], *, equal_bits: bo
 
     ``comparisons`` holds one entry a codec and preprocessor, against the plain codec on the same pictures. Its table
     ``same_quality`` compares at the same quality; with ``equal_bits``, for points that were searched for, its table
-    ``same_bits`` compares those nearest in bytes. All intervals are 95 % percentile bootstrap intervals over pictures.
+    ``same_bits`` compares those nearest in bytes. ``against_peers`` holds the BD-rates of all against
+    each peer beside them. All intervals are 95 % percentile bootstrap intervals over pictures.
     """
     measured = curves(points)
     comparisons = [
@@ -62,6 +63,13 @@ def summarise(points: Sequence[Point], metrics: Sequence[str], *, equal_bits: bo
         "points": len(points),
         "encoders": [{"codec": c, "backend": b, "version": v} for c, b, v in versions],
         "comparisons": comparisons,
+        "against_peers": [
+            {"codec": codec, "against": peer, "preprocessor": name, "bd_rate_percent": _bd_rates(metrics, plain, other)}
+            for (codec, peer), plain in measured.items()
+            if peer in PEERS
+            for (beside, name), other in measured.items()
+            if beside == codec and name != peer
+        ],
     }
 
 
@@ -79,7 +87,7 @@ def _compared(
         "preprocessor": preprocessor,
         "pictures": len(pictures),
         "qualities": max((len(plain[name]) for name in pictures), default=0),
-        "bd_rate_percent": {metric: _bd_rates(metric, pictures, plain, prepared) for metric in metrics},
+        "bd_rate_percent": _bd_rates(metrics, plain, prepared),
         "same_quality": [_row(pairs, metrics) for pairs in same_quality],
         "same_bits": [_row(pairs, metrics) | _meeting(pairs) for pairs in same_bits],
         "seconds_per_megapixel": {
@@ -89,14 +97,16 @@ def _compared(
     }
 
 
-def _bd_rates(
-    metric: str, pictures: Sequence[str], plain: dict[str, Curve], prepared: dict[str, Curve]
-) -> dict[str, Any]:
-    """Mean over pictures of each one's BD-rate, and which pictures allowed none."""
+def _bd_rates(metrics: Sequence[str], plain: dict[str, Curve], prepared: dict[str, Curve]) -> dict[str, Any]:
+    """By metric, the mean of the BD-rates of pictures that both have, and which pictures allowed none."""
+    return {metric: _bd_rate(metric, plain, prepared) for metric in metrics}
+
+
+def _bd_rate(metric: str, plain: dict[str, Curve], prepared: dict[str, Curve]) -> dict[str, Any]:
     higher = METRICS[metric].direction == "higher"
     rates: dict[str, float] = {}
     refused: dict[str, str] = {}
-    for name in pictures:
+    for name in (name for name in plain if name in prepared):
         try:
             rates[name] = bd_rate(_scored(plain[name], metric), _scored(prepared[name], metric), higher=higher)
         except NoBdRate as reason:

@@ -10,7 +10,7 @@ from kcompress.dataset import digest
 from kcompress.errors import failure_of
 from kcompress.evaluation.equal_size import nearest_quality
 from kcompress.evaluation.files import Files
-from kcompress.evaluation.peers import PEERS, SCALE
+from kcompress.evaluation.peers import PEERS
 from kcompress.evaluation.plan import Plan
 from kcompress.evaluation.points import Key, Point
 from kcompress.images import bits_per_pixel, read_canonical
@@ -76,7 +76,8 @@ def measure(plan: Plan, picture: str, codec: str, done: Mapping[Key, int]) -> Me
 
 def _meeting(plan: Plan, codec: str, name: str, size: Callable[[str, int], int]) -> tuple[int, ...]:
     """Qualities, each once, at which a preprocessor's or peer's files are nearest to the plain codec's in bytes."""
-    scale = SCALE if name in PEERS else CODECS[codec].quality
+    peer = PEERS.get(name)
+    scale = CODECS[codec].quality if peer is None else peer.scale
     tried: dict[int, int] = {}
 
     def measured(quality: int) -> int:
@@ -85,7 +86,7 @@ def _meeting(plan: Plan, codec: str, name: str, size: Callable[[str, int], int])
 
     return tuple(
         dict.fromkeys(
-            nearest_quality(scale, size(NONE, plain), SCALE.default if name in PEERS else plain, dict(tried), measured)
+            nearest_quality(scale, size(NONE, plain), plain if peer is None else scale.default, dict(tried), measured)
             for plain in plan.qualities[codec]
         )
     )

@@ -63,7 +63,8 @@ _LEFT, _RIGHT, _ABOVE, _BELOW = (
 )
 SIDES = {
     "fast": _LEFT, "default": ("right", min, (2, -13)), "best": _BELOW, "libjpeg-turbo": _RIGHT, "mozjpeg": _ABOVE,
-    "jpegli": ("right", max, (-8, 0)), "cwebp": _LEFT, "libheif": _LEFT, "libavif": _RIGHT,
+    "jpegli": ("right", max, (-8, 0)), "cwebp": _LEFT, "constant-qp": _RIGHT,
+    "libheif": _LEFT, "libavif": _RIGHT,
 }  # fmt: skip
 """Sides on which names stand, where there is room: alignment, the marker that counts, shift in points."""
 
