@@ -216,7 +216,9 @@ TASKS = {
         _PHOTOS | {"--start"},
     ),
     "feedback": TaskOptions(
-        FeedbackRecipe, {**_LESS, **_PATCHES, **_square("feedback", 64), **_objective(_with_reference)}, _PHOTOS
+        FeedbackRecipe,
+        {**_LESS, **_PATCHES, **_square("feedback", 64), **_objective(_with_reference)},
+        _PHOTOS | {"--start"},
     ),
     "simulator": TaskOptions(
         SimulatorRecipe, {**_COMMON, **_PATCHES, **_square("a simulator", 16)}, _PHOTOS | {"--start"}

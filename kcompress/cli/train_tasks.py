@@ -116,9 +116,10 @@ def _feedback(asked: Asked) -> Ready:
     from kcompress.training.tasks.feedback.task import FeedbackTask
 
     codec = _codec(asked, RANGES)
-    recipe: FeedbackRecipe = asked.recipe(sharp_chroma=codec["codec"] == "webp", **codec)
+    weights, start = asked.start()
+    recipe: FeedbackRecipe = asked.recipe(sharp_chroma=codec["codec"] == "webp", **codec, **start)
     _check_side(recipe.side, recipe.objective)
-    return FeedbackTask(asked.photos, recipe, asked.jobs), f"feedback-{recipe.codec}"
+    return FeedbackTask(asked.photos, recipe, asked.jobs, weights), f"feedback-{recipe.codec}"
 
 
 def _check_side(side: int, objective: Iterable[str]) -> None:

@@ -69,8 +69,8 @@ class TrainingDomain:
     def to_recipe(self) -> dict[str, Any]:
         """Entries of the recipe in the metadata of weights, from which `from_weights` reads the domain.
 
-        ``passes`` and ``sharp_chroma`` are fields of some recipes, ``depth`` is an argument of the module, and
-        ``strength`` is measured once the training is over.
+        ``passes``, ``sharp_chroma`` and ``strength`` are fields of some recipes, ``depth`` is an argument of the
+        module.
         """
         return {"lowest": self.qualities[0], "highest": self.qualities[1], "coarseness": self.coarseness}
 

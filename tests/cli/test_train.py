@@ -364,7 +364,7 @@ def test_options_change_the_weights_of_feedback(feedback, folder, usual, options
         (["--codec", "jpeg"], 2, "feedback is trained for webp, hevc, bpg, avif alone"),
         (["--codec", "webp", "--quality-metric", "ms-ssim"], 2, "too small for ms-ssim, which needs 161 pixels"),
         (["--codec", "webp", "--width", "8"], 2, "--width has no meaning for --network feedback"),
-        (["--codec", "webp", "--start", "w.safetensors"], 2, "--start has no meaning for --network feedback"),
+        (["--codec", "webp", "--start", "w.safetensors"], 9, "w.safetensors do not exist"),
         (["--codec", "webp", "--quality-metric", "vqscore"], 2, "Allowed: ssimulacra2, psnr, psnr-hvs-m"),
         (["--codec", "webp", "--patch", "160x160"], 3, "no picture of 160 pixels a side"),
     ],

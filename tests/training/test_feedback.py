@@ -123,6 +123,7 @@ def test_what_ships(photos: DataSet, tmp_path: Path, lake: Image) -> None:
     card = exported(task, tmp_path / "checkpoints", events[-1], tmp_path / "mine", "a lake, CC0")
     assert json.loads(json.dumps(card)) == json.loads((tmp_path / "mine.json").read_text())
     assert card["network"] == "feedback" and card["codec"] == "webp" and card["recipe"]["passes"] == 2
+    assert card["recipe"]["strength"] == TINY.strength
     weights = weight_files.open_weights(tmp_path / "mine.safetensors", "feedback")
     webp = CODECS["webp"]
     shipped = load("feedback", device="cpu", weights=weights.path, codec="webp", round_trip=round_trip(webp))
@@ -132,6 +133,22 @@ def test_what_ships(photos: DataSet, tmp_path: Path, lake: Image) -> None:
     assert shipped is not None
     through_onnx, through_torch = (each(lake, setting).pixels for each in (shipped, closed_loop(module, TINY)))
     assert (through_onnx == through_torch).mean() > 0.999 and not np.array_equal(through_onnx, lake.pixels)
+
+
+def test_it_goes_on_from_other_weights(photos: DataSet, tmp_path: Path) -> None:
+    start = weight_files.open_weights(weight_files.folder() / "feedback-webp.safetensors", "feedback")
+    started = FeedbackTask(photos, TINY, start=start).build()
+    assert isinstance(started, FeedbackLoss)
+    assert torch.equal(started.network.gains, start.tensors()["gains"])
+
+
+def test_a_part_of_the_change_is_made(patch: Patch) -> None:
+    whole, part, none = (
+        closed_loop(Feedback(), replace(TINY, strength=strength))(patch.image, patch.setting).pixels.astype(float)
+        for strength in (1.0, 0.5, 1e-6)
+    )
+    assert np.array_equal(none, patch.image.pixels) and not np.array_equal(whole, part)
+    assert np.abs(part - (whole + none) / 2).max() <= 1
 
 
 def test_pictures_must_hold_a_patch(photos: DataSet, tmp_path: Path) -> None:

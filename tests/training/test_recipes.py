@@ -20,7 +20,7 @@ FIELDS = {
     RdoRecipe: "width depth steps batch patches together side lowest highest tables mozjpeg objective "
     "learning_rate warmup averaging exact_from validate_every validation_pictures split seed start",
     FeedbackRecipe: "codec lowest highest passes sharp_chroma steps batch patches side perturbation limit objective "
-    "penalty learning_rate warmup averaging exact_from validate_every validation_pictures split seed",
+    "penalty learning_rate warmup averaging exact_from validate_every validation_pictures split seed start strength",
     SimulatorRecipe: "codec lowest highest width depth steps batch versions patches side difference learning_rate "
     "warmup averaging exact_from validate_every validation_pictures split seed start",
     MinnenRecipe: "codec lowest highest width latent slope mimic_from rate_match steps batch versions patches side "
@@ -41,7 +41,7 @@ def test_fields_and_their_order_stay(kind: type[Recipe]) -> None:
 def test_what_a_recipe_does_not_list_is_the_bases() -> None:
     recipe = KuchenRecipe()
     assert (recipe.averaging, recipe.exact_from, recipe.warmup) == (0, 0, 0) and "averaging" not in asdict(recipe)
-    assert FeedbackRecipe("webp", 1, 2).start == ""
+    assert MinnenRecipe("webp", 1, 2).start == ""
 
 
 def test_recipes_are_read_without_torch() -> None:

@@ -96,8 +96,9 @@ def trained(recipe: FeedbackRecipe) -> TrainingDomain:
     scale = CODECS[recipe.codec].quality
     low, high = sorted((scale.coarseness(recipe.lowest), scale.coarseness(recipe.highest)))
     return TrainingDomain(
-        NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes, recipe.sharp_chroma
-    )
+        NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes, recipe.sharp_chroma,
+        recipe.strength,
+    )  # fmt: skip
 
 
 def closed_loop(network: Feedback, recipe: FeedbackRecipe) -> Preprocessor:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kcompress.training.recipe import Recipe
+from kcompress.training.recipe import BEFORE, Recipe
 
 RANGES = {"webp": (25, 92), "hevc": (18, 42), "bpg": (18, 42), "avif": (25, 90)}
 """Lowest and highest quality that is learned, on the scale of each codec. JPEG shows of a block what it was
@@ -25,6 +25,7 @@ class FeedbackRecipe(Recipe):
         limit: of the cost that is believed of one patch, in nepers.
         objective: shares of the scores, by metric; 1 in all.
         penalty: share of the worst score's cost that is added where it is above 0.
+        strength: share of the whole change that is made, in training and as the weights ship.
     """
 
     codec: str
@@ -52,3 +53,5 @@ class FeedbackRecipe(Recipe):
     validation_pictures: int = 6
     split: float = 0.95
     seed: int = 0
+    start: str = ""
+    strength: float = field(default=0.8, metadata={BEFORE: 1.0})

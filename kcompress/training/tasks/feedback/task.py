@@ -11,6 +11,7 @@ import torch
 from kcompress.codecs import CODECS
 from kcompress.encoding import Session
 from kcompress.images import Image
+from kcompress.inference.weights import Weights
 from kcompress.networks.feedback import GAINS, SLOPES, Feedback
 from kcompress.rate_distortion.cost import RateDistortionCost
 from kcompress.training.crops import holds, random_crop
@@ -40,6 +41,7 @@ class FeedbackTask(PhotoTask[FeedbackRecipe, FeedbackData, Trial]):
     network_type = Feedback
     network_name = NETWORK
     parts: ClassVar = ("rate", "distortion")
+    start: Weights | None = None
 
     def loss(self, network: Feedback) -> FeedbackLoss:
         return FeedbackLoss(network, self.recipe, self.jobs)
