@@ -57,7 +57,8 @@ def report_page(plan: Plan, points: Sequence[Point], summary: Mapping[str, Any])
         [mean_curves(met, codec, name, machines) for name in (*accuracies, *plan.metrics)] for codec in plan.qualities
     ]
     # A set for machines has hundreds of small pictures, of which none matters by itself.
-    codecs = [] if plan.machines else plan.qualities
+    measured = set() if plan.machines else {point.codec for point in points}
+    codecs = [codec for codec in plan.qualities if codec in measured]
     return render(
         "report.html", summary=summary, metrics=list(plan.metrics), bd_text=bd_text, bd_rate=BD_RATE,
         refusals=REFUSALS, has_bd_rates=has_bd_rates(summary), too_few=TOO_FEW,

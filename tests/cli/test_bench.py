@@ -248,6 +248,14 @@ def test_a_broken_picture_does_not_stop_the_others(bench: Bench, photos: Path, f
     assert json.loads((folder / "report" / "summary.json").read_text())["failed"][0]["picture"] == "z.png"
 
 
+def test_where_every_picture_is_broken_the_report_says_so(bench: Bench, photos: Path, folder: Path) -> None:
+    for path in photos.rglob("*.png"):
+        path.write_bytes(b"nonsense")
+    ended = bench("photos", "--codec", "jpeg", "--quality", "30,50,70,90", *TWO_METRICS, "--jobs", "1", expect=1)
+    assert ended.stderr.count("failed (jpeg): ") == 2 and "nobody foresaw" not in ended.stderr
+    assert "2 measurements failed" in (folder / "report" / "report.html").read_text()
+
+
 def test_resumed_with_another_encoder_and_with_twins(bench: Bench, photos: Path, folder: Path) -> None:
     """Points of an older encoder are kept, measured again, and never taken for today's; twins are two pictures."""
     (photos / "twin.png").write_bytes((photos / "a.png").read_bytes())
