@@ -86,7 +86,9 @@ class Session:
             ProgramError: the encoder failed.
         """
         start = time.perf_counter()
-        data = self.backend.encode(image, self.setting)
+        # Handed on without a name: a backend that has made planes of a large picture can let its pixels go.
+        handed, image = [image], image.without_pixels
+        data = self.backend.encode(handed.pop(), self.setting)
         if self.codec.is_complete is not None and not self.codec.is_complete(data):
             raise ProgramError(
                 f"{self.backend.name} ended well but wrote no whole {self.codec.name} file. Try another --backend."
@@ -131,7 +133,9 @@ def encode(
     # One name for all stages: a large picture's original pixels are let go before the encoder wants memory.
     image, session = Session.of(image, codec, setting, backend)
     image, network, seconds = preprocessed(image, preprocessor, session.setting)
-    return session.encode(image, network, seconds)
+    handed = [image]
+    del image
+    return session.encode(handed.pop(), network, seconds)
 
 
 def round_trip(codec: Codec, backend: str = "auto") -> RoundTrip:
@@ -151,8 +155,8 @@ def round_trip(codec: Codec, backend: str = "auto") -> RoundTrip:
 def effective(setting: Setting, backend: Backend) -> Setting:
     """A setting as a backend carries it out.
 
-    mozjpeg and jpegli have tables of their own, and decide on levels themselves; Pillow knows no sharp chroma and
-    takes no planes, bpgenc no parameters.
+    mozjpeg and jpegli have tables of their own, and decide on levels themselves; Pillow knows no sharp chroma. Both
+    Pillow and bpgenc take no planes, and bpgenc no parameters.
     """
     if not backend.takes_parameters:
         setting = replace(setting, parameters=())

@@ -1,6 +1,8 @@
+import weakref
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import BACKENDS, EMBEDDED, in_grey, psnr, smooth
 
+from kcompress import programs
 from kcompress.codecs import CODECS, Backend, Codec, decode
 from kcompress.encoding import encode
 from kcompress.errors import InputError, MissingProgramError, UnsupportedError, UsageError
@@ -31,6 +34,33 @@ def fast(codec: Codec) -> int:
 def round_trip(codec: Codec, backend: Backend, image: Image, quality: int, chroma: str | None = None) -> Image:
     setting = codec.setting(quality, chroma, fast(codec))
     return decode(encode(image, codec, setting, backend=backend.name).data)
+
+
+PLANAR = [way for way in BACKENDS if way.values[1].name in ("x265", "ffmpeg")]
+
+
+@pytest.mark.parametrize(("codec", "backend"), PLANAR)
+def test_while_an_encoder_works_on_planes_nothing_holds_the_pixels(
+    codec: Codec, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.version()  # which runs programs, too
+    made: list[weakref.ref[Any]] = []
+    held: list[bool] = []
+    run = programs._run
+
+    def picture() -> Image:
+        pixels = smooth(64, 64).copy()
+        made.append(weakref.ref(pixels))
+        return Image(pixels, alpha=pixels[:, :, 0].copy())
+
+    def watched(*arguments: Any) -> Any:
+        held.append(made[0]() is not None)
+        return run(*arguments)
+
+    monkeypatch.setattr(programs, "_run", watched)
+    data = encode(picture(), codec, codec.setting(effort=fast(codec)), backend=backend.name).data
+    assert held and not any(held)
+    assert decode(data).alpha is not None
 
 
 def untaken(backend: Backend, image: Image) -> bool:

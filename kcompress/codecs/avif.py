@@ -63,6 +63,7 @@ class FfmpegAvif(Backend):
             planes = grey_planes(image.pixels[:, :, 0], bits)
         else:
             planes = from_rgb(image.pixels, setting.chroma, BOX, bits)
+        image = image.without_pixels
         picture = _stream(planes, setting, _TUNING, srgb=image.icc is None)
         alpha = None
         if image.alpha is not None:

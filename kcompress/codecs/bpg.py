@@ -66,6 +66,7 @@ class BpgBackend(X265Backend):
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         planes = x265.planes_of(image, setting, LIBBPG)
+        image = image.without_pixels
         bpg = Bpg(image.width, image.height, planes.sampling, self._stream(planes, setting), bits=setting.bits)
         if image.alpha is not None:
             bpg = replace(bpg, extra=self._stream(grey_planes(image.alpha, setting.bits), setting))

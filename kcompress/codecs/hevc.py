@@ -25,6 +25,7 @@ class HevcBackend(X265Backend):
 
     def encode(self, image: Image, setting: Setting) -> bytes:
         planes = x265.planes_of(image, setting, BOX)
+        image = image.without_pixels
         picture = self._stream(planes, image, setting)
         if setting.raw:
             return picture

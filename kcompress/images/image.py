@@ -61,6 +61,11 @@ class Image:
         return replace(self, pixels=pixels, remainder=remainder)
 
     @property
+    def without_pixels(self) -> "Image":
+        """The same picture with pixels (H, W, 0): what is told of it, where the samples of a large one can go."""
+        return replace(self, pixels=self.pixels[:, :, :0].copy(), remainder=None)
+
+    @property
     def levels(self) -> NDArray[np.float32]:
         """Samples (H, W, 3) as a preprocessor made them, unrounded and perhaps beyond 0..255; else the pixels."""
         levels = self.pixels.astype(np.float32)
