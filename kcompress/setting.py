@@ -18,7 +18,7 @@ class Setting:
         chroma: sampling of the colour planes.
         effort: on the codec's own scale; more is slower and gives smaller files.
         sharp_yuv: chroma is computed for how decoders enlarge it, instead of as a mean.
-        planes: WebP only: the encoder takes planes that are made here, of levels that are not rounded.
+        planes: the encoder takes planes that are made here, of levels that are not rounded.
         raw: HEVC only: a bare stream instead of a HEIF file.
         tables: JPEG only: quantiser steps of luma and chroma, 64 each in row order.
         tables_name: JPEG only: ``standard``, ``learned``, the name of a file, or ``own`` for the encoder's.

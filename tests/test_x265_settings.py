@@ -20,6 +20,8 @@ from kcompress.bitstream import annexb
 from kcompress.bitstream.sps import Sps, parse_sps
 from kcompress.codecs import CODECS, Backend, Codec, bpg, decode, hevc, x265
 from kcompress.codecs.containers.bpg import Bpg, demux, mux
+from kcompress.colour import JFIF_RGB_TO_YCC
+from kcompress.encoding import effective
 from kcompress.errors import ProgramError, UsageError
 from kcompress.images import Image
 from kcompress.images.heif import parse, units
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.encoders
 
 HEVC, BPG = CODECS["hevc"], CODECS["bpg"]
 BY_X265 = [way for way in BACKENDS if way.values[0] in (HEVC, BPG) and way.values[1].takes_parameters]
+FULL = np.array(JFIF_RGB_TO_YCC)
 WAYS = pytest.mark.parametrize(("codec", "backend"), BY_X265)
 CHANGED = {
     "aq-mode": "3", "aq-strength": "1.5", "cbqpoffs": "-3", "crqpoffs": "-3", "psy-rd": "2", "psy-rdoq": "4",
@@ -52,6 +55,31 @@ def test_each_parameter_changes_the_file(codec: Codec, backend: Backend, balloon
         changed = encoded((name, CHANGED[name]))
         assert changed != usual, name
         assert psnr(decode(changed).pixels, balloons.pixels) > 28
+
+
+@WAYS
+@pytest.mark.parametrize("chroma", ["420", "444"])
+def test_what_rounding_took_reaches_the_file(codec: Codec, backend: Backend, chroma: str) -> None:
+    """Colours between whole levels, and beyond those that RGB has."""
+    for bits, colour, more in (
+        (8, (90, 160, 40), (0.4, 0.4, 0.4)), (8, (220, 20, 20), (-3, -40, -40)), (10, (101, 101, 101), (-0.45,) * 3)
+    ):  # fmt: skip
+        setting = effective(codec.setting(0, chroma, 1, raw=codec is HEVC, bits=bits), backend)
+        assert setting.planes
+        pixels = np.full((64, 64, 3), colour, np.uint8)
+        shown, plain = (
+            coded_planes(backend.encode(Image(pixels, remainder=remainder), setting))
+            for remainder in (np.full(pixels.shape, more, np.float16), None)
+        )
+        centre = 1 << bits >> 1
+        wanted = FULL @ np.add(colour, more) * (2 * centre - 1) / 255 + (0, centre, centre)
+        assert np.abs(shown - wanted).max() <= 0.7 and np.abs(plain - wanted).sum() > np.abs(shown - wanted).sum()
+
+
+def coded_planes(data: bytes) -> np.ndarray:
+    """Mean Y, Cb and Cr of a BPG file or a bare stream."""
+    stream = demux(data, "it").picture if data[:3] == b"BPG" else data
+    return np.array([plane.mean() for plane in x265.decode(stream).all])
 
 
 def test_the_table_of_parameters_is_that_of_the_code() -> None:

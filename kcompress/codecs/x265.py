@@ -115,6 +115,7 @@ class X265Backend(Backend):
     """Base of the backends of HEVC and BPG: x265 by one of its programs."""
 
     bits = (8, 10)
+    takes_planes = True
 
     def __init__(self, encoder: StreamEncoder) -> None:
         self.name = encoder.name
@@ -129,10 +130,10 @@ STREAM_ENCODERS: tuple[StreamEncoder, ...] = (X265Program(), FfmpegX265())
 
 
 def planes_of(image: Image, setting: Setting, taps: Taps) -> Planes:
-    """Planes of a picture without its alpha, with the sampling and the bits of a setting."""
+    """Planes of a picture without its alpha, with the sampling and the bits of a setting; of levels, if it has them."""
     if image.grey:
         return grey_planes(image.pixels[:, :, 0], setting.bits)
-    return from_rgb(image.pixels, setting.chroma, taps, setting.bits)
+    return from_rgb(image.pixels, setting.chroma, taps, setting.bits, remainder=image.remainder)
 
 
 def encode(
