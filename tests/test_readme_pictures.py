@@ -6,17 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks import before_after, chart, presets
+from benchmarks import before_after, chart, presets, strengths
 from PIL import Image as PillowImage
 
 from kcompress.codecs import CODECS
 from kcompress.csv_rows import Rows
 from kcompress.encoding import encode
 from kcompress.evaluation.points import Point
-from kcompress.images import Image
+from kcompress.images import Image, write
 from kcompress.networks.loading import load
 from kcompress.presets import PRESETS, Preset, resolved
 from kcompress.programs import CWEBP
+from kcompress.rate_distortion.scoring import FileScorer
+from kcompress.training.distortions import compression, noise, through
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 STORED = Path(chart.__file__).with_name("equal-quality.json")
@@ -108,9 +110,39 @@ def test_ours_is_the_best_quality_that_is_no_larger(balloons: Image) -> None:
 
 
 def test_the_before_and_after_picture_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _run(monkeypatch, before_after, "-o", tmp_path / "picture.png")
-    with PillowImage.open(tmp_path / "picture.png") as picture:
-        assert picture.size == (800, 275)
+    for noise_options in ((), ("--noise", "10", "--network", "kuchen", "--strength", "0.75", "-q", "75")):
+        _run(monkeypatch, before_after, *noise_options, "-o", tmp_path / "picture.png")
+        with PillowImage.open(tmp_path / "picture.png") as picture:
+            assert picture.size == (800, 275)
+
+
+def test_of_a_noisy_picture_kuchen_keeps_more_in_no_more_bytes(balloons: Image) -> None:
+    codec = CODECS["jpeg"]
+    noisy = balloons.with_pixels(through(balloons.pixels, [noise(10, 0, seed=0), compression("jpeg", 85)]))
+    plain = encode(noisy, codec, codec.setting(75))
+    quality, ours = before_after.no_larger(noisy, plain, "kuchen", 0.75)
+    score = FileScorer(balloons, ("ssimulacra2",))
+    assert quality > 75 and len(ours.data) <= len(plain.data)
+    assert score(ours.data)["ssimulacra2"] > score(plain.data)["ssimulacra2"] + 10
+
+
+def test_strengths_are_held_against_the_plain_codec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], balloons: Image
+) -> None:
+    (tmp_path / "photo.png").write_bytes(write(balloons, "PNG"))
+    rows = []
+    for added in ("0", "10"):
+        _run(monkeypatch, strengths, tmp_path, "--strengths", "0,1", "--filters", "sharpen", "--side", "128",
+             "--noise", added)  # fmt: skip
+        cells = (line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[4:])
+        rows.append({name: [float(word.split()[0]) for word in cell.split(", ")] for name, cell in cells})
+    clean, noisy = rows
+    assert list(clean) == ["`none`", "`kuchen`, 0", "`kuchen`, 1", "`rdo`", "`sharpen`"]
+    for found in rows:
+        assert found["`kuchen`, 0"] == [0, 0, 0]
+        assert found["`kuchen`, 1"][0] < -2 and found["`rdo`"][0] < -2 and found["`sharpen`"][0] > 2
+    assert noisy["`none`"][0] > clean["`none`"][0] and noisy["`none`"][2] < clean["`none`"][2]
+    assert noisy["`kuchen`, 1"][2] > 0 > clean["`kuchen`, 1"][2]
 
 
 @pytest.mark.encoders
