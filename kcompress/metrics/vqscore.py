@@ -14,6 +14,7 @@ from kcompress.errors import WeightsError
 from kcompress.images import Pixels
 from kcompress.inference.models import shipped_engine
 from kcompress.inference.tiling import batch
+from kcompress.metrics.vqscore_blocks import BLOCK, origin
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,9 +42,11 @@ def vqscore(pixels: Pixels) -> float:
 def windows(pixels: Pixels) -> Iterator[Pixels]:
     """Windows of one size (multiples of 32, at most 320) that cover a picture evenly, with overlap where needed.
 
-    Corners are multiples of 8, as the blocks of most codecs are. So less than 8 pixels at the right or lower edge may
-    be left out; less than 32 in a direction with one window.
+    Corners are 8 pixels apart, as the blocks of most codecs are, and on them where a JPEG was cropped. So less than 8
+    pixels at an edge may be left out; less than 32 in a direction with one window.
     """
+    top, left = origin(pixels)
+    pixels = pixels[top:, left:]
     height, width = pixels.shape[:2]
     rows, columns = _spans(height), _spans(width)
     for row in rows:
@@ -54,7 +57,7 @@ def windows(pixels: Pixels) -> Iterator[Pixels]:
 def _spans(length: int) -> list[slice]:
     count = -(-length // _WINDOW)
     side = min(-(-length // (count * _MULTIPLE)), length // _MULTIPLE) * _MULTIPLE
-    starts = np.linspace(0, length - side, count).astype(int) // 8 * 8
+    starts = np.linspace(0, length - side, count).astype(int) // BLOCK * BLOCK
     return [slice(int(start), int(start) + side) for start in starts]
 
 

@@ -15,7 +15,7 @@ from kcompress.training.crops import random_crop, shrunk
 from kcompress.training.distortions import Random, through
 from kcompress.training.drawn import page
 from kcompress.training.judges import Judges
-from kcompress.training.quality_kinds import KINDS, source
+from kcompress.training.quality_kinds import KINDS, Kinds, source
 
 SIDE = 256
 """Side of a region, pixels: SSIMULACRA2 wants its six scales."""
@@ -26,6 +26,9 @@ DRAWN = 0.06
 SHRUNK = 0.5
 """Share of the photographs that are made smaller first, and so sharper."""
 
+SOFT = -0.25
+"""`sharpest` of a region that nobody could tell from a blurred one. One photograph in 25 is no sharper."""
+
 
 @dataclass(frozen=True)
 class QualityData:
@@ -35,11 +38,13 @@ class QualityData:
         pixels: (regions, kinds, SIDE, SIDE, 3) uint8.
         targets: (regions, kinds), 0..100; NaN where a region is not made.
         pictures: (regions,) index of the photograph each comes from.
+        kinds: names of the distortions.
     """
 
     pixels: NDArray[np.uint8]
     targets: NDArray[np.float64]
     pictures: NDArray[np.int64]
+    kinds: Sequence[str] = tuple(KINDS)
 
 
 @dataclass(frozen=True)
@@ -47,44 +52,47 @@ class JudgedRegions:
     """Distorted regions on disk.
 
     Attributes:
-        pixels, pictures: as of `QualityData`.
+        pixels, pictures, kinds: as of `QualityData`.
         scores: (regions, kinds, judges); NaN where a region is not made yet.
     """
 
     pixels: NDArray[np.uint8]
     scores: NDArray[np.float64]
     pictures: NDArray[np.int64]
+    kinds: Sequence[str] = tuple(KINDS)
 
     def judged_by(self, judges: Judges) -> QualityData:
         """The regions with the mean of the judges."""
-        return QualityData(self.pixels, judges.mean(self.scores), self.pictures)
+        return QualityData(self.pixels, judges.mean(self.scores), self.pictures, self.kinds)
 
 
 def prepare(
     photos: Sequence[Path], folder: Path, regions: int, seed: int, judges: Sequence[str],
-    kinds: Sequence[str] = tuple(KINDS),
+    kinds: Sequence[str] | None = None, table: Kinds = KINDS,
 ) -> Iterator[tuple[int, JudgedRegions]]:  # fmt: skip
     """Make what is missing of the data, region by region; yields the number of regions that are done.
 
-    ``regions`` are cut from each photograph. An interrupted preparation goes on in the folder; kinds that are left out
-    are made another time.
+    ``regions`` are cut from each photograph, and made in ``kinds`` of a table, by default in all. An interrupted
+    preparation goes on in the folder; kinds that are left out are made another time.
 
     Raises:
         UsageError: the folder holds regions of other photographs, kinds or judges.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shape = (len(photos) * regions, len(KINDS))
+    kinds = tuple(table) if kinds is None else kinds
+    shape = (len(photos) * regions, len(table))
     data = JudgedRegions(
         _array(folder / "pixels.npy", np.uint8, (*shape, SIDE, SIDE, 3)),
         _array(folder / "scores.npy", np.float64, (*shape, len(judges))),
         np.repeat(np.arange(len(photos)), regions),
+        tuple(table),
     )
-    columns = [[*KINDS].index(kind) for kind in kinds]
+    columns = [[*table].index(kind) for kind in kinds]
     for region, number in enumerate(data.pictures):
         if not np.isnan(data.scores[region, columns]).any():
             continue
         clean = _region(photos[number], np.random.default_rng([seed, region]))
-        versions = distorted(clean, [seed, region], kinds, judges)
+        versions = distorted(clean, [seed, region], kinds, judges, table)
         for column, (_, pixels, scores) in zip(columns, versions, strict=True):
             data.pixels[region, column] = pixels
             data.scores[region, column] = [scores[judge] for judge in judges]
@@ -100,6 +108,29 @@ def _region(photo: Path, random: Random) -> Pixels:
     if random.random() < SHRUNK:
         picture = shrunk(picture, max(SIDE, round(min(picture.shape[:2]) * random.uniform(0.5, 0.95))))
     return through(np.ascontiguousarray(random_crop(picture, SIDE, random)), source(random))
+
+
+def is_sharp(pixels: Pixels) -> bool:
+    """Whether a region (H, W, 3) has a sharp place."""
+    return sharpest(pixels) > SOFT
+
+
+def sharpest(pixels: Pixels) -> float:
+    """Sharpness of the sharpest places of a region (H, W, 3), sides at least 32.
+
+    It is the log ratio of the energies of details finer than 0.8 pixels and of 0.8 to 1.6; of the half of the tokens
+    that have most to tell, the one that a tenth of them exceeds.
+    """
+    import cv2
+
+    rows, columns = (length // 32 for length in pixels.shape[:2])
+    grey = pixels[: 32 * rows, : 32 * columns].astype(np.float32).mean(axis=2)
+    less, least = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (0.8, 1.6))
+    fine, coarse = (
+        np.square(band).reshape(rows, 32, columns, 32).mean(axis=(1, 3)) + 0.05 for band in (grey - less, less - least)
+    )
+    telling = coarse >= np.median(coarse)
+    return float(np.quantile(np.log(fine / coarse)[telling], 0.9))
 
 
 def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -119,11 +150,11 @@ def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def distorted(
-    clean: Pixels, seed: Sequence[int], kinds: Sequence[str], judges: Sequence[str]
+    clean: Pixels, seed: Sequence[int], kinds: Sequence[str], judges: Sequence[str], table: Kinds = KINDS
 ) -> Iterator[tuple[str, Pixels, dict[str, float]]]:
     """A region in several ways: (kind, pixels, scores by judge); the seed and the kind alone decide on the pixels."""
     scorer = Scorer(clean, judges)
     for kind in kinds:
-        random = np.random.default_rng([*seed, [*KINDS].index(kind)])
-        pixels = through(clean, KINDS[kind](random))
+        random = np.random.default_rng([*seed, [*table].index(kind)])
+        pixels = through(clean, table[kind](random))
         yield kind, pixels, scorer(pixels)

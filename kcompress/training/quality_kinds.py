@@ -1,6 +1,6 @@
 """Kinds of distortions by which VQscore learns what is damage, and what a photograph may be like before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from kcompress.training.distortions import (
     resampling,
     sharpening,
 )
+
+Kinds = Mapping[str, Callable[[Random], list[Distortion]]]
+"""Steps by name of the distortion, drawn anew every time."""
 
 
 def _filter(random: Random) -> Distortion:
@@ -128,7 +131,7 @@ def _preprocessed(random: Random) -> list[Distortion]:
     return [preprocessing(network, codec, int(quality))]
 
 
-KINDS: dict[str, Callable[[Random], list[Distortion]]] = {
+KINDS: Kinds = {
     "clean": lambda random: [],
     "jpeg 1": lambda random: [compression("jpeg", int(random.integers(5, 40)))],
     "jpeg 2": lambda random: [compression("jpeg", int(random.integers(40, 75)))],
@@ -156,5 +159,5 @@ KINDS: dict[str, Callable[[Random], list[Distortion]]] = {
 }
 """Distortions of each region, once each; a number that the filters know is drawn anew every time."""
 
-SOFTENING = ("soft", "kuchen 1", "kuchen 2")
+SOFTENING = ("soft", "kuchen 1", "kuchen 2", "soft, coded", "soft, restored", "kuchen, jpeg")
 """Kinds that a score without reference is easily pleased by."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metrics.degraded import jpeg
+from PIL import Image as Pil
 from tiny_weights import vqscore_network
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,6 +24,7 @@ from kcompress.inference.engine import OnnxEngine, TorchEngine, cuda_devices
 from kcompress.inference.tiling import batch
 from kcompress.metrics import METRICS, Scorer
 from kcompress.metrics.vqscore import vqscore, windows
+from kcompress.metrics.vqscore_blocks import origin
 from kcompress.metrics.vqscore_network import VQscoreNetwork
 from kcompress.networks.loading import load
 from kcompress.pool import filter_named
@@ -29,6 +32,13 @@ from kcompress.pool import filter_named
 pytestmark = pytest.mark.usefixtures("one_thread")
 Shipped = Callable[[Path], None]
 trained = pytest.mark.skipif(not weight_files.is_shipped("vqscore"), reason="the weights vqscore are not trained yet")
+
+
+@cache
+def photograph() -> Pixels:
+    """The lake (400, 640, 3)."""
+    path = Path(__file__).parents[1] / "images" / "lake.png"
+    return np.asarray(Pil.open(path).convert("RGB"))
 
 
 def places(height: int, width: int) -> list[tuple[slice, slice]]:
@@ -64,6 +74,32 @@ def test_no_more_windows_than_needed_and_the_ends_are_among_them() -> None:
     assert places(64, 321) == [(slice(0, 64), slice(0, 192)), (slice(0, 64), slice(128, 320))]
     assert len(places(1080, 1920)) == 4 * 6
     assert places(1080, 1920)[-1] == (slice(792, 1080), slice(1600, 1920))
+
+
+@settings(deadline=None, max_examples=20, derandomize=True)
+@given(top=st.integers(0, 15), left=st.integers(0, 15), quality=st.integers(10, 75))
+def test_windows_begin_where_the_blocks_of_a_cropped_jpeg_do(top: int, left: int, quality: int) -> None:
+    whole = jpeg(photograph(), quality)
+    cropped = whole[top:, left:]
+    assert origin(cropped) == (-top % 8, -left % 8)
+    first = next(windows(cropped))
+    assert np.array_equal(first, cropped[-top % 8 :, -left % 8 :][: first.shape[0], : first.shape[1]])
+
+
+def test_without_blocks_windows_begin_at_the_corner() -> None:
+    pixels = photograph()
+    random = np.random.default_rng(0)
+    noisy = np.clip(pixels + random.normal(0, 5, pixels.shape), 0, 255).astype(np.uint8)
+    for other in (pixels, noisy, filter_named("blur:s=0.9").apply(pixels), np.full_like(pixels, 128)):
+        assert all(origin(other[shift:, shift:]) == (0, 0) for shift in range(0, 8, 3))
+
+
+@pytest.mark.parametrize("side", range(64, 90))
+def test_blocks_of_small_pictures_leave_enough(side: int) -> None:
+    small = np.ascontiguousarray(jpeg(photograph(), 10)[3 : 3 + side, 1 : 1 + side])
+    top, left = origin(small)
+    assert side - max(top, left) >= 64 and (top, left) in ((0, 0), (5, 7))
+    assert all(min(window.shape[:2]) >= 64 for window in windows(small))
 
 
 def test_the_score_is_the_mean_over_the_windows(tiny_weights: Path, shipped: Shipped, lake: Image) -> None:

@@ -10,12 +10,14 @@ from pictures import smooth
 from PIL import Image as Pil
 
 from kcompress.errors import UsageError
-from kcompress.images import Pixels
+from kcompress.images import Image, Pixels
 from kcompress.metrics import METRICS
+from kcompress.pool import filter_named
 from kcompress.training import quality_data
 from kcompress.training.drawn import page
 from kcompress.training.judges import Judges
-from kcompress.training.quality_data import JudgedRegions, distorted, prepare
+from kcompress.training.pointed_kinds import POINTED
+from kcompress.training.quality_data import SOFT, JudgedRegions, distorted, is_sharp, prepare, sharpest
 from kcompress.training.quality_kinds import KINDS, SOFTENING, source
 
 SIDE = 40
@@ -160,11 +162,9 @@ def test_what_is_done_is_not_done_again(photos: list[Path], tmp_path: Path, monk
     assert done == 1
     seeds: list[list[int]] = []
 
-    def watched(
-        clean: Pixels, seed: list[int], kinds: Sequence[str], judges: Sequence[str]
-    ) -> Iterator[tuple[str, Pixels, dict[str, float]]]:
+    def watched(clean: Pixels, seed: list[int], *arguments: Any) -> Iterator[tuple[str, Pixels, dict[str, float]]]:
         seeds.append(seed)
-        return distorted(clean, seed, kinds, judges)
+        return distorted(clean, seed, *arguments)
 
     monkeypatch.setattr(quality_data, "distorted", watched)
     assert [done for done, _ in prepare(photos, tmp_path / "data", 2, 7, JUDGES, QUICK)] == [2, 3, 4, 5, 6, 6]
@@ -227,4 +227,40 @@ def test_kinds_differ_in_their_steps() -> None:
     assert firsts["kuchen 1"] == {"kuchen"} and firsts["preprocessed"] == {"rdo", "feedback", "shrink"}
     alone = [len(steps[0].split()) == 2 for steps in names("kuchen 1")]
     assert 0.2 < np.mean(alone) < 0.4
-    assert set(SOFTENING) < set(KINDS)
+    assert set(SOFTENING) < {*KINDS, *POINTED}
+
+
+def test_a_photograph_has_a_sharp_place_and_blurred_it_has_none(lake: Image, balloons: Image) -> None:
+    for picture in (lake, balloons):
+        sharp = [sharpest(filter_named(f"blur:s={sigma}").apply(picture.pixels)) for sigma in (0.3, 0.6, 0.9, 1.2)]
+        assert sharpest(picture.pixels) >= sharp[0] and sharp == sorted(sharp, reverse=True)
+        assert is_sharp(picture.pixels) and sharp[-1] < SOFT
+    half = lake.pixels.copy()
+    half[:, :200] = filter_named("blur:s=2").apply(half)[:, :200]
+    assert is_sharp(half), "shallow depth of field"
+
+
+def test_every_pointed_kind_is_soft_or_faint() -> None:
+    clean = smooth(48, 40)
+    found = {kind: pixels for kind, pixels, _ in distorted(clean, [1], [*POINTED], JUDGES, POINTED)}
+    assert list(found) == list(POINTED) and np.array_equal(found["clean"], clean)
+    random = np.random.default_rng(0)
+    steps = {
+        kind: {step.name.split()[0].split(":")[0] for _ in range(60) for step in make(random)}
+        for kind, make in POINTED.items()
+    }
+    codecs = {"jpeg", "webp"}
+    assert steps["soft"] == {"blur"} and steps["soft, coded"] == {"blur", *codecs} and steps["coded"] == codecs
+    assert steps["soft, restored"] == {"blur", "ar", "jpeg"}
+    assert steps["kuchen, jpeg"] == steps["kuchen"] == {"kuchen"}
+    faint = {"nlm", "guided", "bilateral", "shrink", "chroma", "ar", "detail", "sharpen"}
+    assert steps["filtered, coded"] == faint | codecs
+    alone = [steps[kind] for kind in ("denoised", "smoothed", "thinned", "restored", "sharpened")]
+    assert set().union(*alone) == faint and sum(map(len, alone)) == len(faint)
+
+
+def test_a_folder_may_hold_the_pointed_kinds(photos: list[Path], tmp_path: Path) -> None:
+    *_, (_, data) = prepare(photos, tmp_path / "data", 1, 7, JUDGES, ["clean", "coded"], POINTED)
+    assert data.pixels.shape[:2] == (3, len(POINTED)) and data.kinds == tuple(POINTED)
+    made = [[*POINTED].index(kind) for kind in ("clean", "coded")]
+    assert np.flatnonzero(~np.isnan(data.scores).any(axis=(0, 2))).tolist() == made

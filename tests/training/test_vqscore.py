@@ -18,6 +18,7 @@ from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
 from kcompress.metrics.vqscore_network import VQscoreNetwork
+from kcompress.pool import filter_named
 from kcompress.training import quality_data, vqscore
 from kcompress.training.events import Prepared, Validation
 from kcompress.training.learner import share
@@ -29,21 +30,23 @@ from kcompress.training.tasks.vqscore.loss import DAMAGES, Batch, QualityLoss, d
 from kcompress.training.tasks.vqscore.recipe import QualityRecipe
 from kcompress.training.tasks.vqscore.task import (
     CLEAN,
+    Part,
     QualityTask,
     TrainingRegions,
     batch,
     correlation,
     regions,
     scores,
+    toning,
     validated,
 )
 from kcompress.training.trainer import Trainer, accelerator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SIDE = 96
+SIDE = 104
 TINY = QualityRecipe(
     judges=("ssimulacra2",), regions=1, steps=30, contents=2, versions=3, side=64, large_side=96,
-    large_contents=1, learning_rate=2e-3, warmup=5, averaging=0.8, validate_every=15, held_out=0.5,
+    large_contents=1, learning_rate=2e-3, warmup=5, averaging=0.8, validate_every=15, held_out=0.5, toned=0.0,
 )  # fmt: skip
 ABSENT = 5
 """A kind that was not made."""
@@ -75,6 +78,11 @@ def eight_regions() -> QualityData:
     return QualityData(pixels, found, np.repeat(np.arange(4), 2))
 
 
+def only(data: QualityData, train: np.ndarray) -> list[Part]:
+    """One part, without validation."""
+    return [Part(data, train, [])]
+
+
 def judged(data: QualityData) -> JudgedRegions:
     """The regions before SSIMULACRA2, alone, gave them their targets."""
     return JudgedRegions(data.pixels, data.targets[..., None], data.pictures)
@@ -85,12 +93,13 @@ def data() -> QualityData:
     return eight_regions()
 
 
-def place(whole: np.ndarray, crop: np.ndarray) -> tuple[int, int, bool]:
-    """Top, left, and whether it is mirrored."""
+def place(whole: np.ndarray, crop: np.ndarray) -> tuple[int, int, int]:
+    """Top, left, and which of the eight symmetries."""
+    turned = [np.rot90(crop[:, ::flip], quarters) for flip in (1, -1) for quarters in range(4)]
     (found,) = (
-        (top, left, mirrored)
-        for top in range(SIDE - 63) for left in range(SIDE - 63) for mirrored in (False, True)
-        if np.array_equal(whole[top : top + 64, left : left + 64][:, :: -1 if mirrored else 1], crop)
+        (top, left, symmetry)
+        for top in range(SIDE - 63) for left in range(SIDE - 63) for symmetry, each in enumerate(turned)
+        if np.array_equal(whole[top : top + 64, left : left + 64], each)
     )  # fmt: skip
     return found
 
@@ -110,14 +119,14 @@ class Oracle(nn.Module):
 def test_kinds_that_were_not_made_are_not_learned_from(data: QualityData) -> None:
     data.targets[3, 3:] = np.nan
     alone = replace(TINY, contents=1)
-    made = [batch(data, np.array([3]), alone, number) for number in range(5)]
+    made = [batch(only(data, np.array([3])), alone, number) for number in range(5)]
     kinds = {int(kind) for each in made for kind in (each.pictures[:, 1, 0, 0] * 25.5).round()}
     assert kinds == {0, 1, 2}
 
 
 def test_crops_are_large_at_the_end(data: QualityData) -> None:
     recipe = replace(TINY, steps=10, large_from=0.7)
-    sizes = [tuple(batch(data, np.arange(8), recipe, number).pictures.shape) for number in range(10)]
+    sizes = [tuple(batch(only(data, np.arange(8)), recipe, number).pictures.shape) for number in range(10)]
     assert sizes == [(6, 3, 64, 64)] * 7 + [(3, 3, 96, 96)] * 3
 
 
@@ -126,7 +135,7 @@ def test_versions_of_a_region_are_cut_alike_and_know_their_targets(data: Quality
     recipe = replace(TINY, large_from=1)
     places = set()
     for number in range(24):
-        made = batch(data, some, recipe, number)
+        made = batch(only(data, some), recipe, number)
         assert made.pictures.shape == (6, 3, 64, 64) and made.targets.shape == (2, 3)
         crops = (made.pictures * 255).round().numpy().astype(int).reshape(2, 3, 3, 64, 64)
         red, green = crops[:, :, 0, 0, 0] // 10, crops[:, :, 1, 0, 0] // 10
@@ -140,7 +149,53 @@ def test_versions_of_a_region_are_cut_alike_and_know_their_targets(data: Quality
             for version in range(3 if number < 3 else 1)  # looking for them takes long
         }
         places.add(found)
-    assert len(places) > 10 and {mirrored for *_, mirrored in places} == {False, True}
+    assert len(places) > 10 and len({symmetry for *_, symmetry in places}) > 4
+
+
+def test_the_untouched_version_is_there_again_a_pixel_further(data: QualityData) -> None:
+    for number in range(3):
+        made = batch(only(data, np.arange(8)), TINY, number)
+        clean, shifted = ((255 * each).round().numpy().astype(int) for each in (made.clean, made.shifted))
+        for here, there in zip(clean, shifted, strict=True):
+            whole = data.pixels[here[0, 0, 0] // 10, CLEAN, ..., 2]
+            top, left, symmetry = place(whole, here[2])
+            assert place(whole, there[2]) == (top + 1, left + 1, symmetry)
+
+
+def test_tones_change_alike_in_all_versions_of_a_region(data: QualityData) -> None:
+    plain, toned = (batch(only(data, np.arange(8)), replace(TINY, contents=1, toned=share), 0) for share in (0.0, 1.0))
+    assert not torch.equal(plain.pictures, toned.pictures)
+    for _ in range(3):
+        table = toning(np.random.default_rng(1)).astype(int)
+        assert (np.diff(table) >= 0).all() and table[0] == 0 and 180 < table[-1] <= 255
+    reds = toned.pictures[:, 0, 0, 0]
+    assert (reds == reds[0]).all(), "red tells the region"
+    assert torch.equal(toned.clean[0], toned.pictures[0])
+
+
+def test_regions_of_all_parts_are_in_every_batch(data: QualityData) -> None:
+    both = regions([judged(data), judged(data)], [[0, 1, 2, 3], [4, 5, 6, 7]], TINY, 4, 0)
+    task = QualityTask(Path(), TINY, Path())
+    for number in range(6):
+        reds = (task.batch(both, number).clean[:, 0, 0, 0] * 25.5).round()
+        assert sorted(int(red) > 3 for red in reds) == [False, True]
+    assert both.metrics[0] == "spearman" and "pointed spearman" in both.metrics
+
+
+def test_batch_norm_may_stay_as_it_is(data: QualityData) -> None:
+    made = batch(only(data, np.arange(8)), TINY, 0)
+    for still in (False, True):
+        loss = QualityLoss(VQscoreNetwork(), replace(TINY, still_norm=still)).train()
+        before = {name: value.clone() for name, value in loss.named_buffers()}
+        loss(made)
+        assert loss.network.training
+        assert still == all(torch.equal(value, before[name]) for name, value in loss.named_buffers())
+
+
+def test_a_region_without_a_sharp_place_is_not_trained_on(data: QualityData) -> None:
+    rough = np.random.default_rng(2).integers(256, size=(SIDE, SIDE, 3), dtype=np.uint8)
+    data.pixels[[3, 6], CLEAN] = filter_named("blur:s=1.5").apply(rough)
+    assert regions([judged(data)], [[0]], TINY, 4, 0).parts[0].train.tolist() == [1, 2, 4, 5, 7]
 
 
 @pytest.mark.parametrize("aligned", [0.0, 1.0])
@@ -148,7 +203,7 @@ def test_crops_begin_where_blocks_do_if_asked_to(data: QualityData, aligned: flo
     recipe = replace(TINY, contents=1, versions=1, aligned=aligned, large_from=1)
     corners = set()
     for number in range(12):
-        crop = (batch(data, np.array([2]), recipe, number).pictures[0] * 255).round().numpy().astype(int)
+        crop = (batch(only(data, np.array([2])), recipe, number).pictures[0] * 255).round().numpy().astype(int)
         top, left, _ = place(data.pixels[2, crop[1, 0, 0] // 10, ..., 2], crop[2])
         corners.add((top % 8, left % 8))
     assert (corners == {(0, 0)}) == bool(aligned)
@@ -156,7 +211,7 @@ def test_crops_begin_where_blocks_do_if_asked_to(data: QualityData, aligned: flo
 
 def test_batches_follow_the_seed_and_their_number(data: QualityData) -> None:
     def made(recipe: QualityRecipe, number: int = 0) -> torch.Tensor:
-        return batch(data, np.arange(8), recipe, number).pictures
+        return batch(only(data, np.arange(8)), recipe, number).pictures
 
     assert torch.equal(made(TINY), made(TINY))
     assert not torch.equal(made(TINY), made(replace(TINY, seed=1)))
@@ -166,7 +221,7 @@ def test_batches_follow_the_seed_and_their_number(data: QualityData) -> None:
 def test_processes_share_a_batch_by_regions(data: QualityData) -> None:
     recipe = replace(TINY, contents=4, large_contents=2)
     assert recipe.batch == 2, "of both kinds of batches"
-    whole = batch(data, np.arange(8), recipe, 0)
+    whole = batch(only(data, np.arange(8)), recipe, 0)
     parts = [share(whole, process, recipe.batch) for process in range(recipe.batch)]
     for part in parts:
         assert isinstance(part, Batch)
@@ -177,7 +232,7 @@ def test_processes_share_a_batch_by_regions(data: QualityData) -> None:
 
 def test_the_clean_crop_is_that_of_the_versions(data: QualityData) -> None:
     for number in range(3):
-        made = batch(data, np.arange(8), TINY, number)
+        made = batch(only(data, np.arange(8)), TINY, number)
         assert made.clean.shape == (2, 3, 64, 64)
         shown = made.pictures.unflatten(0, (2, 3))[:, 0, 0, 0, 0]
         assert torch.equal(made.clean[:, 0, 0, 0], shown)
@@ -220,12 +275,14 @@ class Told(nn.Module):
         return image
 
     def score(self, encoded: torch.Tensor) -> torch.Tensor:
-        return self.scores.flatten()[:, None]
+        """Those of the versions; and the first of each region again, a point more, for the shifted ones."""
+        scores = self.scores if len(encoded) == self.scores.numel() else self.scores[:, :1] + 1
+        return scores.flatten()[:, None]
 
 
 @torch.no_grad()
 def test_the_loss_asks_for_what_was_done_too(data: QualityData) -> None:
-    made = batch(data, np.arange(8), TINY, 0)
+    made = batch(only(data, np.arange(8)), TINY, 0)
     done = damage(made.pictures, made.clean.repeat_interleave(3, dim=0))
 
     def loss(scores: torch.Tensor, told: torch.Tensor, recipe: QualityRecipe = TINY) -> dict[str, float]:
@@ -233,23 +290,28 @@ def test_the_loss_asks_for_what_was_done_too(data: QualityData) -> None:
         module.local.forward = lambda encoded: told  # type: ignore[method-assign]
         return {name: float(value) for name, value in module(made).items()}
 
-    assert loss(made.targets, done) == {"loss": 0, "score": 0, "damage": 0}
-    assert loss(made.targets, done + 3)["loss"] == pytest.approx(TINY.local * 2.5)
-    assert loss(made.targets, done + 3, replace(TINY, local=0.0))["loss"] == 0
+    still = replace(TINY, shift=0.0)
+    assert loss(made.targets, done, still) == pytest.approx({"loss": 0, "score": 0, "damage": 0, "shift": 0.01})
+    assert loss(made.targets, done + 3, still)["loss"] == pytest.approx(TINY.local * 2.5)
+    assert loss(made.targets, done + 3, replace(still, local=0.0))["loss"] == 0
+    assert loss(made.targets, done, replace(TINY, shift=5.0))["loss"] == pytest.approx(0.05)
     missed = torch.full_like(made.targets, 50)
     expected = float(objective(missed, made.targets, TINY))
-    assert loss(missed, done)["loss"] == loss(missed, done)["score"] == pytest.approx(expected)
+    assert loss(missed, done, still)["loss"] == loss(missed, done)["score"] == pytest.approx(expected)
 
 
 @torch.no_grad()
 def test_a_network_scores_the_same_while_it_is_taught(data: QualityData) -> None:
     torch.manual_seed(0)
     network = VQscoreNetwork(tokens=16, heads=2, layers=1).eval()
-    made = batch(data, np.arange(8), TINY, 0)
+    made = batch(only(data, np.arange(8)), TINY, 0)
     found = QualityLoss(network, TINY)(made)
     score = objective(network(made.pictures)[:, 0].view_as(made.targets), made.targets, TINY)
     assert float(found["score"]) == pytest.approx(float(score))
-    assert float(found["loss"]) == pytest.approx(float(score + TINY.local * found["damage"]), rel=1e-5)
+    again = network(made.shifted)[:, 0] - network(made.pictures)[:, 0].view_as(made.targets)[:, 0]
+    assert float(found["shift"]) == pytest.approx(float((again / 10).square().mean()), rel=1e-3)
+    parts = score + TINY.local * found["damage"] + TINY.shift * found["shift"]
+    assert float(found["loss"]) == pytest.approx(float(parts), rel=1e-5)
 
 
 def test_the_right_order_costs_less_than_the_wrong_one() -> None:
@@ -344,7 +406,7 @@ def test_a_perfect_network_is_told_so(data: QualityData) -> None:
     assert reverse["spearman"] == reverse["spearman_within_a_region"] == -1
     assert found["overrated_softness"] == 0
     praised = wanted.copy()
-    praised[:, [[*KINDS].index(kind) for kind in SOFTENING]] += 7
+    praised[:, [[*KINDS].index(kind) for kind in KINDS if kind in SOFTENING]] += 7
     praise = validated(Oracle(praised), data, some, TINY.side)
     assert praise["overrated_softness"] == pytest.approx(7, abs=0.01)
     assert reverse["mean_error"] == pytest.approx(np.abs(100 - 2 * wanted[some][:, MADE]).mean(), abs=0.01)
@@ -363,7 +425,7 @@ class OnRegions(QualityTask):
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
         yield from ()
         assert self.data is not None
-        return regions(judged(self.data), [*self.validation], self.recipe, 4, 0)
+        return regions([judged(self.data)], [self.validation], self.recipe, 4, 0)
 
 
 def train(
@@ -389,8 +451,8 @@ def test_training_lowers_the_error(data: QualityData, tmp_path: Path) -> None:
 
 
 def test_regions_that_are_held_out_are_not_trained_on(data: QualityData) -> None:
-    known = regions(judged(data), [0, 1, 5], TINY, 4, 0)
-    assert known.train.tolist() == [2, 3, 4, 6, 7]
+    known = regions([judged(data)], [[0, 1, 5]], TINY, 4, 0)
+    assert known.parts[0].train.tolist() == [2, 3, 4, 6, 7]
     task = QualityTask(Path(), TINY, Path())
     reds = {int(red) for number in range(20) for red in (task.batch(known, number).clean[:, 0, 0, 0] * 25.5).round()}
     assert reds == {2, 3, 4, 6, 7}

@@ -1,6 +1,6 @@
 """Loss of VQscore: error and order of the scores, and error of what was done at each token."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,13 @@ class Batch(NamedTuple):
         pictures: (contents * versions, 3, side, side), 0..1; versions of one region follow each other.
         targets: (contents, versions), 0..100.
         clean: (contents, 3, side, side), 0..1, the regions themselves.
+        shifted: (contents, 3, side, side), 0..1, the regions, cut a pixel further down and to the right.
     """
 
     pictures: Tensor
     targets: Tensor
     clean: Tensor
+    shifted: Tensor
 
 
 class QualityLoss(nn.Module):
@@ -40,14 +42,27 @@ class QualityLoss(nn.Module):
         self.local = nn.Linear(network.tokens.out_features, DAMAGES)
         self._recipe = recipe
 
+    def train(self, mode: bool = True) -> Self:
+        """Go into training, but for the batch norm where the recipe says so."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and self._recipe.still_norm:
+                module.eval()
+        return self
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        encoded = self.network.look(batch.pictures)
-        scores, local_output = self.network.score(encoded).float(), self.local(encoded).flatten(1).float()
+        seen = self.network.look(torch.cat([batch.pictures, batch.shifted]))
+        encoded, shifted = seen[: len(batch.pictures)], seen[len(batch.pictures) :]
+        scores, again = self.network.score(encoded).float(), self.network.score(shifted).float()
+        local_output = self.local(encoded).flatten(1).float()
         with torch.autocast(scores.device.type, enabled=False):
             clean = batch.clean.repeat_interleave(self._recipe.versions, dim=0)
-            score = objective(scores.view_as(batch.targets), batch.targets, self._recipe)
+            found = scores.view_as(batch.targets)
+            score = objective(found, batch.targets, self._recipe)
+            shift = ((again[:, 0] - found[:, 0]) / 10).square().mean()
             local = F.smooth_l1_loss(local_output, damage(batch.pictures, clean).flatten(1))
-        return {"loss": score + self._recipe.local * local, "score": score.detach(), "damage": local.detach()}
+        loss = score + self._recipe.local * local + self._recipe.shift * shift
+        return {"loss": loss, "score": score.detach(), "damage": local.detach(), "shift": shift.detach()}
 
 
 def objective(scores: Tensor, targets: Tensor, recipe: QualityRecipe) -> Tensor:

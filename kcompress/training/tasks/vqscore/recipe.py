@@ -16,8 +16,8 @@ class QualityRecipe(JpegRecipe):
         contents: different regions in a batch.
         versions: of each region in a batch, the untouched one among them: the ranking pairs come from them.
         side: of the crops that the network sees, pixels, a multiple of 32; small ones first, for speed.
-        aligned: share of batches whose crops begin where the codecs' blocks do, as the score's windows mostly do;
-            the others teach that the place of the blocks does not matter.
+        aligned: share of batches whose crops begin where the codecs' blocks do, as the score's windows do; the others
+            serve pictures whose blocks are not found.
         large_side: of the crops at the end, of fewer regions.
         large_contents: different regions in a batch of large crops.
         large_from: share of the steps after which crops are large.
@@ -26,6 +26,9 @@ class QualityRecipe(JpegRecipe):
         ranking: weight of the ranking loss beside the error.
         local: weight of the error of what was done at each token.
         margin: of the ranking loss: the difference of the targets, at most this many points.
+        shift: weight of the squared change of an untouched version's score by a shift of a pixel, in tens of points.
+        still_norm: whether batch norm keeps the means that it began with, as where trained weights learn a little more.
+        toned: share of the regions whose tones are changed, in all versions alike.
     """
 
     judges: tuple[str, ...] = ("ssimulacra2", "butteraugli", "iw-ssim", "ms-ssim")
@@ -34,18 +37,21 @@ class QualityRecipe(JpegRecipe):
     contents: int = 6
     versions: int = 5
     side: int = 160
-    aligned: float = 0.3
+    aligned: float = 0.9
     large_side: int = 224
     large_contents: int = 3
     large_from: float = 0.5
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.02
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.05
     warmup: int = 100
     untouched: float = 0.25
     ranking: float = 0.5
     local: float = 0.5
     margin: float = 10.0
-    averaging: float = 0.995
+    shift: float = 0.5
+    still_norm: bool = False
+    toned: float = 0.25
+    averaging: float = 0.998
     exact_from: float = 0.9
     validate_every: int = 250
     held_out: float = 0.06

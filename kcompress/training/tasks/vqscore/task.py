@@ -1,6 +1,6 @@
 """From photographs to the weights of VQscore (Kuchen paper, section 4.1): judges with reference teach it."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,14 +12,17 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from kcompress.errors import UsageError
+from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
+from kcompress.training.distortions import Random
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec
 from kcompress.training.judges import FIRST, Judges
 from kcompress.training.log import Entry
 from kcompress.training.photos import JpegTask
-from kcompress.training.quality_data import SIDE, JudgedRegions, QualityData, prepare
+from kcompress.training.pointed_kinds import POINTED
+from kcompress.training.quality_data import SIDE, JudgedRegions, QualityData, is_sharp, prepare
 from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.vqscore.loss import Batch, QualityLoss
@@ -27,15 +30,25 @@ from kcompress.training.tasks.vqscore.recipe import QualityRecipe
 
 CLEAN = [*KINDS].index("clean")
 
+PREFIXES = ("", "pointed ")
+"""Beginnings of the names of each part's metrics."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Regions in the same kinds of distortions; which are trained on, and which validated with."""
+
+    regions: QualityData
+    train: NDArray[np.int64]
+    validation: Sequence[int]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRegions(TrainingData):
-    """Distorted regions; who judged them, which are trained on, and which validated with."""
+    """Distorted regions in parts, of which every batch has some, and who judged them."""
 
-    regions: QualityData
+    parts: Sequence[Part]
     judges: Judges
-    train: NDArray[np.int64]
-    validation: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
     prepared: Path
     kinds: Sequence[str] = tuple(KINDS)
     start: Path | None = None
-    parts: ClassVar = ("score", "damage")
+    parts: ClassVar = ("score", "damage", "shift")
     channels_last: ClassVar = True
     network_type = VQscoreNetwork
     network_name = "vqscore"
@@ -61,21 +74,30 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
         recipe, paths = self.recipe, sorted([*split.train, *split.validation])
         if FIRST not in recipe.judges:
             raise UsageError(f"--judges {','.join(recipe.judges)}: {FIRST} is missing, whose scale is taken. Add it.")
-        made = prepare(paths, self.prepared, recipe.regions, recipe.seed, recipe.judges, self.kinds)
-        for done, data in made:
-            yield Prepared(done, len(data.scores))
+        parts = []
+        for number, (name, table) in enumerate({"": KINDS, "pointed": POINTED}.items()):
+            kinds = [kind for kind in table if kind in self.kinds] if table is KINDS else None
+            seed, folder = recipe.seed + number, self.prepared / name
+            made = prepare(paths, folder, recipe.regions, seed, recipe.judges, kinds, table)
+            for done, data in made:
+                yield Prepared(done, len(data.scores))
+            parts.append(data)
         held_out = [path in split.validation for path in paths]
-        validation = [region for region, photo in enumerate(data.pictures) if held_out[photo]][:: recipe.regions]
-        return regions(data, validation, recipe, len(split.train), len(split.validation))
+        kept = [region for region, photo in enumerate(data.pictures) if held_out[photo]][:: recipe.regions]
+        return regions(parts, [kept] * len(parts), recipe, len(split.train), len(split.validation))
 
     def batch(self, data: TrainingRegions, number: int) -> Batch:
-        return batch(data.regions, data.train, self.recipe, number)
+        return batch(data.parts, self.recipe, number)
 
     def validate(self, module: QualityLoss, data: TrainingRegions) -> Metrics:
-        return validated(module.network, data.regions, data.validation, self.recipe.large_side)
+        found: dict[str, float] = {}
+        for part, prefix in zip(data.parts, PREFIXES, strict=False):
+            each = validated(module.network, part.regions, part.validation, self.recipe.large_side)
+            found |= {f"{prefix}{name}": value for name, value in each.items()}
+        return found
 
     def objective(self, metrics: Metrics) -> float:
-        return -(metrics["spearman"] or 0)
+        return -(metrics["spearman"] or 0) - (metrics.get("pointed spearman") or 0)
 
     def export(self, best: Entry, data: TrainingRegions) -> ExportSpec:
         return ExportSpec(
@@ -103,27 +125,38 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
                 ],
                 "judges": data.judges.card(),
             },
-            metrics={
-                "held_out_photographs": {"pictures": data.held_out, "regions": len(data.validation), **best.metrics}
-            },
+            metrics={"held_out_photographs": {
+                "pictures": data.held_out, "regions": [len(part.validation) for part in data.parts], **best.metrics,
+            }},
             multiple=MULTIPLE,
-        )
+        )  # fmt: skip
 
 
 def regions(
-    judged: JudgedRegions, validation: Sequence[int], recipe: QualityRecipe, trained_on: int, held_out: int
-) -> TrainingRegions:
-    """Regions of the photographs to train on, whose scores make the judges' scales, and those to validate with."""
-    train = np.setdiff1d(np.arange(len(judged.scores)), validation)
-    seen = judged.scores[train].reshape(-1, len(recipe.judges))
+    judged: Sequence[JudgedRegions], validation: Sequence[Sequence[int]], recipe: QualityRecipe, trained_on: int,
+    held_out: int,
+) -> TrainingRegions:  # fmt: skip
+    """Parts of regions to train on, and those to validate with; the first part's scores make the judges' scales.
+
+    A region without any sharp place is not trained on: it would teach that a blurred picture may be an untouched one.
+    """
+    trains = [np.setdiff1d(np.arange(len(part.scores)), kept) for part, kept in zip(judged, validation, strict=True)]
+    seen = judged[0].scores[trains[0]].reshape(-1, len(recipe.judges))
     judges = Judges.fitted(recipe.judges, seen[~np.isnan(seen).any(axis=1)])
-    data = judged.judged_by(judges)
+    parts = [
+        Part(part.judged_by(judges), np.array([each for each in train if is_sharp(part.pixels[each, CLEAN])]), [*kept])
+        for part, train, kept in zip(judged, trains, validation, strict=True)
+    ]
+    names = [f"{prefix}{name}" for part, prefix in zip(parts, PREFIXES, strict=False) for name in _metrics(part)]
     return TrainingRegions(
-        trained_on=trained_on, held_out=held_out, metrics=["spearman", "spearman_within_a_region", "mean_error",
-        "overrated_softness", *(name for name, _ in _ordered(data, validation))], heading="VQscore", shown=["spearman",
-        "spearman_within_a_region"], axis="correlation with the judges", regions=data, judges=judges, train=train,
-        validation=validation,
+        trained_on=trained_on, held_out=held_out, metrics=names, heading="VQscore", shown=["spearman",
+        "spearman_within_a_region"], axis="correlation with the judges", parts=parts, judges=judges,
     )  # fmt: skip
+
+
+def _metrics(part: Part) -> list[str]:
+    kinds = [name for name, _ in _ordered(part.regions, part.validation)]
+    return ["spearman", "spearman_within_a_region", "mean_error", "overrated_softness", *kinds]
 
 
 def complete(data: QualityData) -> NDArray[np.int64]:
@@ -131,24 +164,49 @@ def complete(data: QualityData) -> NDArray[np.int64]:
     return np.flatnonzero(~np.isnan(data.targets).any(axis=0))
 
 
-def batch(data: QualityData, regions: NDArray[np.int64], recipe: QualityRecipe, number: int) -> Batch:
-    """The batch of a step, from 0; versions of a region are cut alike, the untouched one first."""
+def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
+    """The batch of a step, from 0, of regions of all parts in turn; versions of one are cut alike, untouched first."""
     random = np.random.default_rng([recipe.seed, 3, number])
     large = number >= recipe.large_from * recipe.steps
     side = recipe.large_side if large else recipe.side
     contents = recipe.large_contents if large else recipe.contents
     grid = 8 if random.random() < recipe.aligned else 1
-    crops, clean, wanted = [], [], np.empty((contents, recipe.versions), np.float32)
-    for row, region in enumerate(random.choice(regions, contents, replace=False)):
-        top, left = grid * random.integers((SIDE - side) // grid + 1, size=2)
-        mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)  # sides are multiples of 8: stays aligned
+    crops, clean, shifted, wanted = [], [], [], np.empty((contents, recipe.versions), np.float32)
+    orders = [random.permutation(part.train) for part in parts]
+    for row in range(contents):
+        turn = (number + row) % len(parts)
+        data, region = parts[turn].regions, orders[turn][row]
+        top, left = grid * random.integers((SIDE - side - 1) // grid + 1, size=2)
         made = np.setdiff1d(np.flatnonzero(~np.isnan(data.targets[region])), CLEAN)
         chosen = [CLEAN, *random.choice(made, recipe.versions - 1, replace=False)]
         wanted[row] = data.targets[region, chosen]
-        versions = [data.pixels[region, kind, top : top + side, left : left + side][:, mirrored] for kind in chosen]
+        cut = data.pixels[region][chosen, top : top + side + 1, left : left + side + 1]
+        if random.random() < recipe.toned:
+            cut = toning(random)[cut]
+        turned = symmetry(random)
+        versions = [turned(version[:side, :side]) for version in cut]
         clean.append(versions[0])
         crops += versions
-    return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean))
+        shifted.append(turned(cut[0, 1:, 1:]))
+    return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean), tensor(shifted))
+
+
+def symmetry(random: Random) -> Callable[[Pixels], Pixels]:
+    """One of the eight by which a square comes to lie on itself: codecs' blocks stay where they are."""
+    down, right, turned = (int(number) for number in random.integers(2, size=3))
+
+    def turn(pixels: Pixels) -> Pixels:
+        found = pixels[:: 1 - 2 * down, :: 1 - 2 * right]
+        return found.transpose(1, 0, 2) if turned else found
+
+    return turn
+
+
+def toning(random: Random) -> NDArray[np.uint8]:
+    """Table (256,) of another exposure: brighter or darker, more or less contrast."""
+    gamma, gain = np.exp(random.uniform(-0.25, 0.25)), random.uniform(0.8, 1.1)
+    table: NDArray[np.float64] = 255 * gain * (np.arange(256) / 255) ** gamma
+    return np.clip(np.rint(table), 0, 255).astype(np.uint8)
 
 
 @torch.inference_mode()
@@ -174,7 +232,7 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
 def _ordered(data: QualityData, regions: Sequence[int]) -> list[tuple[str, int]]:
     """Kinds whose targets differ from region to region, with their columns among the complete ones."""
     wanted = data.targets[regions][:, complete(data)]
-    return [([*KINDS][kind], column) for column, kind in enumerate(complete(data)) if np.ptp(wanted[:, column]) > 0]
+    return [(data.kinds[kind], column) for column, kind in enumerate(complete(data)) if np.ptp(wanted[:, column]) > 0]
 
 
 def validated(network: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
@@ -184,7 +242,7 @@ def validated(network: nn.Module, data: QualityData, regions: Sequence[int], sid
     """
     found = scores(network, data, regions, side)
     wanted = data.targets[regions][:, complete(data)]
-    soft = np.isin(complete(data), [[*KINDS].index(kind) for kind in SOFTENING])
+    soft = np.isin([data.kinds[kind] for kind in complete(data)], SOFTENING)
     within = float(np.mean([correlation(row, other) for row, other in zip(found, wanted, strict=True)]))
     return {
         "spearman": round(correlation(found, wanted), 4),

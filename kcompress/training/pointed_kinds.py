@@ -1,0 +1,77 @@
+"""Kinds of distortions that a score without reference judges worst: softness, and filters that leave no trace."""
+
+import numpy as np
+
+from kcompress.training.distortions import Distortion, Random, blur, compression, filtering, preprocessing
+from kcompress.training.quality_kinds import Kinds
+
+
+def _codec(random: Random) -> Distortion:
+    """JPEG mostly, or WebP, as fine as photographs are saved."""
+    return compression("jpeg" if random.random() < 0.7 else "webp", int(random.integers(60, 96)))
+
+
+def _blur(random: Random) -> Distortion:
+    return blur(float(random.uniform(0.4, 1.5)))
+
+
+def _restored(random: Random) -> list[Distortion]:
+    """A fixed series of filters that once pleased the score as `kuchen` did."""
+    steps = [blur(float(random.uniform(0.5, 1.3))), filtering("ar")]
+    return [*steps, compression("jpeg", int(random.integers(60, 91)))] if random.random() < 0.7 else steps
+
+
+def _kuchen(random: Random) -> list[Distortion]:
+    """Alone, or before WebP or HEVC."""
+    codec = str(random.choice(["jpeg", "webp", "hevc"]))
+    quality = {"webp": random.integers(60, 94), "hevc": random.integers(17, 30)}.get(codec)
+    return [preprocessing("kuchen", codec, int(quality) if quality and random.random() < 0.5 else None)]
+
+
+def _denoising(random: Random) -> Distortion:
+    return filtering(f"nlm:h={np.exp(random.uniform(0.4, 2.4)):.1f}")
+
+
+def _smoothing(random: Random) -> Distortion:
+    if random.random() < 0.5:
+        return filtering(f"guided:s={random.integers(1, 5)}:h={random.uniform(2, 14):.1f}")
+    return filtering(f"bilateral:s={random.uniform(1, 3):.1f}:h={random.uniform(2, 14):.1f}")
+
+
+def _thinning(random: Random) -> Distortion:
+    if random.random() < 0.6:
+        return filtering(f"shrink:t={np.exp(random.uniform(0, 3)):.1f}")
+    return filtering(f"chroma:s={random.uniform(0.5, 3):.2f}")
+
+
+def _restoring(random: Random) -> Distortion:
+    return filtering(f"ar:n={random.integers(1, 3)}")
+
+
+def _sharpening(random: Random) -> Distortion:
+    if random.random() < 0.3:
+        return filtering("detail")
+    return filtering(f"sharpen:a={np.exp(random.uniform(-2, 0)):.2f}:s={random.uniform(0.6, 1.6):.2f}")
+
+
+def _filtered(random: Random) -> list[Distortion]:
+    filters = (_denoising, _smoothing, _thinning, _restoring, _sharpening)
+    return [filters[int(random.integers(len(filters)))](random), _codec(random)]
+
+
+POINTED: Kinds = {
+    "clean": lambda random: [],
+    "soft": lambda random: [_blur(random)],
+    "soft, coded": lambda random: [_blur(random), _codec(random)],
+    "soft, restored": _restored,
+    "kuchen, jpeg": lambda random: [preprocessing("kuchen", "jpeg", int(random.integers(60, 91)))],
+    "kuchen": _kuchen,
+    "denoised": lambda random: [_denoising(random)],
+    "smoothed": lambda random: [_smoothing(random)],
+    "thinned": lambda random: [_thinning(random)],
+    "restored": lambda random: [_restoring(random)],
+    "sharpened": lambda random: [_sharpening(random)],
+    "coded": lambda random: [_codec(random)],
+    "filtered, coded": _filtered,
+}
+"""Distortions of each region, once each, as `quality_kinds.KINDS`."""
