@@ -10,6 +10,7 @@ from torch import nn
 from kcompress.inference import weights as weight_files
 from kcompress.machine.classifiers import Classifier
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
+from kcompress.networks.blend import Blend
 from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.npp import Npp
 from kcompress.pool.artifacts_network import ArtifactRemoval
@@ -28,6 +29,15 @@ def vqscore_network() -> VQscoreNetwork:
     torch.manual_seed(0)
     module = VQscoreNetwork(tokens=16, heads=2, layers=1)
     nn.init.normal_(module.head[1].weight, std=1)
+    return module.eval()
+
+
+def blend_network() -> Blend:
+    """It mixes filters differently from place to place, and by what the whole picture is like."""
+    torch.manual_seed(3)
+    module = Blend(8)
+    for layer in (*module.whole[::2], module.leave):
+        nn.init.normal_(layer.weight, std=1)
     return module.eval()
 
 

@@ -72,7 +72,7 @@ Quality = Annotated[
 ]  # fmt: skip
 Network = Annotated[
     str | None,
-    typer.Option("--network", "-n", help="Preprocessor: none, shrink, rdo, feedback or kuchen, or npp for machines; "
+    typer.Option("--network", "-n", help="Preprocessor: none, shrink, rdo, feedback, kuchen, blend, npp for machines; "
                  "auto takes the one that measures best on each picture. See doctor for what is installed. "
                  "[default: rdo for jpeg, none for avif, else feedback]"),
 ]  # fmt: skip

@@ -42,8 +42,8 @@ def train(
         str,
         typer.Option(
             "--network", "-n",
-            help="kuchen, from labels; from photos: rdo, for JPEG; feedback, for the others; npp, for a model. And "
-            "what npp needs: minnen or simulator, proxies of a codec; classifier, a small model. tables: JPEG's.",
+            help="kuchen, from labels; from photos: rdo, for JPEG; feedback, for the others; blend; npp, for a model. "
+            "And what npp needs: minnen or simulator, proxies of a codec; classifier, a small model. tables: JPEG's.",
         ),
     ] = "kuchen",
     target: Annotated[
@@ -108,7 +108,7 @@ def train(
         typer.Option(
             metavar="NAME[:WEIGHT],...",
             help="What is held up. rdo: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif; feedback: any metric with a "
-            "reference. [default: ...]",
+            "reference; blend: any. [default: ...]",
         ),
     ] = None,
     mozjpeg: Annotated[
@@ -215,7 +215,8 @@ def train(
     squared error, Adam, 1e-4, batches of 4 patches of 320x180, split 0.6 : 0.4 by picture. rdo learns from photographs
     which of JPEG's coefficients are worth their bits. Every --validate steps held-out pictures are encoded by the real
     encoder; the checkpoint that is smallest at equal quality is kept. feedback learns what to make of a codec's
-    losses, through the encoder of --codec itself: no simulation, but trials.
+    losses, through the encoder of --codec itself: no simulation, but trials. blend learns which filters pay on which
+    places, from what the encoder of --codec makes of patches behind each of them.
 
     npp learns what a model (--model, frozen) needs of pictures, by equation 1 of the NPP paper: bits + lambda * the
     task's loss on the decoded picture + beta * MSE, first at one quality, then at random ones. Pictures and bits are

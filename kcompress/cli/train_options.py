@@ -6,6 +6,7 @@ from typing import Any
 
 from kcompress.cli import options
 from kcompress.errors import UsageError
+from kcompress.training.tasks.blend.recipe import BlendRecipe
 from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
 from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
 from kcompress.training.tasks.kuchen.recipe import SCHEDULES, KuchenRecipe
@@ -187,6 +188,12 @@ def _with_reference() -> Iterable[str]:
     return [name for name, metric in METRICS.items() if metric.reference]
 
 
+def _metrics() -> Iterable[str]:
+    from kcompress.metrics import METRICS
+
+    return METRICS
+
+
 def _architectures() -> Iterable[str]:
     from kcompress.machine.classifiers import ARCHITECTURES
 
@@ -208,6 +215,9 @@ TASKS = {
         {**_COMMON, **_one_of("--schedule", "schedule", lambda: SCHEDULES), "--stride": _as("stride"),
          "--patch": Field(("patch_width", "patch_height"), _rectangle, lambda width, height: f"{width}x{height}")},
         frozenset({"--codec", "--dataset", "--epochs", "--start"}),
+    ),
+    "blend": TaskOptions(
+        BlendRecipe, {**_COMMON, **_PATCHES, **_square("blend", 64, 8), **_objective(_metrics)}, _PHOTOS | {"--start"}
     ),
     "rdo": TaskOptions(
         RdoRecipe,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kcompress.inference.weights import Weights
     from kcompress.machine.tasks import Task as MachineTask
     from kcompress.training.task import Task
+    from kcompress.training.tasks.blend.recipe import BlendRecipe
     from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
     from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
     from kcompress.training.tasks.kuchen.labelled import Labels
@@ -76,8 +77,8 @@ def build(asked: Asked) -> Ready:
         KcompressError: the value of an option is not possible, or a file that it names.
     """
     builders = {
-        "kuchen": _kuchen, "rdo": _rdo, "feedback": _feedback, "simulator": _simulator, "minnen": _minnen,
-        "classifier": _classifier, "npp": _npp, "tables": _tables,
+        "kuchen": _kuchen, "blend": _blend, "rdo": _rdo, "feedback": _feedback, "simulator": _simulator,
+        "minnen": _minnen, "classifier": _classifier, "npp": _npp, "tables": _tables,
     }  # fmt: skip
     return builders[asked.network](asked)
 
@@ -98,6 +99,16 @@ def _kuchen(asked: Asked) -> Ready:
             f"{labels.metric} decided; on {asked.device}"
         )
     return KuchenTask(labels, recipe, weights), f"kuchen-{labels.codec}"
+
+
+def _blend(asked: Asked) -> Ready:
+    from kcompress.training.tasks.blend.recipe import RANGES
+    from kcompress.training.tasks.blend.task import BlendTask
+
+    weights, start = asked.start()
+    recipe: BlendRecipe = asked.recipe(**_codec(asked, RANGES), **start)
+    _check_side(recipe.side, recipe.objective)
+    return BlendTask(asked.photos, recipe, asked.jobs, weights), f"blend-{recipe.codec}"
 
 
 def _rdo(asked: Asked) -> Ready:

@@ -34,6 +34,7 @@ class Network:
         task: whether it serves a machine's task instead of eyes; its weights are chosen by it.
         banded: whether bands of a picture go through it side by side, on a thread each.
         tabled: whether learned quantisation tables go with it, which it knows from the setting.
+        overview: whether it is shown a mosaic of the whole picture beside each tile.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Network:
     task: bool = False
     banded: bool = False
     tabled: bool = False
+    overview: bool = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -57,6 +59,11 @@ NETWORKS: dict[str, Network] = {
         Network("shrink", "soft threshold in the block DCT, in proportion to the quantiser; no weights"),
         # The U-Net reaches 45 pixels far (a test measures it).
         Network("kuchen", "U-Net that imitates the best filter of a pool", learned=True, halo=48, multiple=8),
+        # It reaches 35 pixels (a test measures it).
+        Network(
+            "blend", "mixes a bank of filters by weights that it predicts for each pixel",
+            learned=True, halo=40, multiple=8, conditioned=True, overview=True,
+        ),
         # Each of its blocks reaches one MCU.
         Network(
             "rdo", "decides which of JPEG's coefficients are worth their bits",

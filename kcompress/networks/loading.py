@@ -12,6 +12,7 @@ from kcompress.inference.models import engine
 from kcompress.networks import NETWORKS, NONE, Network
 from kcompress.networks.closed_loop import ClosedLoop, RoundTrip
 from kcompress.networks.condition import TrainingDomain, coarseness, condition
+from kcompress.networks.mosaic import mosaic
 from kcompress.networks.preprocessor import NetworkPreprocessor, Preprocessor
 from kcompress.networks.shrink import Shrink
 from kcompress.setting import Setting
@@ -89,7 +90,8 @@ def wrapped(
         return make()
     if kind.bound:
         return make(condition=partial(condition, trained=trained.qualities), warning=trained.range_warning)
-    return make(condition=partial(coarseness, trained=trained), warning=trained.codec_warning)
+    overview = mosaic if kind.overview else None
+    return make(condition=partial(coarseness, trained=trained), overview=overview, warning=trained.codec_warning)
 
 
 def _loop_warning(trained: TrainingDomain, setting: Setting) -> str | None:
@@ -165,9 +167,10 @@ def _is_shipped(network: Network, codec: str) -> bool:
 
 def _module(name: str) -> "type[nn.Module]":
     # All import torch.
+    from kcompress.networks.blend import Blend
     from kcompress.networks.feedback import Feedback
     from kcompress.networks.kuchen import Kuchen
     from kcompress.networks.npp import Npp
     from kcompress.networks.rdo import Rdo
 
-    return {"kuchen": Kuchen, "rdo": Rdo, "feedback": Feedback, "npp": Npp}[name]
+    return {"kuchen": Kuchen, "blend": Blend, "rdo": Rdo, "feedback": Feedback, "npp": Npp}[name]

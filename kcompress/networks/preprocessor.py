@@ -55,7 +55,8 @@ class NetworkPreprocessor:
         strength: factor of the change.
         halo: reach of the receptive field, pixels.
         multiple: input sizes of the network are multiples of it.
-        condition: setting -> second input of the network; None for a network that takes the picture alone.
+        condition: setting -> last input of the network; None for a network that takes the picture alone.
+        overview: picture (H, W, 3) -> input between the two, for a network that knows the whole picture from it.
         warning: setting -> note on a setting that the network was not trained for, or None.
         whole_pixels: as `inference.tiling.tiled` takes it.
         tile_side: likewise.
@@ -65,11 +66,13 @@ class NetworkPreprocessor:
     def __init__(
         self, name: str, engine: Engine, *, network: str, strength: float, halo: int, multiple: int,
         condition: Callable[[Setting], NDArray[np.float32]] | None = None,
+        overview: Callable[[Pixels], NDArray[np.float32]] | None = None,
         warning: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE, threads: int | None = None,
     ) -> None:  # fmt: skip
         self.name, self.network = name, network
         self._engine, self._strength, self._condition, self._warning = engine, strength, condition, warning
+        self._overview = overview
         if threads is None:
             self._pieces = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
         else:
@@ -82,8 +85,9 @@ class NetworkPreprocessor:
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         result = np.empty_like(image.pixels)
-        conditions = () if self._condition is None else (self._condition(setting),)
-        for tile, changed in self._pieces(lambda batch: self._engine(batch, *conditions), image.pixels):
+        more = [] if self._overview is None else [self._overview(image.pixels)]
+        more += [] if self._condition is None else [self._condition(setting)]
+        for tile, changed in self._pieces(lambda batch: self._engine(batch, *more), image.pixels):
             result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
         return with_warning(image.with_pixels(result), self._warning(setting))
 

@@ -230,7 +230,7 @@ def test_lines_tell_of_progress_where_there_is_no_terminal(train, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--network", "shrink"], 2, "--network shrink cannot be trained. Allowed: kuchen, rdo, feedback, simulator"),
+        (["--network", "shrink"], 2, "--network shrink cannot be trained. Allowed: kuchen, blend, rdo, feedback"),
         (["--quality-metric", "ssimulacra2"], 2, "--quality-metric has no meaning for --network kuchen"),
         (["--jobs", "2"], 2, "--jobs has no meaning for --network kuchen"),
         (["--epochs", "2"], 2, "--steps 4 and --epochs 2 exclude each other"),

@@ -14,6 +14,7 @@ from kcompress.errors import UsageError
 PROXY = {"codec": "webp", "lowest": 20, "highest": 97}
 KNOWN = {
     "kuchen": {}, "rdo": {}, "tables": {}, "classifier": {}, "feedback": PROXY, "simulator": PROXY, "minnen": PROXY,
+    "blend": PROXY,
     "npp": {"task": "classification", "model": "m 0", "labelled": False, "codec": "bpg", "finest": 28, "coarsest": 41,
             "fixed": 34},
 }  # fmt: skip
@@ -34,6 +35,7 @@ SPECIAL = {
         ("--quality-metric", "ssimulacra2, vif:3", {"objective": {"ssimulacra2": 0.25, "vif": 0.75}}),
         ("--mozjpeg", 1.0, {"mozjpeg": 1.0}), ("--tables", "learned", {"tables": "learned"}),
     ],
+    "blend": [("--quality-metric", "vqscore:3,psnr", {"objective": {"vqscore": 0.75, "psnr": 0.25}})],
     "tables": [
         ("--pictures", 5, {"pictures": 5}), ("--patch", "192x192", {"side": 192}),
         ("--quality-metric", "psnr", {"objective": {"psnr": 1}}), ("--qualities", "60:30", {"qualities": (30, 60)}),
@@ -65,6 +67,8 @@ IMPOSSIBLE = [
     ("rdo", "--patch", "100x100", "rdo takes squares"), ("feedback", "--patch", "32x32", "squares of at least 64"),
     ("classifier", "--patch", "16x16", "a classifier takes squares of at least 32"),
     ("minnen", "--patch", "8x8", "minnen takes squares of at least 16"), ("npp", "--patch", "31x31", "at least 32"),
+    ("blend", "--patch", "60x60", "blend takes squares of a multiple of 8 pixels, at least 64 pixels"),
+    ("blend", "--quality-metric", "beauty", "Allowed: ssimulacra2"),
     ("rdo", "--quality-metric", "vmaf", "Allowed: ssimulacra2, butteraugli, psnr-hvs-m"),
     ("rdo", "--quality-metric", "psnr:0", "0 is no weight"),
     ("rdo", "--quality-metric", "psnr:x,vif", "psnr:x: x is no weight. Give a number above 0"),

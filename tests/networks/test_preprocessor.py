@@ -88,7 +88,7 @@ def test_grey_and_alpha(lake: Image) -> None:
 
 
 def test_what_load_refuses() -> None:
-    with pytest.raises(UsageError, match="Allowed: none, shrink, kuchen, rdo"):
+    with pytest.raises(UsageError, match="Allowed: none, shrink, kuchen, blend, rdo"):
         load("nonsense")
     with pytest.raises(UsageError, match=r"Allowed: 0\.\.1"):
         load("shrink", strength=1.5)

@@ -1,0 +1,105 @@
+"""Filters that `blend` mixes, as torch modules: all differentiable, and cheap beside a network."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kcompress.blockdct import basis, thresholds
+from kcompress.colour import JFIF_RGB_TO_YCC
+from kcompress.networks.mcu import pointwise
+
+FILTERS = (
+    "blur:s=0.5", "blur:s=0.8", "guided:s=2:h=6", "guided:s=2:h=12", "guided:s=4:h=6", "blur:s=0.8+guided:s=4:h=6",
+    "chroma:s=2", "shrink",
+)  # fmt: skip
+"""By the names that the pool of `label` would give them; ``guided`` has one strength for all channels, and the height
+of ``shrink`` is in proportion to the codec's coarseness."""
+
+STRENGTH = 6.0
+"""Height of the thresholds of ``shrink`` at coarseness 1, grey levels."""
+
+_BLOCK = 8
+
+
+class FilterBank(nn.Module):
+    """Changes by each filter: picture (N, 3, H, W), RGB 0..1, and coarseness (N, 1) -> one (N, 3, H, W) a filter.
+
+    H and W are multiples of 8. Edges are repeated. The filters reach 11 pixels far.
+    """
+
+    to_ycc: Tensor
+    to_rgb: Tensor
+    dct: Tensor
+    limits: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        to_ycc = torch.tensor(JFIF_RGB_TO_YCC)
+        self.register_buffer("to_ycc", to_ycc, persistent=False)
+        self.register_buffer("to_rgb", torch.linalg.inv(to_ycc.double()).float(), persistent=False)
+        two_sided = np.einsum("ux,vy->uvxy", basis(_BLOCK), basis(_BLOCK)).reshape(_BLOCK**2, 1, _BLOCK, _BLOCK)
+        self.register_buffer("dct", torch.from_numpy(two_sided), persistent=False)
+        limits = torch.from_numpy(thresholds(STRENGTH / 255, _BLOCK)).reshape(1, -1, 1, 1)
+        self.register_buffer("limits", limits, persistent=False)
+
+    def forward(self, image: Tensor, coarseness: Tensor) -> tuple[Tensor, ...]:
+        blurred = gaussian(image, 0.8)
+        colour = gaussian(image, 2.0) - image
+        return (
+            gaussian(image, 0.5) - image,
+            blurred - image,
+            _guided(image, 2, 6),
+            _guided(image, 2, 12),
+            _guided(image, 4, 6),
+            blurred + _guided(blurred, 4, 6) - image,
+            colour - self.luma(colour),
+            -self._clipped(image, coarseness),
+        )
+
+    def luma(self, image: Tensor) -> Tensor:
+        """Luma (N, 1, H, W) of RGB."""
+        return pointwise(self.to_ycc[:1], image)
+
+    def _clipped(self, image: Tensor, coarseness: Tensor) -> Tensor:
+        """Part that a soft threshold takes away in the DCT of 8x8 blocks of Y, Cb and Cr."""
+        count, channels, height, width = image.shape
+        planes = pointwise(self.to_ycc, image).reshape(count * channels, 1, height, width)
+        coefficients = F.conv2d(planes, self.dct, stride=_BLOCK)
+        limits = (coarseness.reshape(-1, 1, 1, 1) * self.limits).repeat_interleave(channels, 0)
+        taken = F.conv_transpose2d(torch.maximum(torch.minimum(coefficients, limits), -limits), self.dct, stride=_BLOCK)
+        return pointwise(self.to_rgb, taken.reshape(count, channels, height, width))
+
+
+def gaussian(planes: Tensor, deviation: float) -> Tensor:
+    """Planes (N, C, H, W) after a Gaussian of a standard deviation in pixels, cut off at three of them."""
+    radius = int(np.ceil(3 * deviation))
+    weights = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * deviation**2))
+    return _smoothed(planes, weights / weights.sum())
+
+
+def _guided(image: Tensor, radius: int, height: float) -> Tensor:
+    """Change by a guided filter with the picture as its own guide, strongest below a contrast in grey levels.
+
+    He, Sun and Tang (PAMI 2013, equations 5, 6 and 8), with the mean variance of the three channels for each of them.
+    """
+    square = np.full(2 * radius + 1, 1 / (2 * radius + 1))
+    centred = image - 0.5  # products of smaller numbers are more exact
+    mean = _smoothed(centred, square)
+    variance = (_smoothed(_mean(centred.square()), square) - _mean(mean.square())).relu()
+    kept = (height / 255) ** 2 / (variance + (height / 255) ** 2)
+    return _smoothed(kept * mean, square) - _smoothed(kept, square) * centred
+
+
+def _mean(image: Tensor) -> Tensor:
+    return image.mean(1, keepdim=True)
+
+
+def _smoothed(planes: Tensor, weights: NDArray[np.float64]) -> Tensor:
+    """Convolution along rows and columns; as a mean by pooling it would take ten times as long in ONNX Runtime."""
+    channels, radius = planes.shape[1], len(weights) // 2
+    kernel = torch.from_numpy(weights.astype(np.float32)).to(planes).repeat(channels, 1, 1)
+    padded = F.pad(planes, (radius,) * 4, mode="replicate")
+    across = F.conv2d(padded, kernel[:, :, None, :], groups=channels)
+    return F.conv2d(across, kernel[:, :, :, None], groups=channels)

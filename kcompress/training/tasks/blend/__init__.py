@@ -1,0 +1,1 @@
+"""Training of `blend`: what the real encoder makes of patches behind each filter of its bank."""

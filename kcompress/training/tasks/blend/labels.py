@@ -1,0 +1,180 @@
+"""Labels: what every choice of the network is worth on patches of photographs, by the real encoder.
+
+The gain of a choice is the fall of ln(bytes), and the rise of each score at the price that the plain codec pays for it.
+"""
+
+import hashlib
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
+from torch import Tensor
+
+from kcompress import storage
+from kcompress.codecs import CODECS, decode
+from kcompress.dataset import DataSet, digest
+from kcompress.encoding import encode
+from kcompress.images import Image, Pixels
+from kcompress.inference.batches import tensor
+from kcompress.inference.weights import is_shipped, open_shipped
+from kcompress.metrics import METRICS
+from kcompress.networks.blend import CHOICES
+from kcompress.networks.filter_bank import FILTERS, STRENGTH, FilterBank
+from kcompress.networks.mosaic import mosaic
+from kcompress.proxies.straight_through import container_bytes
+from kcompress.rate_distortion.scoring import LARGEST
+from kcompress.rate_distortion.slope import qualities
+from kcompress.training.crops import holds, random_crop
+from kcompress.training.events import Prepared
+from kcompress.training.photos import picture, prepared, too_small
+from kcompress.training.tasks.blend.recipe import BlendRecipe
+from kcompress.workers import one_thread, workers
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Patches and what was measured of them.
+
+    Attributes:
+        patches: (N, side, side, 3) uint8.
+        mosaics: of the pictures they are from, (N, 3, h, w) uint8.
+        coarseness: (N, 1).
+        rates: ln(bytes), (N, 2 + choices): the plain patch at a coarser and a finer quality, then every choice.
+        scores: by metric, (N, 2 + choices), higher is better.
+    """
+
+    patches: Tensor
+    mosaics: Tensor
+    coarseness: Tensor
+    rates: Tensor
+    scores: Mapping[str, Tensor]
+
+    def gains(self, objective: Mapping[str, float], limit: float) -> Tensor:
+        """Gain of every choice in nepers, (N, choices); that of the untouched patch is 0."""
+        found = self.rates[:, 2:3] - self.rates[:, 2:]
+        for metric, share in objective.items():
+            scores = self.scores[metric]
+            found = found + share * self.prices(metric) * (scores[:, 2:] - scores[:, 2:3])
+        return found.clamp(-limit, limit)
+
+    def prices(self, metric: str) -> Tensor:
+        """Slope of the plain codec on each patch, ln(bytes) for a unit of the score, (N, 1); 0 or above.
+
+        Three points say little, least of all of a score without reference: each patch is pulled to the slope of all.
+        """
+        rates, scores = (part[:, :3] - part[:, :3].mean(1, keepdim=True) for part in (self.rates, self.scores[metric]))
+        products, squares = ((scores * part).mean(1, keepdim=True) for part in (rates, scores))
+        return ((products + products.mean()) / (squares + squares.mean() + 1e-9)).clamp(0)
+
+
+def labelled(
+    dataset: DataSet, names: Sequence[str], recipe: BlendRecipe, folder: Path, jobs: int
+) -> Generator[Prepared, None, Labels]:
+    """Cut patches from pictures, as many from one as from another, and measure all choices; the same for any ``jobs``.
+
+    The files of every picture are kept in the folder, and so is each score of them: another score encodes nothing anew.
+
+    Raises:
+        InputError: every picture is smaller than a patch.
+        ProgramError: the encoder failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    order = np.random.default_rng([recipe.seed, 1]).permutation(len(names))
+    counts = [recipe.patches // len(names) + int(place < recipe.patches % len(names)) for place in np.argsort(order)]
+    tasks = [(dataset, name, count, recipe, folder) for name, count in zip(names, counts, strict=True) if count]
+    with workers(jobs) as executor:
+        paths = yield from prepared(executor, _measured, tasks, jobs)
+    parts = [part for part in map(_read, paths) if len(part["rates"])]
+    if not parts:
+        raise too_small(dataset, recipe.side)
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return Labels(**{name: whole.pop(name) for name in ("patches", "mosaics", "coarseness", "rates")}, scores=whole)
+
+
+def choices(patch: Pixels, coarseness: float) -> list[Pixels]:
+    """A patch after every choice; sides are multiples of 8."""
+    image = tensor([patch])
+    with torch.no_grad():
+        changes = dict(zip(FILTERS, FilterBank()(image, torch.tensor([[coarseness]])), strict=True))
+        made = [image + sum(share * changes[name] for name, share in choice.items()) for choice in CHOICES]
+    return [(255 * each[0]).permute(1, 2, 0).round().clamp(0, 255).byte().numpy() for each in made]
+
+
+def _measured(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder: Path) -> tuple[Path, ...]:
+    """Files of a picture's patches, and of each score of the objective."""
+    one_thread()
+    coded = _coded(dataset, name, count, recipe, folder)
+    return coded, *(_scored(coded, metric) for metric in recipe.objective)
+
+
+def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder: Path) -> Path:
+    """File of patches of a picture: ``files`` are those of the encoder, one after another."""
+    data, codec = dataset.read(name), CODECS[recipe.codec]
+    backend = codec.backend("auto")
+    decides = (recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count, CHOICES, STRENGTH)
+    path = _file(folder, "files", digest(data), *decides, backend.name, backend.version())
+    if path.is_file():
+        return path
+    pixels = picture(dataset, name)
+    random = np.random.default_rng([recipe.seed, 2, *digest(data)[:8].encode()])
+    patches, coarseness, files = [], [], []
+    for _ in range(count if holds(pixels, recipe.side) else 0):
+        quality = int(random.integers(recipe.lowest, recipe.highest + 1))
+        patch, setting = np.ascontiguousarray(random_crop(pixels, recipe.side, random)), codec.setting(quality)
+        around = [(patch, near) for near in qualities(codec.quality, quality, (-1, 1))]
+        for pixels_of, at in [*around, *((made, quality) for made in choices(patch, setting.coarseness))]:
+            files.append(encode(Image(pixels_of), codec, codec.setting(at), None, backend.name).data)
+        patches.append(patch)
+        coarseness.append([setting.coarseness])
+    sizes = np.array([len(file) for file in files], np.int64).reshape(len(patches), 2 + len(CHOICES))
+    kept: dict[str, NDArray[Any]] = {
+        "patches": np.array(patches, np.uint8),
+        "mosaics": np.repeat(np.rint(255 * mosaic(pixels)).astype(np.uint8), len(patches), axis=0),
+        "coarseness": np.array(coarseness, np.float32),
+        "rates": np.log(sizes - container_bytes(codec.setting(recipe.lowest), recipe.side, recipe.side)),
+        "sizes": sizes,
+        "files": np.frombuffer(b"".join(files), np.uint8),
+    }
+    return _write(path, kept)
+
+
+def _scored(coded: Path, metric: str) -> Path:
+    """File of the scores of coded patches; the weights of a learned metric decide too."""
+    path = _file(coded.parent, metric, coded.stem, open_shipped(metric).digest() if is_shipped(metric) else "")
+    if path.is_file():
+        return path
+    kept = load_file(coded)
+    files, sizes = kept["files"].numpy().tobytes(), kept["sizes"]
+    scores, at = torch.zeros(sizes.shape), 0
+    for row, patch in enumerate(kept["patches"].numpy()):
+        judge = METRICS[metric].scorer(patch)
+        for column, size in enumerate(sizes[row].tolist()):
+            score = METRICS[metric].sign * judge(decode(files[at : at + size]).pixels)
+            scores[row, column] = min(score, LARGEST)
+            at += size
+    return _write(path, {metric: scores.numpy()})
+
+
+def _file(folder: Path, kind: str, *decides: object) -> Path:
+    return folder / f"{kind}-{hashlib.sha256(repr(decides).encode()).hexdigest()[:24]}.safetensors"
+
+
+def _write(path: Path, values: Mapping[str, NDArray[Any]]) -> Path:
+    storage.write(str(path), serialised({name: torch.from_numpy(value.copy()) for name, value in values.items()}))
+    return path
+
+
+def _read(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """All values of a picture but the files."""
+    return {
+        name: value.float() if name == "rates" else value
+        for path in paths
+        for name, value in load_file(path).items()
+        if name not in ("files", "sizes")
+    }

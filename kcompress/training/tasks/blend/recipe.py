@@ -1,0 +1,45 @@
+"""Recipe of the network that mixes filters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kcompress.training.recipe import Recipe
+
+RANGES = {"jpeg": (30, 92), "webp": (30, 92), "hevc": (18, 40)}
+"""Lowest and highest quality that is learned, on the scale of each codec."""
+
+
+@dataclass(frozen=True)
+class BlendRecipe(Recipe):
+    """Recipe of the predictor.
+
+    Attributes:
+        codec: name of the encoder before which it stands.
+        lowest, highest: qualities on the codec's scale, as numbers.
+        width: channels of the predictor.
+        patches: number of patches that are encoded behind every choice, each at a quality of its own.
+        side: of a patch, pixels.
+        objective: shares of the scores, by metric; 1 in all.
+        limit: of the gain or loss that is believed of one choice on one patch, in nepers.
+        temperature: gain in nepers by which one choice gets e times the share of another.
+    """
+
+    codec: str
+    lowest: int
+    highest: int
+    width: int = 32
+    steps: int = 1_500
+    batch: int = 32
+    patches: int = 700
+    side: int = 256
+    objective: Mapping[str, float] = field(default_factory=lambda: {"vqscore": 0.6, "ssimulacra2": 0.4})
+    limit: float = 0.5
+    temperature: float = 0.02
+    learning_rate: float = 2e-3
+    warmup: int = 50
+    averaging: float = 0.99
+    validate_every: int = 500
+    validation_pictures: int = 8
+    split: float = 0.6
+    seed: int = 0
+    start: str = ""

@@ -1,0 +1,171 @@
+"""Training of the network that mixes filters: its labels, its loss, and the way of all trainings."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from training import toy
+from training.toy import exported, stopped, validations
+
+from kcompress.codecs import CODECS, decode
+from kcompress.dataset import DataSet
+from kcompress.encoding import encode
+from kcompress.errors import InputError
+from kcompress.images import Image
+from kcompress.inference import weights as weight_files
+from kcompress.metrics import METRICS
+from kcompress.networks.blend import CHOICES, Blend
+from kcompress.networks.filter_bank import FILTERS
+from kcompress.networks.loading import load
+from kcompress.proxies.straight_through import container_bytes
+from kcompress.rate_distortion.slope import least_squares_slope
+from kcompress.training.tasks.blend import labels as labelling
+from kcompress.training.tasks.blend.labels import Labels, choices, labelled
+from kcompress.training.tasks.blend.recipe import BlendRecipe
+from kcompress.training.tasks.blend.task import Batch, BlendLoss, BlendTask, domain
+from kcompress.training.validation import under_training
+from kcompress.workers import drained
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TINY = BlendRecipe(
+    "jpeg", 40, 80, width=4, steps=4, batch=2, patches=4, side=64, warmup=1, validate_every=2, split=0.6,
+    validation_pictures=1, objective={"ssimulacra2": 0.75, "psnr": 0.25},
+)  # fmt: skip
+JPEG = CODECS["jpeg"]
+
+
+def measured(photos: DataSet, folder: Path, recipe: BlendRecipe = TINY, jobs: int = 1) -> Labels:
+    return drained(labelled(photos, photos.names()[:2], recipe, folder, jobs))
+
+
+@pytest.fixture(scope="module")
+def labels(photos: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Labels:
+    return measured(photos, tmp_path_factory.mktemp("measured"))
+
+
+def test_labels_are_what_the_encoder_makes_of_each_choice(labels: Labels) -> None:
+    assert labels.patches.shape == (4, 64, 64, 3) and labels.rates.shape == (4, 2 + len(CHOICES))
+    patch, coarseness = labels.patches[3].numpy(), labels.coarseness[3].item()
+    setting = JPEG.setting(round(100 * (1 - coarseness)))
+    assert setting.coarseness == pytest.approx(coarseness)
+    for number in (0, 5, len(CHOICES) - 1):
+        data = encode(Image(choices(patch, coarseness)[number]), JPEG, setting).data
+        assert labels.rates[3, 2 + number] == pytest.approx(np.log(len(data) - container_bytes(setting, 64, 64)))
+        score = METRICS["ssimulacra2"].score(patch, decode(data).pixels)
+        assert labels.scores["ssimulacra2"][3, 2 + number] == pytest.approx(score, abs=1e-4)
+    assert (labels.rates[:, 0] < labels.rates[:, 2]).all() and (labels.rates[:, 1] > labels.rates[:, 2]).all()
+
+
+def test_gains_are_bytes_and_scores_at_the_plain_codecs_price(labels: Labels) -> None:
+    gains = labels.gains(TINY.objective, 9.0)
+    assert torch.equal(gains[:, 0], torch.zeros(4))
+    expected = labels.rates[:, 2] - labels.rates[:, 7] + sum(
+        share * labels.prices(name)[:, 0] * (labels.scores[name][:, 7] - labels.scores[name][:, 2])
+        for name, share in TINY.objective.items()
+    )  # fmt: skip
+    assert torch.allclose(gains[:, 5], expected, atol=1e-6)
+    assert labels.gains(TINY.objective, 0.01).abs().max() <= 0.01
+
+
+def test_a_price_lies_between_the_plain_codecs_slope_on_the_patch_and_on_all(labels: Labels) -> None:
+    scores, rates = ([row[:3].tolist() for row in part] for part in (labels.scores["psnr"], labels.rates))
+    own = [least_squares_slope(*pair) for pair in zip(scores, rates, strict=True)]
+    found = labels.prices("psnr").flatten().tolist()
+    assert all(min(own) < price < max(own) for price in found) and np.ptp(found) < np.ptp(own)
+    assert list(np.argsort(found)) == list(np.argsort(own))
+
+
+def test_choices_are_the_filters_of_the_bank(labels: Labels) -> None:
+    patch = labels.patches[0].numpy()
+    made = dict(zip([tuple(choice.items()) for choice in CHOICES], choices(patch, 0.5), strict=True))
+    assert np.array_equal(made[()], patch)
+    for name in FILTERS[1:6]:
+        whole, half = (made[((name, strength),)].astype(int) for strength in (1.0, 0.5))
+        assert np.abs(whole - patch).max() > 0 and np.abs(half - (whole + patch) / 2).max() <= 1
+
+
+def test_labels_are_kept_and_another_score_encodes_nothing(photos: DataSet, tmp_path: Path, monkeypatch) -> None:
+    first = measured(photos, tmp_path, jobs=2)
+    monkeypatch.setattr(labelling, "encode", lambda *_: pytest.fail("encoded again"))
+    again = measured(photos, tmp_path, replace(TINY, objective={"ssimulacra2": 0.5, "butteraugli": 0.5}))
+    assert torch.equal(first.rates, again.rates) and set(again.scores) == {"ssimulacra2", "butteraugli"}
+    assert torch.equal(first.scores["ssimulacra2"], again.scores["ssimulacra2"])
+    monkeypatch.setattr(labelling, "decode", lambda *_: pytest.fail("scored again"))
+    assert torch.equal(measured(photos, tmp_path).scores["psnr"], first.scores["psnr"])
+
+
+def test_new_weights_of_a_score_score_anew(photos: DataSet, tmp_path: Path, shipped, tiny_weights) -> None:
+    recipe = replace(TINY, objective={"vqscore": 1.0})
+    before = measured(photos, tmp_path, recipe)
+    shipped(tiny_weights)
+    after = measured(photos, tmp_path, recipe)
+    assert torch.equal(before.rates, after.rates)
+    assert not torch.allclose(before.scores["vqscore"], after.scores["vqscore"])
+
+
+def test_the_loss_is_least_by_a_boltzmann_distribution() -> None:
+    """By shares in proportion to exp(gain / temperature), whatever the features."""
+    network = Blend(4)
+    gains = torch.linspace(-0.05, 0.05, len(CHOICES))[None]
+    batch = Batch(torch.rand(1, 9, 4, 4), torch.rand(1, 9, 4, 4), torch.rand(1, 1), gains)
+    losses = []
+    for wrong in (torch.zeros(len(CHOICES)), torch.eye(len(CHOICES))[3] / 4, -torch.eye(len(CHOICES))[9] / 4):
+        with torch.no_grad():
+            network.leave.bias.copy_(gains[0] / 0.02 + wrong)
+        found = BlendLoss(network, 0.02)(batch)
+        losses.append(found["loss"].item())
+    assert losses[0] < min(losses[1:])
+    assert losses[0] == pytest.approx(-torch.logsumexp(gains[0] / 0.02, 0).item(), abs=1e-4)
+
+
+def test_it_learns_which_pictures_want_which_filter() -> None:
+    torch.manual_seed(0)
+    network = Blend(8)
+    local = torch.rand(8, 9, 4, 4)
+    gains = torch.zeros(8, len(CHOICES))
+    gains[:4, 2] = gains[4:, 5] = 0.1
+    local[:4, 0] += 1
+    batch = Batch(local, local, torch.full((8, 1), 0.5), gains)
+    loss = BlendLoss(network, 0.02)
+    optimiser = torch.optim.Adam(network.parameters(), 0.01)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss(batch)["loss"].mean().backward()
+        optimiser.step()
+    assert loss(batch)["gain"].min() > 0.08
+
+
+def test_it_goes_on_where_it_stopped_whatever_the_jobs(photos: DataSet, tmp_path: Path) -> None:
+    assert [state.step for state in validations(BlendTask(photos, TINY, jobs=2), tmp_path / "whole")] == [2, 4]
+    stopped(BlendTask(photos, TINY), tmp_path / "parted", 3)
+    assert [state.step for state in validations(BlendTask(photos, TINY), tmp_path / "parted", resume=True)] == [4]
+    one, other = (load_file(tmp_path / name / "step-000004.safetensors") for name in ("whole", "parted"))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert not torch.equal(one["leave.bias"], torch.zeros(len(CHOICES)))
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
+def test_what_ships(photos: DataSet, tmp_path: Path, lake: Image) -> None:
+    task = BlendTask(photos, TINY)
+    events = toy.trained(task, tmp_path / "checkpoints")
+    card = exported(task, tmp_path / "checkpoints", events[-1], tmp_path / "mine", "a lake, CC0")
+    assert json.loads(json.dumps(card)) == json.loads((tmp_path / "mine.json").read_text())
+    assert card["network"] == "blend" and card["codec"] == "jpeg" and tuple(card["recipe"]["coarseness"]) == (0.2, 0.6)
+    assert 0 < card["gflop_at_1920x1080"] <= 40 and set(card["prices"]) == set(TINY.objective)
+    weights = weight_files.open_weights(tmp_path / "mine.safetensors", "blend")
+    shipped = load("blend", device="cpu", weights=weights.path, codec="jpeg")
+    module = Blend(**weights.arguments)
+    module.load_state_dict(weights.tensors())
+    assert shipped is not None
+    setting = JPEG.setting(60)
+    one, other = (each(lake, setting).pixels for each in (shipped, under_training(module, domain(TINY))))
+    assert np.abs(one.astype(int) - other).max() <= 1 and not np.array_equal(one, lake.pixels)
+
+
+def test_pictures_must_hold_a_patch(photos: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no picture of 400 pixels a side"):
+        validations(BlendTask(photos, replace(TINY, side=400)), tmp_path / "large")
