@@ -174,6 +174,18 @@ def train(
             "[default: the codec's]"
         ),
     ] = None,
+    draw: Annotated[
+        int | None,
+        typer.Option(min=0, help="npp: models that judge a step, drawn at random; 0 for all of them. [default: ...]"),
+    ] = None,
+    mosaic: Annotated[
+        bool,
+        typer.Option("--mosaic", help="npp: give the pictures of a step one quality and encode them as one: faster."),
+    ] = False,
+    zoom: Annotated[
+        float | None,
+        typer.Option(min=1, help="npp: cut patches up to so many times larger, and shrink them. [default: ...]"),
+    ] = None,
     architecture: Annotated[
         str | None, typer.Option(help="classifier: residual or inverted. [default: ...]")
     ] = None,

@@ -61,14 +61,16 @@ class StraightThroughCodec(Generic[ConditionT]):
                               -> proxy -> the same shapes                                                 gradients
 
     The proxy takes pictures, 0..1, and a condition. By default one encoder a core runs at once, at the codec's effort.
+    With ``mosaic``, pictures of one quality are encoded as one, below each other: programs start once instead of N
+    times, and all have the mean of their bits per pixel. Bits are values alone, which no gradient looks at.
     """
 
     def __init__(
         self, codec: Codec, proxy: Callable[[Tensor, ConditionT], tuple[Tensor, Tensor]],
-        jobs: int | None = None, backend: str = "auto", effort: int | None = None,
+        jobs: int | None = None, backend: str = "auto", effort: int | None = None, mosaic: bool = False,
     ) -> None:  # fmt: skip
         self._codec, self._proxy, self._jobs, self._backend = codec, proxy, jobs or os.cpu_count(), backend
-        self._effort = effort
+        self._effort, self._mosaic = effort, mosaic
 
     def __call__(self, pictures: Tensor, qualities: Sequence[int], condition: ConditionT) -> tuple[Tensor, Tensor]:
         """Reconstruction (N, 3, H, W) and bits per pixel (N,) by `encode_decode`, with the proxy's gradients.
@@ -82,10 +84,14 @@ class StraightThroughCodec(Generic[ConditionT]):
         pixels = pictures.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         settings = [self._codec.setting(quality, None, self._effort) for quality in qualities]
         whole = [np.ascontiguousarray(picture) for picture in pixels]
+        decoded, rate = self._proxy(pictures, condition)
+        if self._mosaic and len(set(qualities)) == 1:
+            seen, bpp = encode_decode(np.concatenate(whole), settings[0], self._backend)
+            parts = np.split(seen, len(whole))
+            return straight_through(tensor(parts), decoded), straight_through(torch.full_like(rate, bpp), rate)
         with ThreadPoolExecutor(self._jobs) as pool:
             found = pool.map(encode_decode, whole, settings, [self._backend] * len(settings))
             reconstructions, bits = zip(*found, strict=True)
-        decoded, rate = self._proxy(pictures, condition)
         return straight_through(tensor(reconstructions), decoded), straight_through(torch.tensor(bits), rate)
 
 

@@ -50,6 +50,7 @@ SPECIAL = {
         ("--qualities", "30", {"finest": 30, "fixed": 30, "coarsest": 30, "adaptive_steps": 0}),
         ("--lambda", "1:0.25", {"finest_weight": 1, "coarsest_weight": 0.25}),
         ("--lambda", "2", {"finest_weight": 2, "coarsest_weight": 2}),
+        ("--draw", 2, {"drawn": 2}), ("--mosaic", True, {"mosaic": True}), ("--zoom", 1.5, {"zoom": 1.5}),
     ],
 }  # fmt: skip
 CASES = [
@@ -157,7 +158,7 @@ def number(text):
 )
 def test_a_default_in_help_is_the_recipes(helped, network, option):
     """Given as an option, what help tells of a network changes nothing."""
-    if option in ("--seed", "--effort", "--qualities"):  # told by the signature; the codec's
+    if option in ("--seed", "--effort", "--qualities", "--mosaic"):  # told by the signature; the codec's; a flag
         return
     parts = dict(part.rpartition(" ")[::2] for part in helped[option].split("; "))
     named = {name: value for names, value in parts.items() for name in names.split(", ")}
@@ -173,4 +174,5 @@ def test_defaults_in_help_that_no_recipe_has(helped):
     assert helped["--qualities"] == f"{finest}:{(finest + coarsest) // 2}:{coarsest} for bpg; tables 25:45:65:80:92"
     assert TASKS["tables"].default("--qualities") == "25:45:65:80:92"
     assert TASKS["npp"].recipe.effort is None and helped["--effort"] == "the codec's"
+    assert TASKS["npp"].recipe.mosaic is False
     assert {task.recipe.seed for task in TASKS.values()} == {0}

@@ -45,6 +45,25 @@ def test_values_are_the_encoders_and_gradients_the_proxys(name: str, lake: Image
     assert torch.allclose(found, expected, rtol=1e-5)
 
 
+def test_pictures_of_one_quality_may_be_encoded_as_one(lake: Image, balloons: Image) -> None:
+    """Below each other: values are those of the whole, gradients as without; of several qualities nothing changes."""
+    codec, strength = CODECS["hevc"], torch.tensor(0.7)
+    patches = [np.ascontiguousarray(image.pixels[40:104, 60:124]) for image in (lake, balloons)]
+    pictures = tensor(patches).requires_grad_()
+    alone, together = (StraightThroughCodec(codec, proxy, 1, "ffmpeg", mosaic=mosaic) for mosaic in (False, True))
+    for one, other in zip(alone(pictures, [30, 40], strength), together(pictures, [30, 40], strength), strict=True):
+        assert torch.equal(one, other)
+    decoded, bpp = together(pictures, [40, 40], strength)
+    seen, bits = encode_decode(np.concatenate(patches), codec.setting(40), "ffmpeg")
+    assert torch.equal(decoded.detach(), tensor([seen[:64], seen[64:]])) and bpp.tolist() == pytest.approx([bits] * 2)
+    usual, mean = alone(pictures, [40, 40], strength)
+    assert (decoded - usual).abs().mean() < 0.02 and bits == pytest.approx(float(mean.detach().mean()), rel=0.1)
+    found, expected = (
+        torch.autograd.grad(pair[0].sum() + pair[1].sum(), pictures)[0] for pair in ((decoded, bpp), (usual, mean))
+    )
+    assert torch.equal(found, expected)
+
+
 def test_headers_do_not_count(lake: Image) -> None:
     setting = CODECS["hevc"].setting(40)
     flat = np.full((64, 64, 3), 128, np.uint8)

@@ -114,6 +114,47 @@ def test_of_several_models_the_mean_counts(tmp_path, lake, judge, proxy) -> None
         assert together.score == pytest.approx((alone.score + beside.score) / 2)
 
 
+def test_a_step_may_be_judged_by_some_of_the_models(tmp_path, lake, judge, proxy) -> None:
+    path = write_classifier(tmp_path / "other.safetensors", classes=3, side=24)
+    other, seen = task("classification", open_model(str(path))), batch(lake, classes=None)
+    of = [
+        NppLoss(Npp(4), [judge, other], proxy, TINY, 1)(seen._replace(judges=frozenset(who)))["task"]
+        for who in ({0}, {1}, {0, 1})
+    ]
+    alone = [NppLoss(Npp(4), [each], proxy, TINY, 1)(seen)["task"] for each in (judge, other)]
+    assert torch.equal(of[0], alone[0]) and torch.equal(of[1], alone[1]) and not torch.allclose(of[0], of[1])
+    assert torch.allclose(of[2], (alone[0] + alone[1]) / 2)
+
+
+def test_drawn_models_take_turns(photos, judge, proxy, lake) -> None:
+    several = NppTask(photos, replace(TINY, drawn=2), judges=(judge, judge, judge), proxy=proxy)
+    drawn = [several.batch(data([lake.pixels], None), number).judges for number in range(30)]
+    assert set(drawn) == {frozenset(pair) for pair in ((0, 1), (0, 2), (1, 2))}
+    assert npp(photos, judge, proxy).batch(data([lake.pixels], None), 0).judges is None
+
+
+def test_a_mosaic_has_one_quality(photos, judge, proxy, lake) -> None:
+    mosaic = npp(photos, judge, proxy, replace(TINY, mosaic=True))
+    found = [mosaic.batch(data([lake.pixels], None), 8 + number).qualities for number in range(30)]
+    assert all(len(set(each)) == 1 for each in found) and len({each[0] for each in found}) > 10
+    seen = batch(lake, qualities=[30, 30])
+    one, other = (NppLoss(Npp(4), [judge], proxy, replace(TINY, mosaic=on), 1)(seen)["rate"] for on in (False, True))
+    assert one.tolist() != other.tolist() and other[0] == other[1]
+
+
+def test_zoomed_squares_are_shrunk(photos, judge, proxy) -> None:
+    """Of a ramp: they span more of it, and neighbours differ by more."""
+    ramp = np.broadcast_to(np.arange(100, dtype=np.uint8)[None, :, None], (90, 100, 3)).copy()
+    spans = {}
+    for zoom in (1.0, 2.0):
+        zoomed = npp(photos, judge, proxy, replace(TINY, zoom=zoom))
+        pictures = [zoomed.batch(data([ramp], None), number).pictures for number in range(20)]
+        assert {tuple(each.shape) for each in pictures} == {(2, 3, 32, 32)}
+        found = torch.cat(pictures)[:, 0, 0] * 255
+        spans[zoom] = (found.amax(1) - found.amin(1)).tolist()
+    assert spans[1.0] == pytest.approx([31] * 40) and 30 < min(spans[2.0]) < 36 and 54 < max(spans[2.0]) < 64
+
+
 def test_the_values_of_the_proxy_are_the_ablation(lake, judge, proxy) -> None:
     seen = batch(lake)
     by_codec, by_proxy = (

@@ -19,20 +19,22 @@ Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class Batch(NamedTuple):
     """Pictures (N, 3, side, side) 0..1 of a step, their classes where there are labels, and qualities to encode at.
 
-    ``adaptive`` says whether the network is told the qualities.
+    ``adaptive`` says whether the network is told the qualities; ``judges`` are the numbers of the models that judge.
     """
 
     pictures: Tensor
     classes: list[int] | None
     qualities: list[int]
     adaptive: bool
+    judges: frozenset[int] | None = None
 
 
 class NppLoss(nn.Module):
     """A batch -> the cost of each picture in bits per pixel, (N,): R_t + lambda * D_m + beta * D_pre.
 
     Decoded picture and bits are the real codec's, their gradients the proxy's (section 3.3). Or all are the proxy's
-    (section 4.3, NPP+Proxy). D_m is the mean loss of the tasks, each of which has a frozen model of its own.
+    (section 4.3, NPP+Proxy). D_m is the mean loss of the tasks, or of those that a batch names; each has a frozen model
+    of its own.
     """
 
     def __init__(self, network: Npp, tasks: Sequence[Task], proxy: Proxy, recipe: NppRecipe, jobs: int) -> None:
@@ -41,7 +43,9 @@ class NppLoss(nn.Module):
         # In a tuple, frozen models are no part of this module: they are neither trained, averaged nor written down.
         self._frozen = (tuple(tasks), proxy)
         self._recipe = recipe
-        self._codec = StraightThroughCodec(CODECS[recipe.codec], proxy, jobs, effort=recipe.effort)
+        self._codec = StraightThroughCodec(
+            CODECS[recipe.codec], proxy, jobs, effort=recipe.effort, mosaic=recipe.mosaic
+        )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss`` and its three terms."""
@@ -55,7 +59,8 @@ class NppLoss(nn.Module):
                 decoded, rate = proxy(filtered, coarseness)
             else:
                 decoded, rate = self._codec(filtered, batch.qualities, coarseness)
-            losses = [task.loss(decoded, targets(task, pictures, batch.classes)) for task in tasks]
+            drawn = [task for number, task in enumerate(tasks) if batch.judges is None or number in batch.judges]
+            losses = [task.loss(decoded, targets(task, pictures, batch.classes)) for task in drawn]
             trade = torch.tensor([self._recipe.trade(quality) for quality in batch.qualities], device=place)
             changed = (filtered - pictures).square().flatten(1).mean(1)
             of_task, of_change = trade * torch.stack(losses).mean(0), self._recipe.closeness * changed

@@ -34,6 +34,9 @@ class NppRecipe(Recipe):
         proxy: the proxy that gives the gradients, as ``name sha256``.
         values: forward values, of the ``codec``, or of the ``proxy`` as in the ablation of figure 7 (a).
         effort: of the encoder in training, on the codec's scale; validation takes the codec's own.
+        drawn: models that judge a step, drawn anew for each; 0 for all of them.
+        mosaic: pictures of a step have one quality and are encoded as one.
+        zoom: squares are cut up to so many times larger than their side, and shrunk to it.
     """
 
     task: str
@@ -64,6 +67,9 @@ class NppRecipe(Recipe):
     validation_pictures: int = 64
     split: float = 0.95
     seed: int = 0
+    drawn: int = 0
+    mosaic: bool = False
+    zoom: float = 1.0
 
     @property
     def steps(self) -> int:  # type: ignore[override]

@@ -20,7 +20,7 @@ from kcompress.machine.tasks import Task as MachineTask
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.npp import LEVELS, Npp
 from kcompress.setting import Setting
-from kcompress.training.crops import holds, random_square, square
+from kcompress.training.crops import holds, random_square, shrunk, square
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec, encoder, gflop
 from kcompress.training.log import Entry
@@ -63,7 +63,7 @@ class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, NppData]:
         recipe, names = self.recipe, [*split.train, *split.validation]
         classes = class_folders(self.photos.names())[1] if recipe.labelled else None
-        found = yield from shrunk_pictures(self.photos, names, recipe.side)
+        found = yield from shrunk_pictures(self.photos, names, round(recipe.side * recipe.zoom))
         pictures = {name: pixels for name, pixels in found.items() if holds(pixels, recipe.side)}
         train, validation = ([name for name in part if name in pictures] for part in (split.train, split.validation))
         if not train or not validation:
@@ -91,9 +91,22 @@ class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
         adaptive = number >= recipe.fixed_steps
         low, high = sorted((recipe.finest, recipe.coarsest))
         qualities = random.integers(low, high + 1, size=recipe.batch) if adaptive else [recipe.fixed] * recipe.batch
-        squares = [random_square(data.pictures[each], recipe.side, random) for each in chosen]
+        if recipe.mosaic:
+            qualities = [qualities[0]] * recipe.batch
+        squares = [self._square(data.pictures[each], random) for each in chosen]
         classes = None if data.classes is None else [data.classes[each] for each in chosen]
-        return Batch(tensor(squares), classes, [int(quality) for quality in qualities], adaptive)
+        judges = None
+        if recipe.drawn:
+            judges = frozenset(random.permutation(len(self.judges))[: recipe.drawn].tolist())
+        return Batch(tensor(squares), classes, [int(quality) for quality in qualities], adaptive, judges)
+
+    def _square(self, pixels: Pixels, random: np.random.Generator) -> Pixels:
+        """A square from anywhere in a picture, of a random size up to the zoom."""
+        side, zoom = self.recipe.side, self.recipe.zoom
+        if zoom == 1:
+            return random_square(pixels, side, random)
+        cut = min(round(side * random.uniform(1, zoom)), *pixels.shape[:2])
+        return shrunk(random_square(pixels, cut, random), side)
 
     def validate(self, module: NppLoss, data: NppData) -> Metrics:
         return data.validator(filtering(module.network, self.recipe))
