@@ -11,7 +11,7 @@ from kcompress.inference.engine import Engine
 from kcompress.inference.tiling import TILE_SIDE, WHOLE_PIXELS, Slices, Tile, tiled
 from kcompress.networks.preprocessor import Preprocessor, with_warning
 from kcompress.networks.screen_content import natural_share
-from kcompress.networks.sharp import sharp_chroma
+from kcompress.networks.sharp import DRAWN, PHOTOGRAPH, sharp_chroma
 from kcompress.setting import Setting
 
 RoundTrip = Callable[[Image, Setting], Callable[[Image], Pixels]]
@@ -27,8 +27,9 @@ class ClosedLoop:
     The reconstruction is the codec's decode of the input, so every pass is an encode and a decode, at the quality of
     the file. Encoders that take planes get the input unrounded; sharp chroma, which no RGB may have, is for them alone.
 
-    Screen content stays as it is but for sharp chroma: its edges are no detail that an encoder drops, so both the first
-    preprocessor and the network cost more there than they save. Where all of a picture is drawn, nothing is encoded.
+    Screen content stays as it is but for sharp chroma, of which it gets less: its edges are no detail that an encoder
+    drops, so both the first preprocessor and the network cost more there than they save. Where all of a picture is
+    drawn, nothing is encoded.
 
     The engine takes (1, 6, H, W) RGB 0..1 of both pictures, and the condition, and gives the change (1, 3, H, W). Other
     arguments are as those of `preprocessor.NetworkPreprocessor`; the strength is that of the whole change.
@@ -68,8 +69,12 @@ class ClosedLoop:
                 added = change.mean(axis=2, keepdims=True) if image.grey else change
                 current[tile.inner], remainder[tile.inner] = rounded(levels(tile.inner) + added)
 
-        if sharp:
-            add(self._tiled(sharp_chroma, target))
+        if sharp and passes:
+            changes = self._tiled(partial(sharp_chroma, shares=PHOTOGRAPH), target)
+            add((tile, change * natural.at(tile.inner)) for tile, change in changes)
+        if sharp and natural.blocks.min() < 1:
+            changes = self._tiled(partial(sharp_chroma, shares=DRAWN), target)
+            add((tile, change * (1 - natural.at(tile.inner))) for tile, change in changes)
         for _ in range(passes):
             reconstruction = reconstruct(Image(current, grey=image.grey, remainder=remainder))
             changes = self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction)
