@@ -248,5 +248,8 @@ def test_shipped_graphs_name_no_path_of_the_machine_they_were_made_on() -> None:
     for weights in weight_files.shipped():
         if weights.metadata["network"] in FOR_TRAINING:
             continue
-        content = weights.onnx.read_bytes()
+        model = onnx.load(weights.onnx)
+        for values in model.graph.initializer:
+            values.ClearField("raw_data")  # numbers, among which any four bytes may be
+        content = model.SerializeToString()
         assert b".py" not in content and b"stack_trace" not in content

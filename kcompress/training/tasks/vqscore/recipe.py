@@ -28,7 +28,6 @@ class QualityRecipe(JpegRecipe):
         margin: of the ranking loss: the difference of the targets, at most this many points.
         shift: weight of the squared change of an untouched version's score by a shift of a pixel, in tens of points.
         still_norm: whether batch norm keeps the means that it began with, as where trained weights learn a little more.
-        toned: share of the regions whose tones are changed, in all versions alike.
     """
 
     judges: tuple[str, ...] = ("ssimulacra2", "butteraugli", "iw-ssim", "ms-ssim")
@@ -41,7 +40,7 @@ class QualityRecipe(JpegRecipe):
     large_side: int = 224
     large_contents: int = 3
     large_from: float = 0.5
-    learning_rate: float = 5e-4
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     warmup: int = 100
     untouched: float = 0.25
@@ -50,8 +49,7 @@ class QualityRecipe(JpegRecipe):
     margin: float = 10.0
     shift: float = 0.5
     still_norm: bool = False
-    toned: float = 0.25
-    averaging: float = 0.998
+    averaging: float = 0.995
     exact_from: float = 0.9
     validate_every: int = 250
     held_out: float = 0.06

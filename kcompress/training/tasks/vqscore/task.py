@@ -1,6 +1,6 @@
 """From photographs to the weights of VQscore (Kuchen paper, section 4.1): judges with reference teach it."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,10 +12,8 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from kcompress.errors import UsageError
-from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
-from kcompress.training.distortions import Random
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec
 from kcompress.training.judges import FIRST, Judges
@@ -113,6 +111,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
                 "token",
                 "optimiser": "AdamW",
                 "distortions": list(KINDS),
+                "pointed_distortions": list(POINTED),
             },
             data=f"{data.trained_on} photographs",
             details={
@@ -181,32 +180,12 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
         chosen = [CLEAN, *random.choice(made, recipe.versions - 1, replace=False)]
         wanted[row] = data.targets[region, chosen]
         cut = data.pixels[region][chosen, top : top + side + 1, left : left + side + 1]
-        if random.random() < recipe.toned:
-            cut = toning(random)[cut]
-        turned = symmetry(random)
-        versions = [turned(version[:side, :side]) for version in cut]
+        mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)  # sides are multiples of 8: stays aligned
+        versions = [version[:side, :side][:, mirrored] for version in cut]
         clean.append(versions[0])
         crops += versions
-        shifted.append(turned(cut[0, 1:, 1:]))
+        shifted.append(cut[0, 1:, 1:][:, mirrored])
     return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean), tensor(shifted))
-
-
-def symmetry(random: Random) -> Callable[[Pixels], Pixels]:
-    """One of the eight by which a square comes to lie on itself: codecs' blocks stay where they are."""
-    down, right, turned = (int(number) for number in random.integers(2, size=3))
-
-    def turn(pixels: Pixels) -> Pixels:
-        found = pixels[:: 1 - 2 * down, :: 1 - 2 * right]
-        return found.transpose(1, 0, 2) if turned else found
-
-    return turn
-
-
-def toning(random: Random) -> NDArray[np.uint8]:
-    """Table (256,) of another exposure: brighter or darker, more or less contrast."""
-    gamma, gain = np.exp(random.uniform(-0.25, 0.25)), random.uniform(0.8, 1.1)
-    table: NDArray[np.float64] = 255 * gain * (np.arange(256) / 255) ** gamma
-    return np.clip(np.rint(table), 0, 255).astype(np.uint8)
 
 
 @torch.inference_mode()
