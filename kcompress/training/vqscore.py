@@ -29,11 +29,12 @@ def main(
     minutes: console.Minutes = None,
     data: console.Data = "",
     threads: console.Threads = 1,
-    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 4.7 MB each.")] = Path(
+    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 7.3 MB each.")] = Path(
         "quality-data"
     ),
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),
     start: Annotated[Path | None, typer.Option("--weights", help="A checkpoint to begin with.")] = None,
+    still_norm: Annotated[bool, typer.Option("--still-norm", help="Leave batch norm as --weights have it.")] = False,
     device: console.Device = "auto",
     resume: console.Resume = False,
 ) -> None:
@@ -43,7 +44,10 @@ def main(
     batch.
     """
     kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]
-    recipe = replace(QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate)
+    recipe = replace(
+        QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate,
+        still_norm=still_norm,
+    )  # fmt: skip
     task = QualityTask(photos, recipe, prepared, kinds, start)
     console.run(task, checkpoints, output, data, threads=threads, device=device, resume=resume, minutes=minutes)
 

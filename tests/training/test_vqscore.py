@@ -485,11 +485,12 @@ def test_from_photographs_to_the_metric(
     left_out = ",".join(kind for kind in KINDS if kind not in ("clean", "jpeg 1", "jpeg 2", "webp", "noise", "soft"))
     vqscore.main(
         photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out, judges="ssimulacra2,butteraugli",
-        regions=1, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
+        regions=1, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints", still_norm=True,
     )  # fmt: skip
     weights = weight_files.open_weights(tmp_path / "vqscore.onnx", "vqscore")
     card = weight_files.card(weights)
     assert card["recipe"]["steps"] == 3 and card["recipe"] == json.loads(weights.metadata["recipe"])
+    assert card["recipe"]["still_norm"] and card["recipe"]["pointed_distortions"]
     assert card["data"].endswith("photographs, of a lake")
     judged = card["held_out_photographs"]
     assert judged["pictures"] + int(card["data"].split()[0]) == 12

@@ -51,10 +51,10 @@ class TrainingRegions(TrainingData):
 
 @dataclass(frozen=True)
 class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
-    """Learns from JPEG photographs that are distorted in every way of `quality_kinds.KINDS`.
+    """Learns from JPEG photographs, distorted in every way of `quality_kinds.KINDS` and `pointed_kinds.POINTED`.
 
-    The folder ``prepared`` holds the distorted regions, 4.7 MB each, for other trainings too. ``kinds`` are made now,
-    others another time; ``start`` is a checkpoint.
+    The folder ``prepared`` holds the distorted regions, 7.3 MB each, for other trainings too. ``kinds`` of the first
+    are made now, others another time; ``start`` is a checkpoint.
     """
 
     prepared: Path
