@@ -41,7 +41,7 @@ def _name(path: Path) -> str:
 
 # Files that are nothing without a heavy library; they are imported inside functions.
 WHOLLY_HEAVY = {
-    "kcompress.networks.blend", "kcompress.networks.filter_bank",
+    "kcompress.networks.artefacts", "kcompress.networks.blend", "kcompress.networks.filter_bank",
     "kcompress.networks.feedback", "kcompress.networks.kuchen", "kcompress.networks.npp", "kcompress.networks.rdo",
     "kcompress.networks.jpeg_rate", "kcompress.networks.energies", "kcompress.networks.mcu",
     "kcompress.inference.row_scan", "kcompress.inference.graphs", "kcompress.inference.batches",

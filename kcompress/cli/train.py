@@ -42,8 +42,9 @@ def train(
         str,
         typer.Option(
             "--network", "-n",
-            help="kuchen, from labels; from photos: rdo, for JPEG; feedback, for the others; blend; npp, for a model. "
-            "And what npp needs: minnen or simulator, proxies of a codec; classifier, a small model. tables: JPEG's.",
+            help="kuchen, from labels; from photos: rdo, for JPEG; feedback, for the others; blend; artefacts; "
+            "npp, for a model. And what the last two need: minnen or simulator, proxies of a codec; classifier, a "
+            "small model. tables: JPEG's.",
         ),
     ] = "kuchen",
     target: Annotated[
@@ -107,8 +108,8 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME[:WEIGHT],...",
-            help="What is held up. rdo: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif; feedback: any metric with a "
-            "reference; blend: any. [default: ...]",
+            help="What is held up. rdo, artefacts: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif; feedback: any "
+            "metric with a reference; blend: any. [default: ...]",
         ),
     ] = None,
     mozjpeg: Annotated[
@@ -129,11 +130,19 @@ def train(
     ] = None,
     model: options.Model = None,
     labels: options.Labels = False,
+    through: Annotated[
+        str | None,
+        typer.Option(
+            help="artefacts: the codec that the loss sees: a simulator, the real one with a simulator's gradients, or "
+            "for JPEG its exact twin. [default: ...]",
+        ),
+    ] = None,
     proxy: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="npp: of the codec, for gradients: simulator, minnen, or weights of one. [default: simulator]",
+            help="npp, artefacts: of the codec, for gradients: simulator, minnen, or weights of one. "
+            "[default: simulator]",
         ),
     ] = None,
     forward: Annotated[
@@ -170,7 +179,7 @@ def train(
     effort: Annotated[
         int | None,
         typer.Option(
-            help="npp: of the encoder in training, as encode's --effort; a fast one saves half of the time. "
+            help="npp, artefacts: of the encoder in training, as encode's --effort; a fast one saves half of the time. "
             "[default: the codec's]"
         ),
     ] = None,
@@ -228,7 +237,8 @@ def train(
     which of JPEG's coefficients are worth their bits. Every --validate steps held-out pictures are encoded by the real
     encoder; the checkpoint that is smallest at equal quality is kept. feedback learns what to make of a codec's
     losses, through the encoder of --codec itself: no simulation, but trials. blend learns which filters pay on which
-    places, from what the encoder of --codec makes of patches behind each of them.
+    places, from what the encoder of --codec makes of patches behind each of them. artefacts learns to change pictures
+    so that the decoded ones have the least distortion for their bits, end to end --through a simulator of the codec.
 
     npp learns what a model (--model, frozen) needs of pictures, by equation 1 of the NPP paper: bits + lambda * the
     task's loss on the decoded picture + beta * MSE, first at one quality, then at random ones. Pictures and bits are

@@ -6,6 +6,7 @@ from typing import Any
 
 from kcompress.cli import options
 from kcompress.errors import UsageError
+from kcompress.training.tasks.artefacts.recipe import THROUGH, ArtefactsRecipe
 from kcompress.training.tasks.blend.recipe import BlendRecipe
 from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
 from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
@@ -229,6 +230,12 @@ TASKS = {
         FeedbackRecipe,
         {**_LESS, **_PATCHES, **_square("feedback", 64), **_objective(_with_reference)},
         _PHOTOS | {"--start"},
+    ),
+    "artefacts": TaskOptions(
+        ArtefactsRecipe,
+        {**_COMMON, **_PATCHES, **_square("artefacts", 16, 16), **_objective(_differentiable),
+         **_one_of("--through", "through", lambda: THROUGH), "--effort": _as("effort")},
+        _PHOTOS | {"--start", "--proxy"},
     ),
     "simulator": TaskOptions(
         SimulatorRecipe, {**_COMMON, **_PATCHES, **_square("a simulator", 16)}, _PHOTOS | {"--start"}

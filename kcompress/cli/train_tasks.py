@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kcompress.inference.weights import Weights
     from kcompress.machine.tasks import Task as MachineTask
     from kcompress.training.task import Task
+    from kcompress.training.tasks.artefacts.recipe import ArtefactsRecipe
     from kcompress.training.tasks.blend.recipe import BlendRecipe
     from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
     from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
@@ -78,7 +79,7 @@ def build(asked: Asked) -> Ready:
     """
     builders = {
         "kuchen": _kuchen, "blend": _blend, "rdo": _rdo, "feedback": _feedback, "simulator": _simulator,
-        "minnen": _minnen, "classifier": _classifier, "npp": _npp, "tables": _tables,
+        "minnen": _minnen, "classifier": _classifier, "npp": _npp, "tables": _tables, "artefacts": _artefacts,
     }  # fmt: skip
     return builders[asked.network](asked)
 
@@ -131,6 +132,33 @@ def _feedback(asked: Asked) -> Ready:
     recipe: FeedbackRecipe = asked.recipe(sharp_chroma=codec["codec"] == "webp", **codec, **start)
     _check_side(recipe.side, recipe.objective)
     return FeedbackTask(asked.photos, recipe, asked.jobs, weights), f"feedback-{recipe.codec}"
+
+
+def _artefacts(asked: Asked) -> Ready:
+    from kcompress.codecs import CODECS
+    from kcompress.proxies.choice import load_proxy
+    from kcompress.training.tasks.artefacts.recipe import RANGES, START
+    from kcompress.training.tasks.artefacts.task import ArtefactsTask
+
+    known, given = _codec(asked, RANGES), asked.given
+    codec = known["codec"]
+    height, power = START[codec]
+    weights, start = asked.start()
+    recipe: ArtefactsRecipe = asked.recipe(height=height, power=power, **known, **start)
+    _check_side(recipe.side, recipe.objective)
+    CODECS[codec].setting(recipe.lowest, None, recipe.effort)
+    if recipe.through != "exact":
+        proxy = load_proxy(given.get("--proxy", "simulator"), codec, asked.device)
+        return ArtefactsTask(
+            asked.photos, replace(recipe, proxy=proxy.about), asked.jobs, weights, proxy=proxy
+        ), f"artefacts-{codec}"
+    if codec != "jpeg":
+        raise UsageError(f"--through exact: only jpeg has an exact twin, not {codec}. Take simulator or real.")
+    if "--proxy" in given:
+        raise UsageError(f"--proxy {given['--proxy']} has no meaning with --through exact. Leave one out.")
+    return ArtefactsTask(
+        asked.photos, replace(recipe, proxy="exact"), asked.jobs, weights, proxy=None
+    ), "artefacts-jpeg"
 
 
 def _check_side(side: int, objective: Iterable[str]) -> None:

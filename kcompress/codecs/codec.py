@@ -108,6 +108,10 @@ class Scale:
         """0 at the finest end .. 1 at the coarsest."""
         return (value - self.finest) / (self.coarsest - self.finest)
 
+    def nearest(self, coarseness: float) -> int:
+        """Value of a coarseness 0..1."""
+        return round(self.finest + coarseness * (self.coarsest - self.finest))
+
 
 @dataclass(frozen=True)
 class Parameter:

@@ -74,6 +74,11 @@ NETWORKS: dict[str, Network] = {
             "feedback", "watches what the encoder makes of the picture, and hands it more or less of each scale",
             learned=True, halo=32, multiple=16, conditioned=True, bound=True, closed=True,
         ),
+        # Each of its blocks reaches one MCU.
+        Network(
+            "artefacts", "changes the picture so that what the decoder shows has the least distortion for its bits",
+            learned=True, halo_per_block=16, multiple=16, conditioned=True, bound=True,
+        ),
         # It reaches 52 pixels.
         Network(
             "npp", "keeps what a machine needs of a picture, and drops the rest",

@@ -84,18 +84,19 @@ def wrapped(
             trained.name, engine, round_trip, Shrink(), network=network, passes=trained.passes,
             strength=strength * trained.strength, sharp=trained.sharp_chroma, halo=kind.halo, multiple=kind.multiple,
             condition=partial(coarseness, trained=trained),
-            warning=partial(_loop_warning, trained),
+            warning=partial(_bound_warning, trained),
         )  # fmt: skip
     if not kind.conditioned:
         return make()
-    if kind.bound:
+    if kind.tabled:
         return make(condition=partial(condition, trained=trained.qualities), warning=trained.range_warning)
     overview = mosaic if kind.overview else None
-    return make(condition=partial(coarseness, trained=trained), overview=overview, warning=trained.codec_warning)
+    warning = partial(_bound_warning, trained) if kind.bound else trained.codec_warning
+    return make(condition=partial(coarseness, trained=trained), overview=overview, warning=warning)
 
 
-def _loop_warning(trained: TrainingDomain, setting: Setting) -> str | None:
-    """Warning of a closed loop; a codec with another scale than the one it was trained for has no qualities of it."""
+def _bound_warning(trained: TrainingDomain, setting: Setting) -> str | None:
+    """Warning of weights for one codec; one with another scale than that one has no qualities of it."""
     same = trained.codec not in CODECS or CODECS[trained.codec].quality.ends == CODECS[setting.codec].quality.ends
     return trained.chroma_warning(setting) if same else trained.codec_warning(setting)
 
@@ -167,10 +168,14 @@ def _is_shipped(network: Network, codec: str) -> bool:
 
 def _module(name: str) -> "type[nn.Module]":
     # All import torch.
+    from kcompress.networks.artefacts import Artefacts
     from kcompress.networks.blend import Blend
     from kcompress.networks.feedback import Feedback
     from kcompress.networks.kuchen import Kuchen
     from kcompress.networks.npp import Npp
     from kcompress.networks.rdo import Rdo
 
-    return {"kuchen": Kuchen, "blend": Blend, "rdo": Rdo, "feedback": Feedback, "npp": Npp}[name]
+    modules: dict[str, type[nn.Module]] = {
+        "kuchen": Kuchen, "blend": Blend, "rdo": Rdo, "feedback": Feedback, "npp": Npp, "artefacts": Artefacts,
+    }  # fmt: skip
+    return modules[name]

@@ -86,6 +86,12 @@ def unpack_levels(packed: Tensor, size: Sequence[int]) -> Coefficients:
     return Coefficients(luma, chroma, int(size[0]), int(size[1]))
 
 
+def pack_levels(levels: Coefficients) -> Tensor:
+    """Inverse of `unpack_levels`, of levels or unrounded coefficients; H and W are multiples of 16."""
+    luma, chroma = (each.permute(0, 1, 4, 5, 2, 3).flatten(1, 3) for each in (levels.luma, levels.chroma))
+    return torch.cat([F.pixel_unshuffle(luma, 2), chroma], dim=1)
+
+
 def quantiser_steps(tables: Iterable[tuple[Table, Table]]) -> Tensor:
     """Quantiser steps (N, 2, 8, 8) of tables for luma and chroma as in `Setting.tables`, one pair a picture."""
     return torch.tensor(list(tables), dtype=torch.float32).reshape(-1, 2, 8, 8)

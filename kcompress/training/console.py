@@ -1,4 +1,4 @@
-"""Trainings that have a command of their own, ``python -m kcompress.training.artifacts`` and the like."""
+"""Trainings that have a command of their own, ``python -m kcompress.training.ar`` and the like."""
 
 import time
 from pathlib import Path

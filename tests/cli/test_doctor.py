@@ -20,7 +20,7 @@ def test_every_encoder_network_and_device_is_listed(run):
     assert [line["name"] for line in lines if line["type"] == "metric"] == list(METRICS)
     assert named == {
         "encoder": ENCODERS,
-        "network": ["none", "shrink", "kuchen", "blend", "rdo", "feedback", "npp"],
+        "network": ["none", "shrink", "kuchen", "blend", "rdo", "feedback", "artefacts", "npp"],
         "model": ["classifier-inverted", "classifier-residual", "rapidocr", "tflite"],
         "device": ["cpu", "cuda"],
     }

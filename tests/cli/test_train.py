@@ -14,11 +14,13 @@ import pytest
 import torch
 from labeling.tools import labelled, plan, save
 from pictures import load
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_weights import write_kuchen
 
 from kcompress.cli import output
 from kcompress.cli.train import _beside
+from kcompress.inference import weights as weight_files
+from kcompress.proxies.simulator import Simulator
 from kcompress.training import trainer, validation
 from kcompress.training.learner import Learner
 
@@ -395,6 +397,59 @@ def test_what_feedback_refuses(feedback, folder, options, code, message):
 )
 def test_what_rdo_refuses(rdo, folder, options, code, message):
     assert message in rdo(*options, expect=code).stderr
+    assert not (folder / "out/small.safetensors").exists()
+
+
+@pytest.fixture
+def artefacts(run, folder, lake, monkeypatch):
+    """``artefacts("--codec", "webp")``: tiny, from photos/, and without the export."""
+    monkeypatch.setattr(trainer, "publish", lambda stem, card, *_: dict(card))
+    monkeypatch.setattr(validation, "SIDE", 96)
+    _photographs(folder, lake, 112, 128)
+    fixed = ["--network", "artefacts", "--width", "8", "--patch", "96x96", "--steps", "4", "--validate", "4", "--batch",
+             "2", "--split", "0.5", "--pictures", "1", "--jobs", "1", "--patches", "3", "--quality-metric", "vif,psnr",
+             "-o", "out/small"]  # fmt: skip
+    return lambda *options, **more: run("train", "photos", *fixed, *options, **more)
+
+
+@pytest.mark.parametrize("options", [("--through", "exact"), ("--through", "real"), ("--seed", "1")], ids=" ".join)
+def test_options_change_the_weights_of_artefacts(artefacts, folder, usual, options):
+    assert changed(usual, "artefacts", lambda *more: artefacts("--codec", "jpeg", *more), folder, *options)
+
+
+def test_artefacts_learn_through_a_simulator_of_ones_own(artefacts, folder):
+    refused = artefacts("--codec", "avif", expect=2).stderr
+    assert (
+        "none came along for avif" in refused and "kcompress train PHOTOS --network simulator --codec avif" in refused
+    )
+    arguments = json.dumps({"width": 8, "depth": 1})
+    about = {"format": weight_files.FORMAT, "network": "simulator", "codec": "avif", "arguments": arguments}
+    save_file(Simulator(8, 1).state_dict(), folder / "simulator-avif.safetensors", about)
+    (line,) = artefacts("--codec", "avif", "--proxy", "simulator-avif.safetensors", "--json").lines
+    card = line["card"]
+    assert card["network"] == "artefacts" and card["codec"] == "avif" and card["recipe"]["lowest"] == 15
+    assert card["recipe"]["proxy"].startswith("simulator-avif ") and card["recipe"]["through"] == "simulator"
+    assert [row["step"] for row in log(folder)] == ["4"] and "rate_loss" in log(folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ([], 2, "--network artefacts needs --codec. Give one of jpeg, webp, hevc, bpg, avif"),
+        (["--codec", "gif"], 2, "gif"),
+        (["--codec", "webp", "--through", "exact"], 2, "only jpeg has an exact twin, not webp"),
+        (["--codec", "jpeg", "--through", "twin"], 2, "--through twin is not known. Allowed: simulator, real, exact"),
+        (["--codec", "jpeg", "--through", "exact", "--proxy", "simulator"], 2, "has no meaning with --through exact"),
+        (["--codec", "webp", "--proxy", "nothing"], 2, "--proxy nothing is not known"),
+        (["--codec", "webp", "--proxy", "nothing.safetensors"], 9, "nothing.safetensors do not exist"),
+        (["--codec", "webp", "--effort", "99"], 2, "--effort 99"),
+        (["--codec", "webp", "--patch", "90x90"], 2, "artefacts takes squares of a multiple of 16 pixels"),
+        (["--codec", "webp", "--quality-metric", "ms-ssim"], 2, "too small for ms-ssim, which needs 161 pixels"),
+        (["--codec", "webp", "--mozjpeg", "1"], 2, "--mozjpeg has no meaning for --network artefacts"),
+    ],
+)
+def test_what_artefacts_refuse(artefacts, folder, options, code, message):
+    assert message in artefacts(*options, expect=code).stderr
     assert not (folder / "out/small.safetensors").exists()
 
 

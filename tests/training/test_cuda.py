@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from labeling.tools import save
 from safetensors.torch import load_file
 from tiny_weights import write_classifier
-from training import test_artifacts, test_tables, test_vqscore
+from training import test_ar, test_tables, test_vqscore
 from training.test_tables import _few as _few
 from training.test_vqscore import small_regions as small_regions
 from training.toy import ToyRecipe, ToyTask, of, stopped, trained
@@ -24,7 +24,9 @@ from kcompress.machine.models import open_model
 from kcompress.machine.tasks import task as machine_task
 from kcompress.proxies.simulator import Simulator
 from kcompress.training.events import Step, Validation
-from kcompress.training.tasks.artifacts.patches import hevc_bank
+from kcompress.training.tasks.ar.patches import hevc_bank
+from kcompress.training.tasks.artefacts.recipe import ArtefactsRecipe
+from kcompress.training.tasks.artefacts.task import ArtefactsTask
 from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
 from kcompress.training.tasks.classifier.task import ClassifierTask
 from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
@@ -80,11 +82,11 @@ def rdo(photos: DataSet, objective: dict[str, float], side: int = 96) -> RdoTask
     return RdoTask(photos, few)
 
 
-def ar(lake: Image) -> test_artifacts.OnPixels:
-    recipe = replace(test_artifacts.TINY, steps=4, warmup=1, validate_every=2)
+def ar(lake: Image) -> test_ar.OnPixels:
+    recipe = replace(test_ar.TINY, steps=4, warmup=1, validate_every=2)
     pixels = np.ascontiguousarray(lake.pixels[60:360, 200:520])
     bank = hevc_bank([pixels], recipe)
-    return test_artifacts.OnPixels(Path(), recipe, test_artifacts.prepared([pixels], bank, [pixels[:96, :96]]))
+    return test_ar.OnPixels(Path(), recipe, test_ar.prepared([pixels], bank, [pixels[:96, :96]]))
 
 
 def vqscore() -> test_vqscore.OnRegions:
@@ -103,9 +105,18 @@ def npp(classes: DataSet, folder: Path, device: str) -> NppTask:
     return NppTask(classes, recipe, judges=(machine_task("classification", model, range(2)),), proxy=proxy)
 
 
+def artefacts(photos: DataSet, through: str, device: str) -> ArtefactsTask:
+    recipe = ArtefactsRecipe(
+        "jpeg", 30, 92, 8.0, 1.0, through, width=8, depth=1, batch=2, patches=4, side=96, objective={"psnr": 1.0}, **FEW
+    )
+    torch.manual_seed(0)
+    proxy = Simulator(8, 1).eval().requires_grad_(False).to(device)
+    return ArtefactsTask(photos, recipe, proxy=None if through == "exact" else proxy)
+
+
 @pytest.mark.parametrize("name", [
     "rdo ssimulacra2", "rdo butteraugli", "rdo psnr-hvs-m", "rdo vif", "all six of rdo", "ar", "vqscore", "feedback",
-    "simulator", "minnen", "classifier", "npp", "kuchen",
+    "artefacts simulator", "artefacts real", "artefacts exact", "simulator", "minnen", "classifier", "npp", "kuchen",
 ])  # fmt: skip
 @pytest.mark.usefixtures("small_regions")
 def test_losses_are_near_the_cpus(
@@ -121,6 +132,7 @@ def test_losses_are_near_the_cpus(
             photos,
             FeedbackRecipe("webp", 40, 80, passes=2, batch=2, patches=3, side=96, objective={"psnr": 1.0}, **FEW),
         ),
+        "artefacts": lambda device: artefacts(photos, score, device),
         "simulator": lambda device: SimulatorTask(
             photos, SimulatorRecipe("jpeg", 20, 97, width=16, depth=1, batch=3, versions=2, patches=8, side=64, **FEW)
         ),

@@ -24,9 +24,10 @@ from kcompress.networks.rdo import Rdo
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import DifferentiableJpeg, standard_quantiser_steps, unpack_levels
 from kcompress.training.events import Prepared, Validation
+from kcompress.training.rated_patches import RATE, Batch, PatchDataset
 from kcompress.training.tasks.rdo.cuts import Cut
 from kcompress.training.tasks.rdo.loss import RdoLoss, Sampled
-from kcompress.training.tasks.rdo.patches import RATE, Batch, PatchDataset, measured, of_cuts
+from kcompress.training.tasks.rdo.patches import measured, of_cuts
 from kcompress.training.tasks.rdo.recipe import RdoRecipe
 from kcompress.training.tasks.rdo.task import RdoTask, preprocessor
 from kcompress.workers import drained

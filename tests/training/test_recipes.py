@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 import pytest
 
 from kcompress.training.recipe import Recipe
+from kcompress.training.tasks.artefacts.recipe import ArtefactsRecipe
 from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
 from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
 from kcompress.training.tasks.kuchen.recipe import KuchenRecipe
@@ -21,6 +22,8 @@ FIELDS = {
     "learning_rate warmup averaging exact_from validate_every validation_pictures split seed start",
     FeedbackRecipe: "codec lowest highest passes sharp_chroma steps batch patches side perturbation limit objective "
     "penalty learning_rate warmup averaging exact_from validate_every validation_pictures split seed start strength",
+    ArtefactsRecipe: "codec lowest highest height power through proxy width depth steps batch patches together side "
+    "objective effort learning_rate warmup averaging exact_from validate_every validation_pictures split seed start",
     SimulatorRecipe: "codec lowest highest width depth steps batch versions patches side difference learning_rate "
     "warmup averaging exact_from validate_every validation_pictures split seed start",
     MinnenRecipe: "codec lowest highest width latent slope mimic_from rate_match steps batch versions patches side "

@@ -71,8 +71,7 @@ def accuracy(proxy: Proxy, patches: CodedPatches, codec: str, device: torch.devi
 
 def exact_jpeg(pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
     """The proxy of ``proxies.jpeg`` in the form of a simulator."""
-    scale = CODECS["jpeg"].quality
-    qualities = [round(scale.finest + float(value) * (scale.coarsest - scale.finest)) for value in coarseness]
+    qualities = [CODECS["jpeg"].quality.nearest(float(value)) for value in coarseness]
     return DifferentiableJpeg(standard_quantiser_steps(qualities), progressive=True)(pictures)
 
 

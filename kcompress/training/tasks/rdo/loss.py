@@ -15,8 +15,8 @@ from kcompress.networks.rdo import Rdo
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import DifferentiableJpeg, bits_per_pixel, unpack_levels
 from kcompress.proxies.straight_through import straight_through
-from kcompress.training.tasks.rdo.objective import Objective
-from kcompress.training.tasks.rdo.patches import RATE, Batch
+from kcompress.training.objective import Objective
+from kcompress.training.rated_patches import RATE, Batch
 
 _SHARPNESS = 20.0
 """Steepness of a decision, per quantiser step: 0.05 above the threshold the odds are e : 1."""

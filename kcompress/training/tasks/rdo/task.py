@@ -19,9 +19,10 @@ from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec, gflop
 from kcompress.training.log import Entry
 from kcompress.training.photos import PhotoTask, picture
+from kcompress.training.rated_patches import Batch, PatchDataset
 from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.rdo.loss import RdoLoss
-from kcompress.training.tasks.rdo.patches import Batch, PatchDataset, measured
+from kcompress.training.tasks.rdo.patches import measured
 from kcompress.training.tasks.rdo.recipe import RdoRecipe
 from kcompress.training.validation import CodecValidator, of_objective, under_training, weighted_size
 

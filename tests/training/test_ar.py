@@ -24,10 +24,10 @@ from kcompress.training.events import Finished, Prepared, Validation
 from kcompress.training.learner import share
 from kcompress.training.photos import REGION
 from kcompress.training.task import Split
-from kcompress.training.tasks.artifacts import patches, task
-from kcompress.training.tasks.artifacts.patches import MARGIN, Pair, alike, hevc_bank, region
-from kcompress.training.tasks.artifacts.recipe import ArtifactRecipe
-from kcompress.training.tasks.artifacts.task import (
+from kcompress.training.tasks.ar import patches, task
+from kcompress.training.tasks.ar.patches import MARGIN, Pair, alike, hevc_bank, region
+from kcompress.training.tasks.ar.recipe import ArtifactRecipe
+from kcompress.training.tasks.ar.task import (
     VALIDATED,
     ArtifactData,
     ArtifactLoss,

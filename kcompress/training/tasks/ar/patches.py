@@ -10,7 +10,7 @@ from kcompress.images import Pixels
 from kcompress.training.crops import random_square
 from kcompress.training.distortions import Distortion, Random, random_compression, through
 from kcompress.training.photos import REGION
-from kcompress.training.tasks.artifacts.recipe import ArtifactRecipe
+from kcompress.training.tasks.ar.recipe import ArtifactRecipe
 
 MARGIN = 16
 """Pixels around a patch that are compressed with it and cut away: no codec sees an edge there."""

@@ -21,8 +21,8 @@ from kcompress.training.export import ExportSpec
 from kcompress.training.log import Entry
 from kcompress.training.photos import REGION, JpegTask, prepared
 from kcompress.training.task import Split, TrainingData
-from kcompress.training.tasks.artifacts.patches import Pair, alike, hevc_bank
-from kcompress.training.tasks.artifacts.recipe import ArtifactRecipe
+from kcompress.training.tasks.ar.patches import Pair, alike, hevc_bank
+from kcompress.training.tasks.ar.recipe import ArtifactRecipe
 
 VALIDATED = (
     *(compression("jpeg", quality) for quality in (10, 20, 50, 75, 90)),

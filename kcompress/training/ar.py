@@ -1,6 +1,6 @@
 """Training of the pool's artifact removal (``ar``), which the Kuchen paper takes from ByteDance (section 4.2).
 
-``python -m kcompress.training.artifacts PHOTOS -o weights/ar`` repeats the weights that ship.
+``python -m kcompress.training.ar PHOTOS -o weights/ar`` repeats the weights that ship.
 """
 
 from dataclasses import replace
@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from kcompress.training import console
-from kcompress.training.tasks.artifacts.recipe import ArtifactRecipe
-from kcompress.training.tasks.artifacts.task import ArtifactTask
+from kcompress.training.tasks.ar.recipe import ArtifactRecipe
+from kcompress.training.tasks.ar.task import ArtifactTask
 
 
 def main(

@@ -1,4 +1,4 @@
-"""The objective of rdo's training: what decoded pictures are worth, and how that changes with their pixels."""
+"""The objective of trainings through a codec: what decoded pictures are worth, and how it changes with pixels."""
 
 from collections.abc import Mapping, Set
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kcompress.metrics.differentiable import SCORES, WAITING
 from kcompress.search.repeated import Repeated
-from kcompress.training.tasks.rdo.patches import Batch
+from kcompress.training.rated_patches import Batch
 
 
 class Objective:

@@ -1,0 +1,93 @@
+"""The network, a model of the codec behind it and the objective, as one module.
+
+The loss is in the currency of the BD-rate, as that of `training.tasks.rdo`: the change of ln(rate) less what the plain
+codec would pay for the change of the scores of the decoded picture.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from kcompress.codecs import CODECS
+from kcompress.networks.artefacts import Artefacts
+from kcompress.proxies.curvature import diagonal_hessian
+from kcompress.proxies.jpeg import (
+    DifferentiableJpeg,
+    bits_per_pixel,
+    pack_levels,
+    soft_round,
+    standard_quantiser_steps,
+    unpack_levels,
+)
+from kcompress.proxies.straight_through import StraightThroughCodec, straight_through
+from kcompress.training.objective import Objective
+from kcompress.training.rated_patches import RATE, Batch
+from kcompress.training.tasks.artefacts.recipe import ArtefactsRecipe
+
+_TEMPERATURE = 0.05
+"""Width of the risers of soft rounding, in steps. At 0.1 the many coefficients that are near no boundary add so much
+that slopes by the height of the thresholds are up to twice the finite differences."""
+
+Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Pictures (N, 3, H, W) and coarsenesses (N,) -> decoded pictures and bits per pixel (N,), differentiable."""
+
+
+class ArtefactsLoss(nn.Module):
+    """A batch -> the cost of each of its pictures, (N,): an estimate of the BD-rate as ln, negative is better.
+
+    Without a proxy the codec is JPEG, by its exact twin.
+    """
+
+    def __init__(self, network: Artefacts, proxy: Proxy | None, recipe: ArtefactsRecipe, jobs: int) -> None:
+        super().__init__()
+        self.network = network
+        self._scale = CODECS[recipe.codec].quality
+        # In a tuple, a frozen proxy is no part of this module: it is neither trained, averaged nor written down.
+        self._proxy = None if proxy is None else (proxy,)
+        self._real = None
+        if proxy is not None and recipe.through == "real":
+            self._real = StraightThroughCodec(CODECS[recipe.codec], proxy, jobs, effort=recipe.effort)
+        self._objective = Objective(recipe.objective)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``loss``, and what of it is ``rate`` and ``distortion``."""
+        made = self.network(batch.images, batch.conditions).float().clamp(0, 1)
+        with torch.autocast(made.device.type, enabled=False):
+            cost, bits = (self._exact if self._proxy is None else self._coded)(batch, made)
+        rate = (bits - batch.plain[RATE]) / batch.rates
+        return {"loss": cost + rate, "rate": rate.detach(), "distortion": cost.detach()}
+
+    def _coded(self, batch: Batch, made: Tensor) -> tuple[Tensor, Tensor]:
+        """Cost of the scores, and bits per pixel, (N,) each, of pictures by proxy or encoder."""
+        assert self._proxy is not None
+        coarseness = batch.conditions[:, 0]
+        if self._real is None:
+            decoded, bits = self._proxy[0](made, coarseness)
+        else:
+            decoded, bits = self._real(made, self._qualities(coarseness), coarseness)
+        decoded = decoded.clamp(0, 1)
+        cost, by_pixels = self._objective(batch, decoded.detach())
+        return straight_through(cost, (decoded * by_pixels).flatten(1).sum(1)), bits
+
+    def _exact(self, batch: Batch, made: Tensor) -> tuple[Tensor, Tensor]:
+        """As `_coded`, by JPEG's twin; derivatives by a level are taken in the middle of the step to the next.
+
+        At the level itself they are half a step's curvature off, and say that what is nearly rounded otherwise should
+        be. Finite differences by the height of the thresholds are met within 15 %.
+        """
+        codec = DifferentiableJpeg(standard_quantiser_steps(self._qualities(batch.conditions[:, 0])), progressive=True)
+        coefficients = codec.coefficients(made)
+        rounded, relaxed = codec.quantise(coefficients), coefficients.map(lambda each: soft_round(each, _TEMPERATURE))
+        levels = pack_levels(rounded).detach().requires_grad_()
+        with torch.enable_grad():
+            decoded = codec.reconstruct(unpack_levels(levels, batch.size))
+        cost, by_pixels = self._objective(batch, decoded.detach())
+        (slopes,) = torch.autograd.grad(decoded, levels, by_pixels)
+        bend = diagonal_hessian(slopes, levels.detach() - pack_levels(codec.coefficients(batch.images)))
+        middle = slopes + bend * (pack_levels(coefficients).detach().floor() + 0.5 - levels.detach())
+        bits = bits_per_pixel(rounded, relaxed, progressive=True)
+        return straight_through(cost, (middle * pack_levels(relaxed)).flatten(1).sum(1)), bits
+
+    def _qualities(self, coarseness: Tensor) -> list[int]:
+        return [self._scale.nearest(float(each)) for each in coarseness]
