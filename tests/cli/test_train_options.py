@@ -14,7 +14,7 @@ from kcompress.errors import UsageError
 PROXY = {"codec": "webp", "lowest": 20, "highest": 97}
 KNOWN = {
     "kuchen": {}, "rdo": {}, "tables": {}, "classifier": {}, "feedback": PROXY, "simulator": PROXY, "minnen": PROXY,
-    "blend": PROXY,
+    "blend": PROXY, "artefacts": PROXY | {"height": 8.0, "power": 1.0},
     "npp": {"task": "classification", "model": "m 0", "labelled": False, "codec": "bpg", "finest": 28, "coarsest": 41,
             "fixed": 34},
 }  # fmt: skip
@@ -41,6 +41,10 @@ SPECIAL = {
         ("--quality-metric", "psnr", {"objective": {"psnr": 1}}), ("--qualities", "60:30", {"qualities": (30, 60)}),
     ],
     "feedback": [("--quality-metric", "psnr-hvs-m,psnr:3", {"objective": {"psnr-hvs-m": 0.25, "psnr": 0.75}})],
+    "artefacts": [
+        ("--quality-metric", "psnr,vif:3", {"objective": {"psnr": 0.25, "vif": 0.75}}),
+        ("--through", "exact", {"through": "exact"}), ("--effort", 4, {"effort": 4}),
+    ],
     "classifier": [("--architecture", "inverted", {"architecture": "inverted"})],
     "npp": [
         ("--steps", 50, {"adaptive_steps": 50}), ("--fixed-steps", 60, {"fixed_steps": 60}),
@@ -75,6 +79,8 @@ IMPOSSIBLE = [
     ("rdo", "--quality-metric", "psnr:x,vif", "psnr:x: x is no weight. Give a number above 0"),
     ("rdo", "--quality-metric", "psnr,psnr:2", "names psnr twice"),
     ("feedback", "--quality-metric", "vqscore", "Allowed: ssimulacra2, psnr, psnr-hvs-m"),
+    ("artefacts", "--through", "both", "--through both is not known. Allowed: simulator, real, exact"),
+    ("artefacts", "--patch", "100x100", "artefacts takes squares"),
     ("rdo", "--tables", "own", "--tables own is not known. Allowed: spread, learned, standard"),
     ("tables", "--patch", "96x96", "a multiple of 16 pixels, at least 176 pixels"),
     ("tables", "--qualities", "0:50", "--qualities 0:50 is not possible. Allowed: whole numbers 1..99"),

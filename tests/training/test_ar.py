@@ -18,7 +18,7 @@ from kcompress.images import Image, Pixels
 from kcompress.inference import weights as weight_files
 from kcompress.pool import filter_named
 from kcompress.pool.artifacts_network import ArtifactRemoval
-from kcompress.training import artifacts
+from kcompress.training import ar
 from kcompress.training.distortions import compression
 from kcompress.training.events import Finished, Prepared, Validation
 from kcompress.training.learner import share
@@ -314,8 +314,8 @@ def test_from_photographs_to_the_filter(
     photos.mkdir()
     for number in range(12):
         Pil.fromarray(lake.pixels[number : number + 290, :300]).save(photos / f"{number}.jpg", quality=90 + number)
-    monkeypatch.setattr(artifacts, "ArtifactRecipe", lambda: replace(TINY, held_out=0.5))
-    artifacts.main(photos, tmp_path / "ar", steps=3, data="of a lake", checkpoints=tmp_path / "checkpoints")
+    monkeypatch.setattr(ar, "ArtifactRecipe", lambda: replace(TINY, held_out=0.5))
+    ar.main(photos, tmp_path / "ar", steps=3, data="of a lake", checkpoints=tmp_path / "checkpoints")
     weights = weight_files.open_weights(tmp_path / "ar.onnx", "ar")
     card = weight_files.card(weights)
     assert card["recipe"]["steps"] == 3 and card["recipe"] == json.loads(weights.metadata["recipe"])

@@ -74,7 +74,7 @@ class ArtefactsLoss(nn.Module):
         """As `_coded`, by JPEG's twin; derivatives by a level are taken in the middle of the step to the next.
 
         At the level itself they are half a step's curvature off, and say that what is nearly rounded otherwise should
-        be. Finite differences by the height of the thresholds are met within 15 %.
+        be. Finite differences by the height of luma's thresholds are met within 15 %.
         """
         codec = DifferentiableJpeg(standard_quantiser_steps(self._qualities(batch.conditions[:, 0])), progressive=True)
         coefficients = codec.coefficients(made)
