@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.blockdct import thresholds
+from kcompress.codecs import CODECS
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference.weights import Weights
 from kcompress.setting import Setting
@@ -73,6 +74,12 @@ class TrainingDomain:
         module.
         """
         return {"lowest": self.qualities[0], "highest": self.qualities[1], "coarseness": self.coarseness}
+
+    @classmethod
+    def between(cls, name: str, codec: str, ends: tuple[int, int], **rest: Any) -> "TrainingDomain":
+        """Domain of weights for a codec from its lowest to its highest quality, as numbers on its scale."""
+        finest, coarsest = sorted(CODECS[codec].quality.coarseness(each) for each in ends)
+        return cls(name, codec, ends, (finest, coarsest), **rest)
 
     @classmethod
     def from_weights(cls, weights: Weights) -> "TrainingDomain":

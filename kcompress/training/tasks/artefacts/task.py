@@ -97,9 +97,7 @@ class ArtefactsTask(PhotoTask[ArtefactsRecipe, ArtefactsData, Batch]):
 
 def trained(recipe: ArtefactsRecipe) -> TrainingDomain:
     """Training domain of a network of this recipe."""
-    ends = (recipe.lowest, recipe.highest)
-    finest, coarsest = sorted(CODECS[recipe.codec].quality.coarseness(each) for each in ends)
-    return TrainingDomain(NETWORK, recipe.codec, ends, (finest, coarsest), depth=recipe.depth)
+    return TrainingDomain.between(NETWORK, recipe.codec, (recipe.lowest, recipe.highest), depth=recipe.depth)
 
 
 def preprocessor(network: Artefacts, recipe: ArtefactsRecipe) -> Preprocessor:

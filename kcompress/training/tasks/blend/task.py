@@ -126,6 +126,4 @@ class BlendTask(PhotoTask[BlendRecipe, BlendData, Batch]):
 
 def domain(recipe: BlendRecipe) -> TrainingDomain:
     """Training domain of a network of this recipe."""
-    scale = CODECS[recipe.codec].quality
-    low, high = sorted((scale.coarseness(recipe.lowest), scale.coarseness(recipe.highest)))
-    return TrainingDomain("blend", recipe.codec, (recipe.lowest, recipe.highest), (low, high))
+    return TrainingDomain.between("blend", recipe.codec, (recipe.lowest, recipe.highest))

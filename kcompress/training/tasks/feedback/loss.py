@@ -93,11 +93,9 @@ class FeedbackLoss(nn.Module):
 
 def trained(recipe: FeedbackRecipe) -> TrainingDomain:
     """Training domain of a network of this recipe."""
-    scale = CODECS[recipe.codec].quality
-    low, high = sorted((scale.coarseness(recipe.lowest), scale.coarseness(recipe.highest)))
-    return TrainingDomain(
-        NETWORK, recipe.codec, (recipe.lowest, recipe.highest), (low, high), recipe.passes, recipe.sharp_chroma,
-        recipe.strength,
+    return TrainingDomain.between(
+        NETWORK, recipe.codec, (recipe.lowest, recipe.highest), passes=recipe.passes, sharp_chroma=recipe.sharp_chroma,
+        strength=recipe.strength,
     )  # fmt: skip
 
 

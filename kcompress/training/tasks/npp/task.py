@@ -11,7 +11,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from kcompress.codecs import CODECS
 from kcompress.errors import InputError
 from kcompress.images import Image, Pixels
 from kcompress.inference.batches import tensor
@@ -145,8 +144,7 @@ class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
 def trained(recipe: NppRecipe) -> TrainingDomain:
     """Training domain of a network of this recipe."""
     qualities = sorted((recipe.finest, recipe.coarsest) if recipe.adaptive_steps else (recipe.fixed, recipe.fixed))
-    finest, coarsest = sorted(CODECS[recipe.codec].quality.coarseness(quality) for quality in qualities)
-    return TrainingDomain(NETWORK, recipe.codec, (qualities[0], qualities[1]), (finest, coarsest))
+    return TrainingDomain.between(NETWORK, recipe.codec, (qualities[0], qualities[1]))
 
 
 def filtering(network: Npp, recipe: NppRecipe) -> Filter:
