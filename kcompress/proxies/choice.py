@@ -30,7 +30,8 @@ class FrozenProxy:
     shift: float = 0.0
 
     def __call__(self, pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
-        decoded, bpp = self.module(pictures, (coarseness - self.shift).clamp(0, 1))
+        still = {"still": True} if isinstance(self.module, Simulator) else {}
+        decoded, bpp = self.module(pictures, (coarseness - self.shift).clamp(0, 1), **still)
         return decoded, bpp
 
 

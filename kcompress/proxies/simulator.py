@@ -38,6 +38,9 @@ class Simulator(nn.Module):
         coarseness (N,), 0..1      -> RateNetwork       -> bits per pixel (N,)
 
     Sides may be any. Headers and containers do not count, as in `proxies.straight_through.encode_decode`.
+    With ``still``, gradients take what the contexts say as a constant. A network that is trained through frozen weights
+    would find patterns that change what the contexts say, and neither bits nor picture of the codec: on held-out
+    photographs 300 steps of npp changed BPG's bits by -7 % for the simulator, and by -1 % in truth.
 
     Args:
         width: channels of the distortion network; the rate network has three quarters of them.
@@ -49,9 +52,9 @@ class Simulator(nn.Module):
         self.distortion = DistortionNetwork(width, depth)
         self.rate = RateNetwork(max(8, 3 * width // 4), max(1, depth - 2))
 
-    def forward(self, picture: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
-        decoded: Tensor = self.distortion(picture, coarseness)
-        bpp: Tensor = self.rate(picture, coarseness)
+    def forward(self, picture: Tensor, coarseness: Tensor, *, still: bool = False) -> tuple[Tensor, Tensor]:
+        decoded: Tensor = self.distortion(picture, coarseness, still=still)
+        bpp: Tensor = self.rate(picture, coarseness, still=still)
         return decoded, bpp
 
 
@@ -72,13 +75,13 @@ class DistortionNetwork(nn.Module):
         self.edge = nn.Parameter(torch.full((_COEFFICIENTS, 1, 1), 0.6))
         self.sharpness = nn.Parameter(torch.full((_COEFFICIENTS, 1, 1), math.log(6)))
 
-    def forward(self, picture: Tensor, coarseness: Tensor) -> Tensor:
+    def forward(self, picture: Tensor, coarseness: Tensor, *, still: bool = False) -> Tensor:
         coefficients = self.blocks.analyse(picture)
         steps = self.steps(coarseness)
         units = coefficients / steps
         size = units.abs()
         features = torch.cat([units.sign() * size.log1p(), size.log1p()], dim=1)
-        edge, shift = self.context(features, coarseness).chunk(2, dim=1)
+        edge, shift = self.context(features.detach() if still else features, coarseness).chunk(2, dim=1)
         kept = torch.sigmoid((size - self.edge - edge) * self.sharpness.exp())
         change = (units * (kept - 1) + shift) * steps
         return picture + self.blocks.synthesise(change, picture.shape[-2], picture.shape[-1])
@@ -101,17 +104,17 @@ class RateNetwork(nn.Module):
         self.weight = nn.Parameter(torch.zeros(2 * _COEFFICIENTS, 1, 1))
         self.block = nn.Parameter(torch.tensor(0.0))
 
-    def forward(self, picture: Tensor, coarseness: Tensor) -> Tensor:
-        bits = self.map(picture, coarseness).flatten(1).sum(1)
+    def forward(self, picture: Tensor, coarseness: Tensor, *, still: bool = False) -> Tensor:
+        bits = self.map(picture, coarseness, still=still).flatten(1).sum(1)
         return bits / (picture.shape[-2] * picture.shape[-1])
 
-    def map(self, picture: Tensor, coarseness: Tensor) -> Tensor:
+    def map(self, picture: Tensor, coarseness: Tensor, *, still: bool = False) -> Tensor:
         """Bits of every block, (N, h, w), above 0."""
         coefficients = _dc_predicted(self.blocks.analyse(picture))
         units = coefficients / self.steps(coarseness)
         square = units.square()
         features = torch.cat([units.sign() * units.abs().log1p(), square.log1p() / 2], dim=1)
-        found = self.context(features, coarseness)
+        found = self.context(features.detach() if still else features, coarseness)
         sizes = torch.cat([square.log1p() / 2, square.square() / (1 + square.square())], dim=1)
         weights = F.softplus(self.weight + found[:, 1:])
         return (weights * sizes).sum(1) + F.softplus(self.block + found[:, 0])

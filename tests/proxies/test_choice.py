@@ -1,6 +1,7 @@
 """Which proxy stands in for a codec."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -28,6 +29,16 @@ def test_a_codecs_own_is_taken_as_it_is() -> None:
     found = load_proxy("simulator", "webp")(pictures, coarseness)
     expected = torch_module(weights, Simulator)(pictures, coarseness)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_its_contexts_are_still() -> None:
+    pictures, coarseness = torch.rand(1, 3, 32, 32, requires_grad=True), torch.tensor([0.4])
+    module = torch_module(weight_files.open_weights(weight_files.folder() / "simulator-webp.safetensors"), Simulator)
+    found, still, free = (
+        torch.autograd.grad(proxy(pictures, coarseness)[1].sum(), pictures)[0]
+        for proxy in (load_proxy("simulator", "webp"), partial(module, still=True), module)
+    )
+    assert torch.equal(found, still) and not torch.equal(found, free)
 
 
 def test_hevc_serves_bpg_three_steps_away(tmp_path) -> None:

@@ -53,6 +53,23 @@ def test_gradients_are_finite(simulator: Simulator, picture: torch.Tensor, coars
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in simulator.parameters())
 
 
+def test_contexts_that_are_still_give_no_gradient(simulator: Simulator) -> None:
+    """Values stay; what is decoded of a block, and its bits, then depend on the block itself alone."""
+    alive(simulator)
+    picture, coarseness = torch.rand(1, 3, 40, 40, requires_grad=True), torch.tensor([0.5])
+    elsewhere = torch.ones(40, 40, dtype=torch.bool)
+    elsewhere[16:24, 16:24] = False
+    for still in (False, True):
+        decoded, bpp = simulator(picture, coarseness, still=still)
+        expected = simulator(picture, coarseness)
+        assert torch.equal(decoded, expected[0]) and torch.equal(bpp, expected[1])
+        (by_picture,) = torch.autograd.grad(decoded[..., 16:24, 16:24].sum(), picture)
+        assert bool(by_picture[..., elsewhere].any()) is not still and by_picture[..., ~elsewhere].any()
+        bits = simulator.rate.map(picture, coarseness, still=still)
+        (by_picture,) = torch.autograd.grad(bits[0, 2, 2], picture)
+        assert bool(by_picture[..., 24:].any()) is not still  # DC is predicted from above and the left
+
+
 def test_it_starts_as_a_codec(simulator: Simulator, lake: Image) -> None:
     """Coarser settings lose more and cost less; fine ones lose next to nothing."""
     picture = tensor([np.ascontiguousarray(lake.pixels[100:196, 100:196])] * 4)
