@@ -253,7 +253,7 @@ TASKS = {
          "--qualities": Field(("finest", "fixed", "coarsest"), _qualities),
          "--lambda": Field(("finest_weight", "coarsest_weight"), _weights), "--beta": _as("closeness"),
          "--effort": _as("effort"), "--draw": _as("drawn"), "--mosaic": _as("mosaic"), "--zoom": _as("zoom")},
-        _PHOTOS | {"--task", "--model", "--labels", "--proxy"},
+        _PHOTOS | {"--task", "--model", "--labels", "--proxy", "--start"},
     ),
     "tables": TaskOptions(
         TablesRecipe,

@@ -216,14 +216,15 @@ def _npp(asked: Asked) -> Ready:
     sides = [model.size[0] for model in models if model.size is not None]
     proxy = load_proxy(given.get("--proxy", "simulator"), codec, asked.device)
     finest, coarsest = RANGES[codec]
+    weights, start = asked.start()
     recipe: NppRecipe = asked.recipe(
         task=judges[0].name, model=", ".join(f"{model.name} {model.digest}" for model in models),
         labelled="--labels" in given, codec=codec, finest=finest, coarsest=coarsest, fixed=(finest + coarsest) // 2,
-        proxy=proxy.about, **({"side": max(sides)} if sides else {}),
+        proxy=proxy.about, **({"side": max(sides)} if sides else {}), **start,
     )  # fmt: skip
     for quality in (recipe.finest, recipe.fixed, recipe.coarsest):
         CODECS[codec].setting(quality, None, recipe.effort)
-    return NppTask(asked.photos, recipe, asked.jobs, judges=judges, proxy=proxy), f"npp-{recipe.task}"
+    return NppTask(asked.photos, recipe, asked.jobs, weights, judges=judges, proxy=proxy), f"npp-{recipe.task}"
 
 
 def _judges(asked: Asked) -> "tuple[MachineTask, ...]":

@@ -241,6 +241,15 @@ def test_options_change_the_weights(train, ready, proxy, usual, options, field) 
         assert usual["recipe"][field] != other["recipe"][field]
 
 
+def test_a_start_from_other_weights(train, ready) -> None:
+    start = ("--start", "npp.safetensors", "--width", "4")
+    (line,) = train("--json", "--lr", "1e-9", *start, "--checkpoints", "started").lines
+    found, expected = weights(ready, "started"), load_file(ready / "npp.safetensors")
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
+    assert line["card"]["recipe"]["start"].startswith("npp ")
+    assert "Give --width 4" in train("--start", "npp.safetensors", "--checkpoints", "wide", expect=2).stderr
+
+
 def test_patches_of_another_size(train, ready) -> None:
     write_classifier(ready / "tiny.safetensors", side=40)
     (line,) = train("--json", "--lr", "0.003", "--patch", "40x40", "--model", "tiny.safetensors").lines

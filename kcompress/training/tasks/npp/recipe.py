@@ -1,8 +1,8 @@
 """Recipe of the neural preprocessor for machine vision; defaults are its paper's (section 4.1) where it gives any."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from kcompress.training.recipe import Recipe
+from kcompress.training.recipe import BEFORE, Recipe
 
 RANGES = {"bpg": (28, 41), "hevc": (25, 38), "jpeg": (45, 20), "webp": (45, 20), "avif": (45, 20)}
 """Finest and coarsest quality by codec: the paper's for BPG; HEVC's QP codes three steps coarser than BPG's, and the
@@ -70,6 +70,7 @@ class NppRecipe(Recipe):
     drawn: int = 0
     mosaic: bool = False
     zoom: float = 1.0
+    start: str = field(default="", metadata={BEFORE: ""})
 
     @property
     def steps(self) -> int:  # type: ignore[override]

@@ -14,6 +14,7 @@ import torch
 from kcompress.errors import InputError
 from kcompress.images import Image, Pixels
 from kcompress.inference.batches import tensor
+from kcompress.inference.weights import Weights
 from kcompress.machine.folders import class_folders
 from kcompress.machine.tasks import Task as MachineTask
 from kcompress.networks.condition import TrainingDomain
@@ -53,6 +54,7 @@ class NppTask(PhotoTask[NppRecipe, NppData, Batch]):
     sizes = ("width",)
     parts: ClassVar = ("rate", "task", "closeness")
     prefetch: ClassVar = 2
+    start: Weights | None = None
     judges: tuple[MachineTask, ...] = field(kw_only=True)
     proxy: Proxy = field(kw_only=True)
 
