@@ -166,6 +166,18 @@ def test_the_values_of_the_proxy_are_the_ablation(lake, judge, proxy) -> None:
     assert not torch.allclose(by_codec, by_proxy)
 
 
+def test_what_goes_beyond_a_file_has_no_bits(lake, judge, proxy) -> None:
+    """All white: bits and task know no whiter; closeness does."""
+    costs = []
+    for bias in (1.0, 5.0):
+        network = Npp(4)
+        torch.nn.init.constant_(network.pixels_out.bias, bias)
+        costs.append(NppLoss(network, [judge], proxy, replace(TINY, values="proxy"), 1)(batch(lake)))
+        through = torch.autograd.grad(costs[-1]["loss"].sum(), network.pixels_out.bias)[0]
+    assert torch.equal(costs[0]["rate"], costs[1]["rate"]) and torch.equal(costs[0]["task"], costs[1]["task"])
+    assert (costs[0]["closeness"] < costs[1]["closeness"]).all() and (through > 0).all()
+
+
 def test_gradients_are_the_proxys(lake, judge, proxy) -> None:
     """Without one, the network learns nothing of bits and task; through one it learns both."""
     network = Npp(4)

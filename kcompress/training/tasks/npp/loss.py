@@ -56,7 +56,7 @@ class NppLoss(nn.Module):
         filtered = self.network(pictures, coarseness[:, None] if batch.adaptive else None).float()
         with torch.autocast(place.type, enabled=False):
             if self._recipe.values == "proxy":
-                decoded, rate = proxy(filtered, coarseness)
+                decoded, rate = proxy(filtered.clamp(0, 1), coarseness)  # as an encoder would see it
             else:
                 decoded, rate = self._codec(filtered, batch.qualities, coarseness)
             drawn = [task for number, task in enumerate(tasks) if batch.judges is None or number in batch.judges]
