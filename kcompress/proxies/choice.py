@@ -10,6 +10,7 @@ from kcompress.errors import UsageError
 from kcompress.inference import weights as weight_files
 from kcompress.inference.models import torch_module
 from kcompress.proxies.minnen import Minnen
+from kcompress.proxies.sampled import Sample, sample
 from kcompress.proxies.simulator import Simulator
 
 KINDS: dict[str, type[nn.Module]] = {"minnen": Minnen, "simulator": Simulator}
@@ -31,8 +32,15 @@ class FrozenProxy:
 
     def __call__(self, pictures: Tensor, coarseness: Tensor) -> tuple[Tensor, Tensor]:
         still = {"still": True} if isinstance(self.module, Simulator) else {}
-        decoded, bpp = self.module(pictures, (coarseness - self.shift).clamp(0, 1), **still)
+        decoded, bpp = self.module(pictures, self._own(coarseness), **still)
         return decoded, bpp
+
+    def sample(self, pictures: Tensor, coarseness: Tensor) -> Sample | None:
+        """Draw a sample of a simulator; None of other proxies."""
+        return sample(self.module, pictures, self._own(coarseness)) if isinstance(self.module, Simulator) else None
+
+    def _own(self, coarseness: Tensor) -> Tensor:
+        return (coarseness - self.shift).clamp(0, 1)
 
 
 def load_proxy(text: str, codec: str, device: str = "cpu") -> FrozenProxy:

@@ -4,11 +4,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kcompress.networks.mcu import COEFFICIENTS
+
 _SMALL = 1e-12
 
 
 def diagonal_hessian(slopes: Tensor, errors: Tensor) -> Tensor:
-    """Estimate of the diagonal Hessian, 0 or above, from derivatives by level and errors in steps, all (N, 384, h, w).
+    """Estimate of the diagonal Hessian, 0 or above, from derivatives by level and errors in steps, all (N, C, h, w).
+
+    C is 384, MCUs as in `networks.mcu`, or one channel a frequency of a block.
 
     Model: every level adds its own squared error, times a weight of its frequency and of its neighbourhood. The
     derivative of that is error times curvature. Cross terms have no preferred sign and average out.
@@ -21,8 +25,10 @@ def diagonal_hessian(slopes: Tensor, errors: Tensor) -> Tensor:
 
 
 def _frequency_sums(values: Tensor) -> Tensor:
-    """Sums over the positions and blocks of each frequency, (N, 384, 1, 1)."""
+    """Sums over the positions and blocks of each frequency, (N, C, 1, 1)."""
     sums = values.sum((2, 3), keepdim=True)
+    if values.shape[1] != COEFFICIENTS:
+        return sums
     luma = sums[:, :256].reshape(-1, 64, 4, 1, 1).sum(2).repeat_interleave(4, dim=1)
     return torch.cat([luma, sums[:, 256:]], dim=1)
 

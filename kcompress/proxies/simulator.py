@@ -76,15 +76,21 @@ class DistortionNetwork(nn.Module):
         self.sharpness = nn.Parameter(torch.full((_COEFFICIENTS, 1, 1), math.log(6)))
 
     def forward(self, picture: Tensor, coarseness: Tensor, *, still: bool = False) -> Tensor:
-        coefficients = self.blocks.analyse(picture)
+        units, steps, kept, shift = self.seen(picture, coarseness, still=still)
+        change = (units * (kept - 1) + shift) * steps
+        return picture + self.blocks.synthesise(change, picture.shape[-2], picture.shape[-1])
+
+    def seen(
+        self, picture: Tensor, coarseness: Tensor, *, still: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Units u, their steps, the probabilities that they are not coded as 0, and the shifts."""
         steps = self.steps(coarseness)
-        units = coefficients / steps
+        units = self.blocks.analyse(picture) / steps
         size = units.abs()
         features = torch.cat([units.sign() * size.log1p(), size.log1p()], dim=1)
         edge, shift = self.context(features.detach() if still else features, coarseness).chunk(2, dim=1)
         kept = torch.sigmoid((size - self.edge - edge) * self.sharpness.exp())
-        change = (units * (kept - 1) + shift) * steps
-        return picture + self.blocks.synthesise(change, picture.shape[-2], picture.shape[-1])
+        return units, steps, kept, shift
 
 
 class RateNetwork(nn.Module):

@@ -10,7 +10,7 @@ patches at WebP 75, descending ln(rate) less the slope times SSIMULACRA2. After 
 by -11, -8 and -3 % with the simulator's own values, by +18, +24 and +21 % with the encoder's; for PSNR by +2 .. -1 %
 and by +35 .. +72 %. So there: train by the simulator's values, in few steps, and choose by the encoder's. A network of
 thresholds before WebP (4x4 block DCT, initialised as `networks.shrink`) unlearned its start either way: -3 % of size
-and +1.9 % by SSIMULACRA2 with the encoder's values, where the start has -11 and -4.
+and +1.9 % by SSIMULACRA2 with the encoder's values, where the start has -11 and -4. `proxies.sampled` mends that.
 """
 
 import functools
@@ -54,28 +54,25 @@ def container_bytes(setting: Setting, width: int, height: int, backend: str = "a
     return len(encode(Image(flat), CODECS[setting.codec], setting, None, backend).data)
 
 
-class StraightThroughCodec(Generic[ConditionT]):
-    """The real codec, with the gradients of a proxy.
+class Encoded:
+    """The real codec, of batches: pictures (N, 3, H, W) and qualities -> reconstruction (N, 3, H, W), bits (N,).
 
-        pictures (N, 3, H, W) -> encoder -> decoder -> reconstruction (N, 3, H, W), bits per pixel (N,)   values
-                              -> proxy -> the same shapes                                                 gradients
-
-    The proxy takes pictures, 0..1, and a condition. By default one encoder a core runs at once, at the codec's effort.
-    With ``mosaic``, pictures of one quality are encoded as one, below each other: programs start once instead of N
-    times, and all have the mean of their bits per pixel. Bits are values alone, which no gradient looks at.
+    By default one encoder a core runs at once, at the codec's effort. With ``mosaic``, pictures of one quality are
+    encoded as one, below each other: programs start once instead of N times, and all have the mean of their bits per
+    pixel.
     """
 
     def __init__(
-        self, codec: Codec, proxy: Callable[[Tensor, ConditionT], tuple[Tensor, Tensor]],
-        jobs: int | None = None, backend: str = "auto", effort: int | None = None, mosaic: bool = False,
+        self, codec: Codec, jobs: int | None = None, backend: str = "auto", effort: int | None = None,
+        mosaic: bool = False,
     ) -> None:  # fmt: skip
-        self._codec, self._proxy, self._jobs, self._backend = codec, proxy, jobs or os.cpu_count(), backend
+        self._codec, self._jobs, self._backend = codec, jobs or os.cpu_count(), backend
         self._effort, self._mosaic = effort, mosaic
 
-    def __call__(self, pictures: Tensor, qualities: Sequence[int], condition: ConditionT) -> tuple[Tensor, Tensor]:
-        """Reconstruction (N, 3, H, W) and bits per pixel (N,) by `encode_decode`, with the proxy's gradients.
+    def __call__(self, pictures: Tensor, qualities: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Reconstruction and bits per pixel by `encode_decode`, on the CPU.
 
-        Pictures (N, 3, H, W), 0..1, are rounded to 8 bits for the encoder; N qualities are on the codec's own scale.
+        Pictures, 0..1, are rounded to 8 bits for the encoder; N qualities are on the codec's own scale.
 
         Raises:
             ProgramError: the encoder failed.
@@ -84,15 +81,35 @@ class StraightThroughCodec(Generic[ConditionT]):
         pixels = pictures.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         settings = [self._codec.setting(quality, None, self._effort) for quality in qualities]
         whole = [np.ascontiguousarray(picture) for picture in pixels]
-        decoded, rate = self._proxy(pictures, condition)
         if self._mosaic and len(set(qualities)) == 1:
             seen, bpp = encode_decode(np.concatenate(whole), settings[0], self._backend)
-            parts = np.split(seen, len(whole))
-            return straight_through(tensor(parts), decoded), straight_through(torch.full_like(rate, bpp), rate)
+            return tensor(np.split(seen, len(whole))), torch.full((len(whole),), bpp)
         with ThreadPoolExecutor(self._jobs) as pool:
             found = pool.map(encode_decode, whole, settings, [self._backend] * len(settings))
             reconstructions, bits = zip(*found, strict=True)
-        return straight_through(tensor(reconstructions), decoded), straight_through(torch.tensor(bits), rate)
+        return tensor(reconstructions), torch.tensor(bits)
+
+
+class StraightThroughCodec(Generic[ConditionT]):
+    """The real codec, with the gradients of a proxy.
+
+        pictures (N, 3, H, W) -> `Encoded` -> reconstruction (N, 3, H, W), bits per pixel (N,)   values
+                              -> proxy     -> the same shapes                                    gradients
+
+    The proxy takes pictures, 0..1, and a condition; for the other arguments see `Encoded`. Bits are values alone, which
+    no gradient looks at.
+    """
+
+    def __init__(
+        self, codec: Codec, proxy: Callable[[Tensor, ConditionT], tuple[Tensor, Tensor]],
+        jobs: int | None = None, backend: str = "auto", effort: int | None = None, mosaic: bool = False,
+    ) -> None:  # fmt: skip
+        self._proxy, self._encoded = proxy, Encoded(codec, jobs, backend, effort, mosaic)
+
+    def __call__(self, pictures: Tensor, qualities: Sequence[int], condition: ConditionT) -> tuple[Tensor, Tensor]:
+        """Values of `Encoded`, on the device of the proxy's, with the proxy's gradients."""
+        (decoded, rate), (seen, bits) = self._proxy(pictures, condition), self._encoded(pictures, qualities)
+        return straight_through(seen, decoded), straight_through(bits, rate)
 
 
 def straight_through(value: Tensor, path: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from kcompress.inference.batches import tensor
 from kcompress.metrics.differentiable import SCORES
 from kcompress.networks.artefacts import Artefacts
 from kcompress.networks.loading import load
+from kcompress.proxies.choice import FrozenProxy, load_proxy
 from kcompress.proxies.simulator import Simulator
 from kcompress.proxies.straight_through import encode_decode
 from kcompress.training.events import Prepared, Validation
@@ -38,9 +39,9 @@ TINY = ArtefactsRecipe(
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Simulator:
+def simulator() -> FrozenProxy:
     torch.manual_seed(0)
-    return Simulator(8, 1).eval().requires_grad_(False)
+    return FrozenProxy(Simulator(8, 1).eval().requires_grad_(False), "simulator for tests")
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +49,11 @@ def patches(photos: DataSet) -> PatchDataset:
     return drained(of_pictures(coded, photos, photos.names(), TINY, 1))
 
 
-def task_of(photos: DataSet, simulator: Simulator, recipe: ArtefactsRecipe = TINY) -> ArtefactsTask:
+def task_of(photos: DataSet, simulator: FrozenProxy, recipe: ArtefactsRecipe = TINY) -> ArtefactsTask:
     return ArtefactsTask(photos, recipe, proxy=None if recipe.through == "exact" else simulator)
 
 
-def loss_of(simulator: Simulator, recipe: ArtefactsRecipe = TINY) -> ArtefactsLoss:
+def loss_of(simulator: FrozenProxy, recipe: ArtefactsRecipe = TINY) -> ArtefactsLoss:
     torch.manual_seed(1)
     network = Artefacts(8, 1)
     torch.nn.init.normal_(network.context.leave.weight, std=0.1)
@@ -76,7 +77,7 @@ def test_jobs_change_nothing(photos: DataSet, patches: PatchDataset) -> None:
     assert all(torch.equal(values, patches.tensors()[name]) for name, values in other.tensors().items())
 
 
-def test_the_loss_sees_what_it_is_told_to(patches: PatchDataset, simulator: Simulator) -> None:
+def test_the_loss_sees_what_it_is_told_to(patches: PatchDataset, simulator: FrozenProxy) -> None:
     """Values of the proxy, or of the encoder: those of JPEG's twin are the same picture."""
     batch = patches.batch(TINY, 0)
     found = {}
@@ -95,7 +96,7 @@ def test_the_loss_sees_what_it_is_told_to(patches: PatchDataset, simulator: Simu
     assert not torch.allclose(gradients[0], gradients[2], rtol=0.1)
 
 
-def test_a_network_that_changes_nothing_costs_nothing(patches: PatchDataset, simulator: Simulator) -> None:
+def test_a_network_that_changes_nothing_costs_nothing(patches: PatchDataset, simulator: FrozenProxy) -> None:
     module = loss_of(simulator, replace(TINY, through="real"))
     module.network = torch.nn.Module()  # type: ignore[assignment]
     module.network.forward = lambda picture, coarseness: picture  # type: ignore[assignment,method-assign]
@@ -110,7 +111,7 @@ def test_the_gradient_is_that_of_rate_less_price_times_gain(patches: PatchDatase
 
     recipe = replace(TINY, objective={"psnr": 1.0})
     batch = patches.batch(recipe, 0)
-    module = ArtefactsLoss(loss_of(Simulator(8, 1)).network, codec, recipe, 1)
+    module = ArtefactsLoss(loss_of(None).network, codec, recipe, 1)
     module(batch)["loss"].sum().backward()
     found = module.network.context.leave.bias.grad.clone()
     module.zero_grad()
@@ -138,8 +139,24 @@ def test_slopes_through_the_exact_twin_are_those_of_whole_steps(patches: PatchDa
         assert slope == pytest.approx((ends[1][part] - ends[0][part]) / 0.6, rel=0.35) and abs(slope) > 0.02
 
 
+def test_slopes_through_a_simulator_are_near_those_of_the_twin(patches: PatchDataset) -> None:
+    """By the height of luma's thresholds; and what is added gains hardly more than through the twin."""
+    batch, heights, added = patches.batch(replace(TINY, batch=12), 0), {}, {}
+    for through, proxy in (("exact", None), ("simulator", load_proxy("simulator", "jpeg"))):
+        slopes = []
+        for objective in ({}, TINY.objective):  # of the rate, of all
+            torch.manual_seed(0)
+            module = ArtefactsLoss(Artefacts(8, 1), proxy, replace(TINY, objective=objective), 1)
+            module(batch)["loss"].mean().backward()
+            slopes.append(module.network.context.leave.bias.grad)
+        heights[through] = [float(part[:256].sum()) for part in (slopes[0], slopes[1] - slopes[0])]
+        added[through] = float(slopes[0][384:].abs().sum())
+    assert all(0.5 < ours / exact < 2.2 for ours, exact in zip(heights["simulator"], heights["exact"], strict=True))
+    assert added["simulator"] < 2 * added["exact"]
+
+
 @pytest.mark.parametrize("through", THROUGH)
-def test_the_cost_falls(photos: DataSet, simulator: Simulator, tmp_path: Path, through: str) -> None:
+def test_the_cost_falls(photos: DataSet, simulator: FrozenProxy, tmp_path: Path, through: str) -> None:
     recipe = replace(TINY, through=through, steps=30, validate_every=30)
     task = task_of(photos, simulator, recipe)
     (found,) = validations(task, tmp_path)
@@ -158,7 +175,7 @@ def test_the_cost_falls(photos: DataSet, simulator: Simulator, tmp_path: Path, t
 
 
 def test_going_on_after_a_kill_equals_never_having_stopped(
-    photos: DataSet, simulator: Simulator, tmp_path: Path
+    photos: DataSet, simulator: FrozenProxy, tmp_path: Path
 ) -> None:
     task = task_of(photos, simulator)
     whole = validations(task, tmp_path / "whole")
@@ -172,14 +189,14 @@ def test_going_on_after_a_kill_equals_never_having_stopped(
     assert list(other.prepare(other.split(), tmp_path / "parts"))
 
 
-def test_pictures_too_small_for_a_patch(photos: DataSet, simulator: Simulator, tmp_path: Path) -> None:
+def test_pictures_too_small_for_a_patch(photos: DataSet, simulator: FrozenProxy, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no picture of 128 pixels a side"):
         validations(task_of(photos, simulator, replace(TINY, side=128)), tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
-def test_from_photographs_to_weights(photos: DataSet, simulator: Simulator, tmp_path: Path, lake: Image) -> None:
+def test_from_photographs_to_weights(photos: DataSet, simulator: FrozenProxy, tmp_path: Path, lake: Image) -> None:
     task = task_of(photos, simulator)
     finished = trained(task, tmp_path / "checkpoints")[-1]
     card = exported(task, tmp_path / "checkpoints", finished, tmp_path / "small", "crops of a lake")

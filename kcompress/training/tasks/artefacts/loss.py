@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kcompress.codecs import CODECS
 from kcompress.networks.artefacts import Artefacts
+from kcompress.proxies.choice import FrozenProxy
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import (
     DifferentiableJpeg,
@@ -20,7 +21,7 @@ from kcompress.proxies.jpeg import (
     standard_quantiser_steps,
     unpack_levels,
 )
-from kcompress.proxies.straight_through import StraightThroughCodec, straight_through
+from kcompress.proxies.straight_through import Encoded, straight_through
 from kcompress.training.objective import Objective
 from kcompress.training.rated_patches import RATE, Batch
 from kcompress.training.tasks.artefacts.recipe import ArtefactsRecipe
@@ -47,7 +48,7 @@ class ArtefactsLoss(nn.Module):
         self._proxy = None if proxy is None else (proxy,)
         self._real = None
         if proxy is not None and recipe.through == "real":
-            self._real = StraightThroughCodec(CODECS[recipe.codec], proxy, jobs, effort=recipe.effort)
+            self._real = Encoded(CODECS[recipe.codec], jobs, effort=recipe.effort)
         self._objective = Objective(recipe.objective)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -61,14 +62,17 @@ class ArtefactsLoss(nn.Module):
     def _coded(self, batch: Batch, made: Tensor) -> tuple[Tensor, Tensor]:
         """Cost of the scores, and bits per pixel, (N,) each, of pictures by proxy or encoder."""
         assert self._proxy is not None
-        coarseness = batch.conditions[:, 0]
-        if self._real is None:
-            decoded, bits = self._proxy[0](made, coarseness)
-        else:
-            decoded, bits = self._real(made, self._qualities(coarseness), coarseness)
+        proxy, coarseness = self._proxy[0], batch.conditions[:, 0]
+        drawn = proxy.sample(made, coarseness) if isinstance(proxy, FrozenProxy) else None
+        decoded, bits = proxy(made, coarseness) if drawn is None else (drawn.decoded, drawn.bits)
+        if self._real is not None:
+            shown, counted = self._real(made, self._qualities(coarseness))
+            decoded, bits = straight_through(shown, decoded), straight_through(counted, bits)
         decoded = decoded.clamp(0, 1)
         cost, by_pixels = self._objective(batch, decoded.detach())
-        return straight_through(cost, (decoded * by_pixels).flatten(1).sum(1)), bits
+        if drawn is None:
+            return straight_through(cost, (decoded * by_pixels).flatten(1).sum(1)), bits
+        return straight_through(cost, drawn.path(batch.images, decoded.detach(), by_pixels)), bits
 
     def _exact(self, batch: Batch, made: Tensor) -> tuple[Tensor, Tensor]:
         """As `_coded`, by JPEG's twin; derivatives by a level are taken in the middle of the step to the next.
@@ -90,4 +94,4 @@ class ArtefactsLoss(nn.Module):
         return straight_through(cost, (middle * pack_levels(relaxed)).flatten(1).sum(1)), bits
 
     def _qualities(self, coarseness: Tensor) -> list[int]:
-        return [self._scale.nearest(float(each)) for each in coarseness]
+        return [self._scale.nearest(each) for each in coarseness.tolist()]
