@@ -1,4 +1,7 @@
-"""Kinds of distortions that a score without reference judges worst: softness, and filters that leave no trace."""
+"""Kinds of distortions that a score without reference judges worst: softness, and filters that leave no trace.
+
+Beside them the pool's quick filters alone, one kind each: a score has to know them apart.
+"""
 
 import numpy as np
 
@@ -75,3 +78,33 @@ POINTED: Kinds = {
     "filtered, coded": _filtered,
 }
 """Distortions of each region, once each, as `quality_kinds.KINDS`."""
+
+
+def _log_uniform(random: Random, low: float, high: float) -> float:
+    return float(np.exp(random.uniform(np.log(low), np.log(high))))
+
+
+def _pooled(random: Random, name: str, *parameters: str) -> list[Distortion]:
+    """A filter with parameters, each of which keeps its default half the time."""
+    return [filtering(":".join([name, *(each for each in parameters if random.random() < 0.5)]))]
+
+
+POOL: Kinds = {
+    "clean": lambda random: [],
+    "detail": lambda random: [filtering("detail")],
+    "ar": lambda random: _pooled(random, "ar", "n=2"),
+    "nlm": lambda random: [filtering(f"nlm:h={_log_uniform(random, 1.5, 14):.1f}")],
+    "shrink": lambda random: [filtering(f"shrink:t={_log_uniform(random, 1, 20):.1f}")],
+    "gaussian": lambda random: [filtering(f"blur:s={random.uniform(0.35, 1.5):.2f}")],
+    "bilateral": lambda random: _pooled(
+        random, "bilateral", f"s={random.uniform(1, 3):.1f}", f"h={_log_uniform(random, 2, 16):.1f}"
+    ),
+    "guided": lambda random: _pooled(
+        random, "guided", f"s={random.integers(1, 5)}", f"h={_log_uniform(random, 2, 16):.1f}"
+    ),
+    "chroma": lambda random: _pooled(random, "chroma", f"s={random.uniform(0.5, 3):.2f}"),
+    "sharpen": lambda random: _pooled(
+        random, "sharpen", f"a={_log_uniform(random, 0.12, 1):.2f}", f"s={random.uniform(0.6, 1.6):.2f}"
+    ),
+}
+"""The pool's quick filters, each at strengths around its default."""

@@ -159,5 +159,5 @@ KINDS: Kinds = {
 }
 """Distortions of each region, once each; a number that the filters know is drawn anew every time."""
 
-SOFTENING = ("soft", "kuchen 1", "kuchen 2", "soft, coded", "soft, restored", "kuchen, jpeg")
+SOFTENING = ("soft", "kuchen 1", "kuchen 2", "soft, coded", "soft, restored", "kuchen, jpeg", "gaussian", "nlm")
 """Kinds that a score without reference is easily pleased by."""

@@ -29,7 +29,7 @@ def main(
     minutes: console.Minutes = None,
     data: console.Data = "",
     threads: console.Threads = 1,
-    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 7.3 MB each.")] = Path(
+    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 9.2 MB each.")] = Path(
         "quality-data"
     ),
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),

@@ -16,7 +16,8 @@ from kcompress.pool import filter_named
 from kcompress.training import quality_data
 from kcompress.training.drawn import page
 from kcompress.training.judges import Judges
-from kcompress.training.pointed_kinds import POINTED
+from kcompress.training.measure_quality import FILTERS
+from kcompress.training.pointed_kinds import POINTED, POOL
 from kcompress.training.quality_data import SOFT, JudgedRegions, distorted, is_sharp, prepare, sharpest
 from kcompress.training.quality_kinds import KINDS, SOFTENING, source
 
@@ -227,7 +228,7 @@ def test_kinds_differ_in_their_steps() -> None:
     assert firsts["kuchen 1"] == {"kuchen"} and firsts["preprocessed"] == {"rdo", "feedback", "shrink"}
     alone = [len(steps[0].split()) == 2 for steps in names("kuchen 1")]
     assert 0.2 < np.mean(alone) < 0.4
-    assert set(SOFTENING) < {*KINDS, *POINTED}
+    assert set(SOFTENING) < {*KINDS, *POINTED, *POOL}
 
 
 def test_a_photograph_has_a_sharp_place_and_blurred_it_has_none(lake: Image, balloons: Image) -> None:
@@ -257,6 +258,19 @@ def test_every_pointed_kind_is_soft_or_faint() -> None:
     assert steps["filtered, coded"] == faint | codecs
     alone = [steps[kind] for kind in ("denoised", "smoothed", "thinned", "restored", "sharpened")]
     assert set().union(*alone) == faint and sum(map(len, alone)) == len(faint)
+
+
+def test_every_quick_filter_of_the_pool_is_a_kind_at_its_default_and_around_it() -> None:
+    random = np.random.default_rng(0)
+    steps = {kind: {make(random)[0].name for _ in range(60)} for kind, make in POOL.items() if kind != "clean"}
+    families = [{step.split(":")[0] for step in names} for names in steps.values()]
+    assert all(len(family) == 1 for family in families)
+    assert sorted(name for family in families for name in family) == sorted({name.split(":")[0] for name in FILTERS})
+    for kind in ("ar", "bilateral", "guided", "chroma", "sharpen"):
+        assert {kind} < steps[kind]
+    for kind in ("nlm", "gaussian", "bilateral", "sharpen"):
+        assert len(steps[kind]) > 20
+    assert len(POOL["clean"](random)) == 0
 
 
 def test_a_folder_may_hold_the_pointed_kinds(photos: list[Path], tmp_path: Path) -> None:

@@ -150,14 +150,21 @@ def test_versions_of_a_region_are_cut_alike_and_know_their_targets(data: Quality
     assert len(places) > 10 and {mirrored for *_, mirrored in places} == {False, True}
 
 
-def test_the_untouched_version_is_there_again_a_pixel_further(data: QualityData) -> None:
-    for number in range(3):
+def test_a_version_is_there_again_a_few_pixels_further(data: QualityData) -> None:
+    shifts, kinds = set(), set()
+    for number in range(12):
         made = batch(only(data, np.arange(8)), TINY, number)
-        clean, shifted = ((255 * each).round().numpy().astype(int) for each in (made.clean, made.shifted))
-        for here, there in zip(clean, shifted, strict=True):
-            whole = data.pixels[here[0, 0, 0] // 10, CLEAN, ..., 2]
+        versions = made.pictures.unflatten(0, (2, 3))[torch.arange(2), made.moved]
+        pixels = ((255 * each).round().numpy().astype(int) for each in (versions, made.shifted))
+        for here, there in zip(*pixels, strict=True):
+            whole = data.pixels[here[0, 0, 0] // 10, here[1, 0, 0] // 10, ..., 2]
             top, left, mirrored = place(whole, here[2])
-            assert place(whole, there[2]) == (top + 1, left + 1, mirrored)
+            down, right, again = place(whole, there[2])
+            assert again == mirrored
+            shifts.add((down - top, right - left))
+            kinds.add(here[1, 0, 0] // 10)
+    assert (1, 1) in shifts and len(shifts) > 5 and {0, 7} >= {min(map(min, shifts)), max(map(max, shifts))}
+    assert CLEAN in kinds and len(kinds) > 5
 
 
 def test_regions_of_all_parts_are_in_every_batch(data: QualityData) -> None:
@@ -269,7 +276,7 @@ class Told(nn.Module):
 
 @torch.no_grad()
 def test_the_loss_asks_for_what_was_done_too(data: QualityData) -> None:
-    made = batch(only(data, np.arange(8)), TINY, 0)
+    made = batch(only(data, np.arange(8)), TINY, 0)._replace(moved=torch.zeros(2, dtype=torch.int64))
     done = damage(made.pictures, made.clean.repeat_interleave(3, dim=0))
 
     def loss(scores: torch.Tensor, told: torch.Tensor, recipe: QualityRecipe = TINY) -> dict[str, float]:
@@ -295,7 +302,7 @@ def test_a_network_scores_the_same_while_it_is_taught(data: QualityData) -> None
     found = QualityLoss(network, TINY)(made)
     score = objective(network(made.pictures)[:, 0].view_as(made.targets), made.targets, TINY)
     assert float(found["score"]) == pytest.approx(float(score))
-    again = network(made.shifted)[:, 0] - network(made.pictures)[:, 0].view_as(made.targets)[:, 0]
+    again = network(made.shifted)[:, 0] - network(made.pictures)[:, 0].view_as(made.targets)[[0, 1], made.moved]
     assert float(found["shift"]) == pytest.approx(float((again / 10).square().mean()), rel=1e-3)
     parts = score + TINY.local * found["damage"] + TINY.shift * found["shift"]
     assert float(found["loss"]) == pytest.approx(float(parts), rel=1e-5)

@@ -20,13 +20,15 @@ class Batch(NamedTuple):
         pictures: (contents * versions, 3, side, side), 0..1; versions of one region follow each other.
         targets: (contents, versions), 0..100.
         clean: (contents, 3, side, side), 0..1, the regions themselves.
-        shifted: (contents, 3, side, side), 0..1, the regions, cut a pixel further down and to the right.
+        shifted: (contents, 3, side, side), 0..1, a version of each region, cut a few pixels further down and right.
+        moved: (contents,) which version that is.
     """
 
     pictures: Tensor
     targets: Tensor
     clean: Tensor
     shifted: Tensor
+    moved: Tensor
 
 
 class QualityLoss(nn.Module):
@@ -59,7 +61,8 @@ class QualityLoss(nn.Module):
             clean = batch.clean.repeat_interleave(self._recipe.versions, dim=0)
             found = scores.view_as(batch.targets)
             score = objective(found, batch.targets, self._recipe)
-            shift = ((again[:, 0] - found[:, 0]) / 10).square().mean()
+            still = found.gather(1, batch.moved[:, None])
+            shift = ((again - still) / 10).square().mean()
             local = F.smooth_l1_loss(local_output, damage(batch.pictures, clean).flatten(1))
         loss = score + self._recipe.local * local + self._recipe.shift * shift
         return {"loss": loss, "score": score.detach(), "damage": local.detach(), "shift": shift.detach()}

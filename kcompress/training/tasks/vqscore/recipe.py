@@ -26,7 +26,7 @@ class QualityRecipe(JpegRecipe):
         ranking: weight of the ranking loss beside the error.
         local: weight of the error of what was done at each token.
         margin: of the ranking loss: the difference of the targets, at most this many points.
-        shift: weight of the squared change of an untouched version's score by a shift of a pixel, in tens of points.
+        shift: weight of the squared change of a version's score by a shift of a few pixels, in tens of points.
         still_norm: whether batch norm keeps the means that it began with, as where trained weights learn a little more.
     """
 

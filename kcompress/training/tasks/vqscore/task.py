@@ -19,7 +19,7 @@ from kcompress.training.export import ExportSpec
 from kcompress.training.judges import FIRST, Judges
 from kcompress.training.log import Entry
 from kcompress.training.photos import JpegTask
-from kcompress.training.pointed_kinds import POINTED
+from kcompress.training.pointed_kinds import POINTED, POOL
 from kcompress.training.quality_data import SIDE, JudgedRegions, QualityData, is_sharp, prepare
 from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split, TrainingData
@@ -28,7 +28,10 @@ from kcompress.training.tasks.vqscore.recipe import QualityRecipe
 
 CLEAN = [*KINDS].index("clean")
 
-PREFIXES = ("", "pointed ")
+FURTHEST = 7
+"""Largest shift of a version, pixels, by which its score shall not change: as far as blocks of 8 can be off."""
+
+PREFIXES = ("", "pointed ", "pool ")
 """Beginnings of the names of each part's metrics."""
 
 
@@ -51,9 +54,9 @@ class TrainingRegions(TrainingData):
 
 @dataclass(frozen=True)
 class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
-    """Learns from JPEG photographs, distorted in every way of `quality_kinds.KINDS` and `pointed_kinds.POINTED`.
+    """Learns from JPEG photographs, distorted in every way of `KINDS`, `POINTED` and `POOL`.
 
-    The folder ``prepared`` holds the distorted regions, 7.3 MB each, for other trainings too. ``kinds`` of the first
+    The folder ``prepared`` holds the distorted regions, 9.2 MB each, for other trainings too. ``kinds`` of the first
     are made now, others another time; ``start`` is a checkpoint.
     """
 
@@ -73,7 +76,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
         if FIRST not in recipe.judges:
             raise UsageError(f"--judges {','.join(recipe.judges)}: {FIRST} is missing, whose scale is taken. Add it.")
         parts = []
-        for number, (name, table) in enumerate({"": KINDS, "pointed": POINTED}.items()):
+        for number, (name, table) in enumerate({"": KINDS, "pointed": POINTED, "pool": POOL}.items()):
             kinds = [kind for kind in table if kind in self.kinds] if table is KINDS else None
             seed, folder = recipe.seed + number, self.prepared / name
             made = prepare(paths, folder, recipe.regions, seed, recipe.judges, kinds, table)
@@ -95,7 +98,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
         return found
 
     def objective(self, metrics: Metrics) -> float:
-        return -(metrics["spearman"] or 0) - (metrics.get("pointed spearman") or 0)
+        return -sum(metrics.get(f"{prefix}spearman") or 0 for prefix in PREFIXES)
 
     def export(self, best: Entry, data: TrainingRegions) -> ExportSpec:
         return ExportSpec(
@@ -112,6 +115,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
                 "optimiser": "AdamW",
                 "distortions": list(KINDS),
                 "pointed_distortions": list(POINTED),
+                "pool_distortions": list(POOL),
             },
             data=f"{data.trained_on} photographs",
             details={
@@ -171,21 +175,23 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
     contents = recipe.large_contents if large else recipe.contents
     grid = 8 if random.random() < recipe.aligned else 1
     crops, clean, shifted, wanted = [], [], [], np.empty((contents, recipe.versions), np.float32)
+    moved = random.integers(recipe.versions, size=contents)
     orders = [random.permutation(part.train) for part in parts]
     for row in range(contents):
         turn = (number + row) % len(parts)
         data, region = parts[turn].regions, orders[turn][row]
-        top, left = grid * random.integers((SIDE - side - 1) // grid + 1, size=2)
+        top, left = grid * random.integers((SIDE - side - FURTHEST) // grid + 1, size=2)
         made = np.setdiff1d(np.flatnonzero(~np.isnan(data.targets[region])), CLEAN)
         chosen = [CLEAN, *random.choice(made, recipe.versions - 1, replace=False)]
         wanted[row] = data.targets[region, chosen]
-        cut = data.pixels[region][chosen, top : top + side + 1, left : left + side + 1]
+        cut = data.pixels[region][chosen, top : top + side + FURTHEST, left : left + side + FURTHEST]
+        down, right = (1, 1) if random.random() < 0.5 else random.integers(FURTHEST + 1, size=2)
         mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)  # sides are multiples of 8: stays aligned
         versions = [version[:side, :side][:, mirrored] for version in cut]
         clean.append(versions[0])
         crops += versions
-        shifted.append(cut[0, 1:, 1:][:, mirrored])
-    return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean), tensor(shifted))
+        shifted.append(cut[moved[row], down : down + side, right : right + side][:, mirrored])
+    return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean), tensor(shifted), torch.from_numpy(moved))
 
 
 @torch.inference_mode()
