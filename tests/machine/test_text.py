@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,6 +85,22 @@ def test_rapidocr() -> None:
     assert clear == 1 and blurred is not None and blurred < 0.7
     with pytest.raises(WeightsError, match="The task classification needs"):
         task("classification", reader)
+
+
+def test_rapidocr_sees_pixels_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader takes arrays as OpenCV has them; black on white would not tell."""
+    rapidocr = pytest.importorskip("rapidocr")
+    seen: list[np.ndarray] = []
+
+    def reader(pixels: np.ndarray) -> SimpleNamespace:
+        seen.append(pixels)
+        return SimpleNamespace(txts=None)
+
+    monkeypatch.setattr(rapidocr, "RapidOCR", lambda params: reader)
+    rgb = np.random.default_rng(3).integers(0, 256, (40, 70, 3), np.uint8)
+    answer = open_model("rapidocr")(torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255)
+    assert answer.shape == (1, 0)
+    assert np.array_equal(seen[0], rgb[..., ::-1]) and seen[0].flags.c_contiguous
 
 
 def test_without_rapidocr(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
