@@ -108,8 +108,8 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME[:WEIGHT],...",
-            help="What is held up. rdo, artefacts: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif; feedback: any "
-            "metric with a reference; blend: any. [default: ...]",
+            help="What is held up. rdo, artefacts: ssimulacra2, butteraugli, psnr-hvs-m, psnr, vif, vqscore; "
+            "feedback: any metric with a reference; blend: any. [default: ...]",
         ),
     ] = None,
     mozjpeg: Annotated[
@@ -134,7 +134,7 @@ def train(
         str | None,
         typer.Option(
             help="artefacts: the codec that the loss sees: a simulator, the real one with a simulator's gradients, or "
-            "for JPEG its exact twin. [default: ...]",
+            "for JPEG its exact twin; blend: labels of each filter, or JPEG's exact twin. [default: ...]",
         ),
     ] = None,
     proxy: Annotated[

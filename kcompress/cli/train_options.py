@@ -7,7 +7,7 @@ from typing import Any
 from kcompress.cli import options
 from kcompress.errors import UsageError
 from kcompress.training.tasks.artefacts.recipe import THROUGH, ArtefactsRecipe
-from kcompress.training.tasks.blend.recipe import BlendRecipe
+from kcompress.training.tasks.blend import recipe as blend
 from kcompress.training.tasks.classifier.recipe import ClassifierRecipe
 from kcompress.training.tasks.feedback.recipe import FeedbackRecipe
 from kcompress.training.tasks.kuchen.recipe import SCHEDULES, KuchenRecipe
@@ -177,7 +177,8 @@ def _several(value: str) -> dict[str, tuple[int, ...]]:
 
 
 # Heavy modules, which help does without.
-def _differentiable() -> Iterable[str]:
+def differentiable() -> Iterable[str]:
+    """Metrics that a training can follow through the codec."""
     from kcompress.metrics.differentiable import SCORES
 
     return SCORES
@@ -218,11 +219,14 @@ TASKS = {
         frozenset({"--codec", "--dataset", "--epochs", "--start"}),
     ),
     "blend": TaskOptions(
-        BlendRecipe, {**_COMMON, **_PATCHES, **_square("blend", 64, 8), **_objective(_metrics)}, _PHOTOS | {"--start"}
+        blend.BlendRecipe,
+        {**_COMMON, **_PATCHES, **_square("blend", 64, 8), **_objective(_metrics),
+         **_one_of("--through", "through", lambda: blend.THROUGH)},
+        _PHOTOS | {"--start"},
     ),
     "rdo": TaskOptions(
         RdoRecipe,
-        {**_COMMON, **_PATCHES, **_square("rdo", 16, 16), **_objective(_differentiable), "--mozjpeg": _as("mozjpeg"),
+        {**_COMMON, **_PATCHES, **_square("rdo", 16, 16), **_objective(differentiable), "--mozjpeg": _as("mozjpeg"),
          **_one_of("--tables", "tables", lambda: ("spread", "learned", "standard"))},
         _PHOTOS | {"--start"},
     ),
@@ -233,7 +237,7 @@ TASKS = {
     ),
     "artefacts": TaskOptions(
         ArtefactsRecipe,
-        {**_COMMON, **_PATCHES, **_square("artefacts", 16, 16), **_objective(_differentiable),
+        {**_COMMON, **_PATCHES, **_square("artefacts", 16, 16), **_objective(differentiable),
          **_one_of("--through", "through", lambda: THROUGH), "--effort": _as("effort")},
         _PHOTOS | {"--start", "--proxy"},
     ),
@@ -258,7 +262,7 @@ TASKS = {
     "tables": TaskOptions(
         TablesRecipe,
         {**{option: _LESS[option] for option in ("--steps", "--batch", "--split", "--validate", "--seed")},
-         "--pictures": _as("pictures"), **_square("tables", 176, 16), **_objective(_differentiable),
+         "--pictures": _as("pictures"), **_square("tables", 176, 16), **_objective(differentiable),
          "--qualities": Field(("qualities",), _several, lambda values: _text(*values))},
         _PHOTOS | {"--start", "--behind"},
     ),

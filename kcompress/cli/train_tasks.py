@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompress.cli import output
-from kcompress.cli.train_options import TASKS
+from kcompress.cli.train_options import TASKS, differentiable
 from kcompress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +109,11 @@ def _blend(asked: Asked) -> Ready:
     weights, start = asked.start()
     recipe: BlendRecipe = asked.recipe(**_codec(asked, RANGES), **start)
     _check_side(recipe.side, recipe.objective)
+    if recipe.through == "exact":
+        _check_twin(recipe.codec, "labels")
+        for metric in recipe.objective.keys() - set(differentiable()):
+            allowed = ", ".join(differentiable())
+            raise UsageError(f"--quality-metric {metric} cannot be followed --through exact. Allowed: {allowed}.")
     return BlendTask(asked.photos, recipe, asked.jobs, weights), f"blend-{recipe.codec}"
 
 
@@ -152,13 +157,17 @@ def _artefacts(asked: Asked) -> Ready:
         return ArtefactsTask(
             asked.photos, replace(recipe, proxy=proxy.about), asked.jobs, weights, proxy=proxy
         ), f"artefacts-{codec}"
-    if codec != "jpeg":
-        raise UsageError(f"--through exact: only jpeg has an exact twin, not {codec}. Take simulator or real.")
+    _check_twin(codec, "simulator or real")
     if "--proxy" in given:
         raise UsageError(f"--proxy {given['--proxy']} has no meaning with --through exact. Leave one out.")
     return ArtefactsTask(
         asked.photos, replace(recipe, proxy="exact"), asked.jobs, weights, proxy=None
     ), "artefacts-jpeg"
+
+
+def _check_twin(codec: str, instead: str) -> None:
+    if codec != "jpeg":
+        raise UsageError(f"--through exact: only jpeg has an exact twin, not {codec}. Take {instead}.")
 
 
 def _check_side(side: int, objective: Iterable[str]) -> None:

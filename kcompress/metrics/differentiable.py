@@ -1,11 +1,16 @@
 """Differentiable metrics as objectives of trainings and searches: finite everywhere, higher is better."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from kcompress.inference.models import torch_module
+from kcompress.inference.weights import open_shipped
 from kcompress.metrics import butteraugli, iw_ssim, ms_ssim, psnr_hvs_m, ssimulacra2, vif
+from kcompress.metrics.vqscore import spans
+from kcompress.metrics.vqscore_network import VQscoreNetwork
 
 Score = Callable[[Tensor], Tensor]
 """Distorted batch (N, 3, H, W) 0..1 -> scores (N,)."""
@@ -49,9 +54,25 @@ def _iw_ssim(original: Tensor) -> Score:
     return lambda distorted: -torch.log(1 - reference.score(distorted) + 1e-5)
 
 
+def _vqscore(original: Tensor) -> Score:
+    """VQscore, which needs no original: the mean over windows of whole tokens, at least 64 pixels a side."""
+    network = _vqscore_network(original.device)
+    rows, columns = (spans(side) for side in original.shape[2:])
+
+    def score(distorted: Tensor) -> Tensor:
+        return torch.stack([network(distorted[..., row, column])[:, 0] for row in rows for column in columns]).mean(0)
+
+    return score
+
+
+@lru_cache
+def _vqscore_network(device: torch.device) -> VQscoreNetwork:
+    return torch_module(open_shipped("vqscore"), VQscoreNetwork).eval().requires_grad_(False).to(device)
+
+
 SCORES: dict[str, Callable[[Tensor], Score]] = {
     "ssimulacra2": _ssimulacra2, "butteraugli": _butteraugli, "psnr-hvs-m": _psnr_hvs_m, "psnr": _psnr, "vif": _vif,
-    "ms-ssim": _ms_ssim, "iw-ssim": _iw_ssim,
+    "ms-ssim": _ms_ssim, "iw-ssim": _iw_ssim, "vqscore": _vqscore,
 }  # fmt: skip
 """By name: original batch (N, 3, H, W) 0..1, whose part is computed once -> score function of distorted ones.
 

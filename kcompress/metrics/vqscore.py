@@ -48,13 +48,14 @@ def windows(pixels: Pixels) -> Iterator[Pixels]:
     top, left = origin(pixels)
     pixels = pixels[top:, left:]
     height, width = pixels.shape[:2]
-    rows, columns = _spans(height), _spans(width)
+    rows, columns = spans(height), spans(width)
     for row in rows:
         for column in columns:
             yield pixels[row, column]
 
 
-def _spans(length: int) -> list[slice]:
+def spans(length: int) -> list[slice]:
+    """Windows of a direction: as few as cover it, of one size."""
     count = -(-length // _WINDOW)
     side = min(-(-length // (count * _MULTIPLE)), length // _MULTIPLE) * _MULTIPLE
     starts = np.linspace(0, length - side, count).astype(int) // BLOCK * BLOCK

@@ -35,6 +35,7 @@ class Network:
         banded: whether bands of a picture go through it side by side, on a thread each.
         tabled: whether learned quantisation tables go with it, which it knows from the setting.
         overview: whether it is shown a mosaic of the whole picture beside each tile.
+        named: whether it is taken only where it is asked for by name: by what `auto` measures, others gain more.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Network:
     banded: bool = False
     tabled: bool = False
     overview: bool = False
+    named: bool = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -62,7 +64,7 @@ NETWORKS: dict[str, Network] = {
         # It reaches 35 pixels (a test measures it).
         Network(
             "blend", "mixes a bank of filters by weights that it predicts for each pixel",
-            learned=True, halo=40, multiple=8, conditioned=True, overview=True,
+            learned=True, halo=40, multiple=8, conditioned=True, overview=True, named=True,
         ),
         # Each of its blocks reaches one MCU.
         Network(

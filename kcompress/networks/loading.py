@@ -149,12 +149,12 @@ def shipped_weights(name: str, codec: str | None = None) -> Path:
 def serving(codec: str) -> tuple[str, ...]:
     """Networks that can stand before a codec as they came along, ``none`` included, in the order of the table.
 
-    Those that serve machines are not among them: what they drop, eyes miss.
+    Those that serve machines are not among them: what they drop, eyes miss. Nor are those that are only named.
     """
     return tuple(
         name
         for name, network in NETWORKS.items()
-        if not network.task and (not network.learned or _is_shipped(network, codec))
+        if not (network.task or network.named) and (not network.learned or _is_shipped(network, codec))
     )
 
 

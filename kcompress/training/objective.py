@@ -1,13 +1,24 @@
 """The objective of trainings through a codec: what decoded pictures are worth, and how it changes with pixels."""
 
 from collections.abc import Mapping, Set
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from kcompress.metrics.differentiable import SCORES, WAITING
 from kcompress.search.repeated import Repeated
-from kcompress.training.rated_patches import Batch
+
+
+class Rated(Protocol):
+    """Pictures (N, 3, H, W), and by score what a unit of it is worth and what the plain codec reaches, (N,)."""
+
+    @property
+    def images(self) -> Tensor: ...
+    @property
+    def slopes(self) -> Mapping[str, Tensor]: ...
+    @property
+    def plain(self) -> Mapping[str, Tensor]: ...
 
 
 class Objective:
@@ -22,7 +33,7 @@ class Objective:
         self._shares = dict(shares)
         self._works: dict[tuple[torch.Size, torch.device], _Work] = {}
 
-    def __call__(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Rated, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cost (N,), and its derivatives by the decoded pictures (N, 3, H, W), until the next call."""
         place = (decoded.shape, decoded.device)
         if place not in self._works:
@@ -40,7 +51,7 @@ class _Work:
         self._slopes, self._plain = (like.new_zeros(len(shares), len(like), dtype=torch.float64) for _ in range(2))
         self._repeated = Repeated(graph=like.is_cuda)
 
-    def __call__(self, batch: Batch, decoded: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Rated, decoded: Tensor) -> tuple[Tensor, Tensor]:
         self._images.copy_(batch.images)
         self._decoded.copy_(decoded)
         for number, name in enumerate(self._shares):

@@ -32,6 +32,7 @@ _SLOPES = {
     "butteraugli": (0.2, 5.0),
     "ms-ssim": (0.1, 3.0),
     "iw-ssim": (0.1, 3.0),
+    "vqscore": (0.01, 0.2),
 }
 
 

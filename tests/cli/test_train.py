@@ -400,6 +400,19 @@ def test_what_rdo_refuses(rdo, folder, options, code, message):
     assert not (folder / "out/small.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--codec", "webp", "--through", "exact"], "only jpeg has an exact twin, not webp. Take labels"),
+        (["--codec", "jpeg", "--through", "exact", "--quality-metric", "vmaf"], "vmaf cannot be followed --through"),
+    ],
+)
+def test_what_blend_refuses(run, folder, lake, options, message):
+    _photographs(folder, lake, 112, 128)
+    asked = ["train", "photos", "--network", "blend", "--patch", "96x96", "-o", "out/small", *options]
+    assert message in run(*asked, expect=2).stderr
+
+
 @pytest.fixture
 def artefacts(run, folder, lake, monkeypatch):
     """``artefacts("--codec", "webp")``: tiny, from photos/, and without the export."""

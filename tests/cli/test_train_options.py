@@ -35,7 +35,10 @@ SPECIAL = {
         ("--quality-metric", "ssimulacra2, vif:3", {"objective": {"ssimulacra2": 0.25, "vif": 0.75}}),
         ("--mozjpeg", 1.0, {"mozjpeg": 1.0}), ("--tables", "learned", {"tables": "learned"}),
     ],
-    "blend": [("--quality-metric", "vqscore:3,psnr", {"objective": {"vqscore": 0.75, "psnr": 0.25}})],
+    "blend": [
+        ("--quality-metric", "vqscore:3,psnr", {"objective": {"vqscore": 0.75, "psnr": 0.25}}),
+        ("--through", "exact", {"through": "exact"}),
+    ],
     "tables": [
         ("--pictures", 5, {"pictures": 5}), ("--patch", "192x192", {"side": 192}),
         ("--quality-metric", "psnr", {"objective": {"psnr": 1}}), ("--qualities", "60:30", {"qualities": (30, 60)}),
@@ -80,6 +83,7 @@ IMPOSSIBLE = [
     ("rdo", "--quality-metric", "psnr,psnr:2", "names psnr twice"),
     ("feedback", "--quality-metric", "vqscore", "Allowed: ssimulacra2, psnr, psnr-hvs-m"),
     ("artefacts", "--through", "both", "--through both is not known. Allowed: simulator, real, exact"),
+    ("blend", "--through", "real", "--through real is not known. Allowed: labels, exact"),
     ("artefacts", "--patch", "100x100", "artefacts takes squares"),
     ("rdo", "--tables", "own", "--tables own is not known. Allowed: spread, learned, standard"),
     ("tables", "--patch", "96x96", "a multiple of 16 pixels, at least 176 pixels"),

@@ -11,6 +11,7 @@ from kcompress.images import Pixels
 from kcompress.inference.batches import tensor
 from kcompress.metrics import METRICS
 from kcompress.metrics.differentiable import SCORES, WAITING
+from kcompress.metrics.vqscore import vqscore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,6 +32,11 @@ def test_an_original_serves_many_versions(name: str, photo: Pixels) -> None:
     original, versions = tensor([photo]), [tensor([jpeg(photo, quality)]) for quality in (30, 80)]
     score = SCORES[name](original)
     assert [score(each).item() for each in versions] == [SCORES[name](original)(each).item() for each in versions]
+
+
+def test_vqscore_is_that_of_whole_windows(photo: Pixels) -> None:
+    shown = jpeg(photo, 40)[:192, :192]
+    assert SCORES["vqscore"](tensor([shown]))(tensor([shown])).item() == pytest.approx(vqscore(shown), abs=0.01)
 
 
 def test_every_objective_is_a_metric() -> None:

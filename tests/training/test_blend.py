@@ -17,6 +17,7 @@ from kcompress.encoding import encode
 from kcompress.errors import InputError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
+from kcompress.inference.batches import tensor
 from kcompress.metrics import METRICS
 from kcompress.networks.blend import CHOICES, Blend
 from kcompress.networks.filter_bank import FILTERS
@@ -25,8 +26,9 @@ from kcompress.proxies.straight_through import container_bytes
 from kcompress.rate_distortion.slope import least_squares_slope
 from kcompress.training.tasks.blend import labels as labelling
 from kcompress.training.tasks.blend.labels import Labels, choices, labelled
-from kcompress.training.tasks.blend.recipe import BlendRecipe
-from kcompress.training.tasks.blend.task import Batch, BlendLoss, BlendTask, domain
+from kcompress.training.tasks.blend.loss import ExactBatch, ExactLoss, LabelledBatch, LabelLoss
+from kcompress.training.tasks.blend.recipe import THROUGH, BlendRecipe
+from kcompress.training.tasks.blend.task import BlendTask, domain
 from kcompress.training.validation import under_training
 from kcompress.workers import drained
 
@@ -35,6 +37,7 @@ TINY = BlendRecipe(
     "jpeg", 40, 80, width=4, steps=4, batch=2, patches=4, side=64, warmup=1, validate_every=2, split=0.6,
     validation_pictures=1, objective={"ssimulacra2": 0.75, "psnr": 0.25},
 )  # fmt: skip
+EXACT = replace(TINY, through="exact")
 JPEG = CODECS["jpeg"]
 
 
@@ -61,14 +64,14 @@ def test_labels_are_what_the_encoder_makes_of_each_choice(labels: Labels) -> Non
 
 
 def test_gains_are_bytes_and_scores_at_the_plain_codecs_price(labels: Labels) -> None:
-    gains = labels.gains(TINY.objective, 9.0)
+    gains = labels.gains(replace(TINY, limit=9.0))
     assert torch.equal(gains[:, 0], torch.zeros(4))
     expected = labels.rates[:, 2] - labels.rates[:, 7] + sum(
         share * labels.prices(name)[:, 0] * (labels.scores[name][:, 7] - labels.scores[name][:, 2])
         for name, share in TINY.objective.items()
     )  # fmt: skip
     assert torch.allclose(gains[:, 5], expected, atol=1e-6)
-    assert labels.gains(TINY.objective, 0.01).abs().max() <= 0.01
+    assert labels.gains(replace(TINY, limit=0.01)).abs().max() <= 0.01
 
 
 def test_a_price_lies_between_the_plain_codecs_slope_on_the_patch_and_on_all(labels: Labels) -> None:
@@ -77,6 +80,18 @@ def test_a_price_lies_between_the_plain_codecs_slope_on_the_patch_and_on_all(lab
     found = labels.prices("psnr").flatten().tolist()
     assert all(min(own) < price < max(own) for price in found) and np.ptp(found) < np.ptp(own)
     assert list(np.argsort(found)) == list(np.argsort(own))
+
+
+def test_a_score_without_reference_counts_where_the_untouched_patch_is_poor(labels: Labels) -> None:
+    scores = {name: labels.scores["psnr"] for name in ("vqscore", "psnr", "ssimulacra2")}
+    rated = replace(labels, scores=scores, untouched={"vqscore": torch.tensor([[60.0], [75.0], [83.5], [95.0]])})
+    recipe = replace(TINY, objective={"vqscore": 0.5, "psnr": 0.4, "ssimulacra2": 0.1}, poor=75.0, pristine=92.0)
+    worths, price = rated.worths(recipe), labels.prices("psnr")[:, 0]
+    assert torch.allclose(worths["vqscore"][:, 0], price * torch.tensor([0.5, 0.5, 0.25, 0.0]))
+    assert torch.allclose(torch.stack(list(worths.values())).sum(0)[:, 0], price)
+    assert torch.allclose(worths["psnr"], 4 * worths["ssimulacra2"])
+    alone = rated.worths(replace(recipe, objective={"vqscore": 1.0}))
+    assert torch.equal(alone["vqscore"][:, 0], price)
 
 
 def test_choices_are_the_filters_of_the_bank(labels: Labels) -> None:
@@ -111,12 +126,12 @@ def test_the_loss_is_least_by_a_boltzmann_distribution() -> None:
     """By shares in proportion to exp(gain / temperature), whatever the features."""
     network = Blend(4)
     gains = torch.linspace(-0.05, 0.05, len(CHOICES))[None]
-    batch = Batch(torch.rand(1, 9, 4, 4), torch.rand(1, 9, 4, 4), torch.rand(1, 1), gains)
+    batch = LabelledBatch(torch.rand(1, 9, 4, 4), torch.rand(1, 9, 4, 4), torch.rand(1, 1), gains)
     losses = []
     for wrong in (torch.zeros(len(CHOICES)), torch.eye(len(CHOICES))[3] / 4, -torch.eye(len(CHOICES))[9] / 4):
         with torch.no_grad():
             network.leave.bias.copy_(gains[0] / 0.02 + wrong)
-        found = BlendLoss(network, 0.02)(batch)
+        found = LabelLoss(network, 0.02)(batch)
         losses.append(found["loss"].item())
     assert losses[0] < min(losses[1:])
     assert losses[0] == pytest.approx(-torch.logsumexp(gains[0] / 0.02, 0).item(), abs=1e-4)
@@ -129,8 +144,8 @@ def test_it_learns_which_pictures_want_which_filter() -> None:
     gains = torch.zeros(8, len(CHOICES))
     gains[:4, 2] = gains[4:, 5] = 0.1
     local[:4, 0] += 1
-    batch = Batch(local, local, torch.full((8, 1), 0.5), gains)
-    loss = BlendLoss(network, 0.02)
+    batch = LabelledBatch(local, local, torch.full((8, 1), 0.5), gains)
+    loss = LabelLoss(network, 0.02)
     optimiser = torch.optim.Adam(network.parameters(), 0.01)
     for _ in range(60):
         optimiser.zero_grad()
@@ -139,10 +154,53 @@ def test_it_learns_which_pictures_want_which_filter() -> None:
     assert loss(batch)["gain"].min() > 0.08
 
 
-def test_it_goes_on_where_it_stopped_whatever_the_jobs(photos: DataSet, tmp_path: Path) -> None:
-    assert [state.step for state in validations(BlendTask(photos, TINY, jobs=2), tmp_path / "whole")] == [2, 4]
-    stopped(BlendTask(photos, TINY), tmp_path / "parted", 3)
-    assert [state.step for state in validations(BlendTask(photos, TINY), tmp_path / "parted", resume=True)] == [4]
+def test_the_mix_itself_is_judged_through_the_twin(photos: DataSet, tmp_path: Path) -> None:
+    """Its gain is that of the real encoder's file and picture; nothing is encoded behind single filters."""
+    torch.manual_seed(0)
+    task = BlendTask(photos, replace(EXACT, limit=9.0))
+    data = drained(task.prepare(task.split(), tmp_path))
+    network = Blend(4)
+    with torch.no_grad():
+        network.leave.bias[5] = 2
+    batch = task.batch(data, 0)
+    assert isinstance(batch, ExactBatch)
+    found = ExactLoss(network, task.recipe)(batch)
+    assert found["loss"].requires_grad and not found["gain"].requires_grad
+    for number, patch in enumerate(batch.patches.numpy()):
+        setting = JPEG.setting(round(100 * (1 - batch.coarseness[number].item())))
+        with torch.no_grad():
+            made = network(tensor([patch]), batch.mosaics[number : number + 1] / 255, batch.coarseness[[number]])
+        pixels = (255 * made[0]).permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+        plain, mixed = (encode(Image(each), JPEG, setting).data for each in (patch, pixels))
+        worth = 0.0
+        for name in EXACT.objective:
+            before, after = (METRICS[name].score(patch, decode(file).pixels) for file in (plain, mixed))
+            worth += batch.slopes[name][number].item() * (after - before)
+        bits = [np.log(len(file) - container_bytes(setting, 64, 64)) for file in (plain, mixed)]
+        assert found["gain"][number] == pytest.approx(worth + bits[0] - bits[1], abs=0.1)
+
+
+def test_the_mix_learns_through_the_twin(photos: DataSet, tmp_path: Path) -> None:
+    task = BlendTask(photos, replace(EXACT, batch=4, learning_rate=0.02, validate_every=12, steps=12, warmup=0))
+    data = drained(task.prepare(task.split(), tmp_path))
+    torch.manual_seed(0)
+    module = ExactLoss(Blend(4), task.recipe)
+    optimiser = torch.optim.Adam(module.parameters(), 0.02)
+    losses = []
+    for _ in range(12):
+        loss = module(task.batch(data, 0))["loss"].mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.005
+
+
+@pytest.mark.parametrize("recipe", [TINY, EXACT], ids=THROUGH)
+def test_it_goes_on_where_it_stopped_whatever_the_jobs(photos: DataSet, tmp_path: Path, recipe: BlendRecipe) -> None:
+    assert [state.step for state in validations(BlendTask(photos, recipe, jobs=2), tmp_path / "whole")] == [2, 4]
+    stopped(BlendTask(photos, recipe), tmp_path / "parted", 3)
+    assert [state.step for state in validations(BlendTask(photos, recipe), tmp_path / "parted", resume=True)] == [4]
     one, other = (load_file(tmp_path / name / "step-000004.safetensors") for name in ("whole", "parted"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     assert not torch.equal(one["leave.bias"], torch.zeros(len(CHOICES)))

@@ -5,6 +5,7 @@ codec would pay for the change of the scores of the decoded picture.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,23 +13,11 @@ from torch import Tensor, nn
 from kcompress.codecs import CODECS
 from kcompress.networks.artefacts import Artefacts
 from kcompress.proxies.choice import FrozenProxy
-from kcompress.proxies.curvature import diagonal_hessian
-from kcompress.proxies.jpeg import (
-    DifferentiableJpeg,
-    bits_per_pixel,
-    pack_levels,
-    soft_round,
-    standard_quantiser_steps,
-    unpack_levels,
-)
 from kcompress.proxies.straight_through import Encoded, straight_through
+from kcompress.training import exact_jpeg
 from kcompress.training.objective import Objective
 from kcompress.training.rated_patches import RATE, Batch
 from kcompress.training.tasks.artefacts.recipe import ArtefactsRecipe
-
-_TEMPERATURE = 0.05
-"""Width of the risers of soft rounding, in steps. At 0.1 the many coefficients that are near no boundary add so much
-that slopes by the height of the thresholds are up to twice the finite differences."""
 
 Proxy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Pictures (N, 3, H, W) and coarsenesses (N,) -> decoded pictures and bits per pixel (N,), differentiable."""
@@ -75,23 +64,9 @@ class ArtefactsLoss(nn.Module):
         return straight_through(cost, drawn.path(batch.images, decoded.detach(), by_pixels)), bits
 
     def _exact(self, batch: Batch, made: Tensor) -> tuple[Tensor, Tensor]:
-        """As `_coded`, by JPEG's twin; derivatives by a level are taken in the middle of the step to the next.
-
-        At the level itself they are half a step's curvature off, and say that what is nearly rounded otherwise should
-        be. Finite differences by the height of luma's thresholds are met within 15 %.
-        """
-        codec = DifferentiableJpeg(standard_quantiser_steps(self._qualities(batch.conditions[:, 0])), progressive=True)
-        coefficients = codec.coefficients(made)
-        rounded, relaxed = codec.quantise(coefficients), coefficients.map(lambda each: soft_round(each, _TEMPERATURE))
-        levels = pack_levels(rounded).detach().requires_grad_()
-        with torch.enable_grad():
-            decoded = codec.reconstruct(unpack_levels(levels, batch.size))
-        cost, by_pixels = self._objective(batch, decoded.detach())
-        (slopes,) = torch.autograd.grad(decoded, levels, by_pixels)
-        bend = diagonal_hessian(slopes, levels.detach() - pack_levels(codec.coefficients(batch.images)))
-        middle = slopes + bend * (pack_levels(coefficients).detach().floor() + 0.5 - levels.detach())
-        bits = bits_per_pixel(rounded, relaxed, progressive=True)
-        return straight_through(cost, (middle * pack_levels(relaxed)).flatten(1).sum(1)), bits
+        """As `_coded`, by JPEG's twin."""
+        qualities = self._qualities(batch.conditions[:, 0])
+        return exact_jpeg.coded(made, batch.images, qualities, partial(self._objective, batch))
 
     def _qualities(self, coarseness: Tensor) -> list[int]:
         return [self._scale.nearest(each) for each in coarseness.tolist()]

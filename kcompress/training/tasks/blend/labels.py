@@ -36,6 +36,8 @@ from kcompress.training.photos import picture, prepared, too_small
 from kcompress.training.tasks.blend.recipe import BlendRecipe
 from kcompress.workers import one_thread, workers
 
+_UNTOUCHED = "untouched-"
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -47,6 +49,7 @@ class Labels:
         coarseness: (N, 1).
         rates: ln(bytes), (N, 2 + choices): the plain patch at a coarser and a finer quality, then every choice.
         scores: by metric, (N, 2 + choices), higher is better.
+        untouched: by metric without reference, (N, 1): of the patches themselves.
     """
 
     patches: Tensor
@@ -54,14 +57,30 @@ class Labels:
     coarseness: Tensor
     rates: Tensor
     scores: Mapping[str, Tensor]
+    untouched: Mapping[str, Tensor]
 
-    def gains(self, objective: Mapping[str, float], limit: float) -> Tensor:
+    def gains(self, recipe: BlendRecipe) -> Tensor:
         """Gain of every choice in nepers, (N, choices); that of the untouched patch is 0."""
         found = self.rates[:, 2:3] - self.rates[:, 2:]
-        for metric, share in objective.items():
+        for metric, worth in self.worths(recipe).items():
             scores = self.scores[metric]
-            found = found + share * self.prices(metric) * (scores[:, 2:] - scores[:, 2:3])
-        return found.clamp(-limit, limit)
+            found = found + worth * (scores[:, 2:] - scores[:, 2:3])
+        return found.clamp(-recipe.limit, recipe.limit)
+
+    def worths(self, recipe: BlendRecipe) -> dict[str, Tensor]:
+        """Share of each score on each patch times its price, (N, 1).
+
+        A metric without reference is asked where the untouched patch is poor. One with a reference takes every change
+        for a loss, which is right where the patch is pristine.
+        """
+        known = {metric: share for metric, share in recipe.objective.items() if METRICS[metric].reference}
+        shares: dict[str, Tensor | float] = {}
+        for metric in recipe.objective.keys() - known.keys():
+            poor = (recipe.pristine - self.untouched[metric]) / (recipe.pristine - recipe.poor)
+            shares[metric] = recipe.objective[metric] * (poor.clamp(0, 1) if known else 1.0)
+        left = 1 - sum(shares.values())
+        shares |= {metric: left * share / sum(known.values()) for metric, share in known.items()}
+        return {metric: shares[metric] * self.prices(metric) for metric in recipe.objective}
 
     def prices(self, metric: str) -> Tensor:
         """Slope of the plain codec on each patch, ln(bytes) for a unit of the score, (N, 1); 0 or above.
@@ -94,15 +113,22 @@ def labelled(
     if not parts:
         raise too_small(dataset, recipe.side)
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return Labels(**{name: whole.pop(name) for name in ("patches", "mosaics", "coarseness", "rates")}, scores=whole)
+    known = {name: whole.pop(name) for name in ("patches", "mosaics", "coarseness", "rates")}
+    untouched = {name.removeprefix(_UNTOUCHED): whole.pop(name) for name in list(whole) if name.startswith(_UNTOUCHED)}
+    return Labels(**known, scores=whole, untouched=untouched)
 
 
-def choices(patch: Pixels, coarseness: float) -> list[Pixels]:
-    """A patch after every choice; sides are multiples of 8."""
+def offered(recipe: BlendRecipe) -> Sequence[Mapping[str, float]]:
+    """Choices behind which patches are encoded: all, or the untouched patch alone where the mix itself is judged."""
+    return CHOICES if recipe.through == "labels" else CHOICES[:1]
+
+
+def choices(patch: Pixels, coarseness: float, asked: Sequence[Mapping[str, float]] = CHOICES) -> list[Pixels]:
+    """A patch after every choice that is asked for; sides are multiples of 8."""
     image = tensor([patch])
     with torch.no_grad():
         changes = dict(zip(FILTERS, FilterBank()(image, torch.tensor([[coarseness]])), strict=True))
-        made = [image + sum(share * changes[name] for name, share in choice.items()) for choice in CHOICES]
+        made = [image + sum(share * changes[name] for name, share in choice.items()) for choice in asked]
     return [(255 * each[0]).permute(1, 2, 0).round().clamp(0, 255).byte().numpy() for each in made]
 
 
@@ -110,14 +136,16 @@ def _measured(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, fold
     """Files of a picture's patches, and of each score of the objective."""
     one_thread()
     coded = _coded(dataset, name, count, recipe, folder)
-    return coded, *(_scored(coded, metric) for metric in recipe.objective)
+    blind = [metric for metric in recipe.objective if not METRICS[metric].reference]
+    return coded, *(_scored(coded, metric) for metric in recipe.objective), *(_judged(coded, each) for each in blind)
 
 
 def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder: Path) -> Path:
     """File of patches of a picture: ``files`` are those of the encoder, one after another."""
     data, codec = dataset.read(name), CODECS[recipe.codec]
     backend = codec.backend("auto")
-    decides = (recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count, CHOICES, STRENGTH)
+    asked = offered(recipe)
+    decides = (recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count, asked, STRENGTH)
     path = _file(folder, "files", digest(data), *decides, backend.name, backend.version())
     if path.is_file():
         return path
@@ -128,11 +156,11 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
         quality = int(random.integers(recipe.lowest, recipe.highest + 1))
         patch, setting = np.ascontiguousarray(random_crop(pixels, recipe.side, random)), codec.setting(quality)
         around = [(patch, near) for near in qualities(codec.quality, quality, (-1, 1))]
-        for pixels_of, at in [*around, *((made, quality) for made in choices(patch, setting.coarseness))]:
+        for pixels_of, at in [*around, *((made, quality) for made in choices(patch, setting.coarseness, asked))]:
             files.append(encode(Image(pixels_of), codec, codec.setting(at), None, backend.name).data)
         patches.append(patch)
         coarseness.append([setting.coarseness])
-    sizes = np.array([len(file) for file in files], np.int64).reshape(len(patches), 2 + len(CHOICES))
+    sizes = np.array([len(file) for file in files], np.int64).reshape(len(patches), 2 + len(asked))
     kept: dict[str, NDArray[Any]] = {
         "patches": np.array(patches, np.uint8),
         "mosaics": np.repeat(np.rint(255 * mosaic(pixels)).astype(np.uint8), len(patches), axis=0),
@@ -145,8 +173,8 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
 
 
 def _scored(coded: Path, metric: str) -> Path:
-    """File of the scores of coded patches; the weights of a learned metric decide too."""
-    path = _file(coded.parent, metric, coded.stem, open_shipped(metric).digest() if is_shipped(metric) else "")
+    """File of the scores of coded patches."""
+    path = _score_file(coded, metric, metric)
     if path.is_file():
         return path
     kept = load_file(coded)
@@ -159,6 +187,21 @@ def _scored(coded: Path, metric: str) -> Path:
             scores[row, column] = min(score, LARGEST)
             at += size
     return _write(path, {metric: scores.numpy()})
+
+
+def _judged(coded: Path, metric: str) -> Path:
+    """File of the scores of the patches themselves, by a metric without reference."""
+    name = _UNTOUCHED + metric
+    path = _score_file(coded, name, metric)
+    if path.is_file():
+        return path
+    scores = [[METRICS[metric].score(patch, patch)] for patch in load_file(coded)["patches"].numpy()]
+    return _write(path, {name: np.array(scores, np.float32).reshape(-1, 1)})
+
+
+def _score_file(coded: Path, kind: str, metric: str) -> Path:
+    """The weights of a learned metric decide too."""
+    return _file(coded.parent, kind, coded.stem, open_shipped(metric).digest() if is_shipped(metric) else "")
 
 
 def _file(folder: Path, kind: str, *decides: object) -> Path:

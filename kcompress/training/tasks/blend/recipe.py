@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from kcompress.training.recipe import Recipe
 
 RANGES = {"jpeg": (30, 92), "webp": (30, 92), "hevc": (18, 40)}
 """Lowest and highest quality that is learned, on the scale of each codec."""
+
+
+Through = Literal["labels", "exact"]
+"""Codec of the loss: the encoder, which has judged each choice by itself; or JPEG's twin, which sees the mix."""
+
+THROUGH = ("labels", "exact")
 
 
 @dataclass(frozen=True)
@@ -16,23 +23,29 @@ class BlendRecipe(Recipe):
     Attributes:
         codec: name of the encoder before which it stands.
         lowest, highest: qualities on the codec's scale, as numbers.
+        through: the codec of the loss.
         width: channels of the predictor.
-        patches: number of patches that are encoded behind every choice, each at a quality of its own.
+        patches: number of patches that are encoded, each at a quality of its own; for labels behind every choice.
         side: of a patch, pixels.
         objective: shares of the scores, by metric; 1 in all.
-        limit: of the gain or loss that is believed of one choice on one patch, in nepers.
+        poor, pristine: scores of an untouched patch, by a metric without reference: up to the one it counts in full,
+            from the other on not at all, and the others take its share.
+        limit: of the gain or loss that is believed on one patch, in nepers.
         temperature: gain in nepers by which one choice gets e times the share of another.
     """
 
     codec: str
     lowest: int
     highest: int
+    through: Through = "labels"
     width: int = 32
     steps: int = 1_500
     batch: int = 32
     patches: int = 700
     side: int = 256
     objective: Mapping[str, float] = field(default_factory=lambda: {"vqscore": 0.6, "ssimulacra2": 0.4})
+    poor: float = 75.0
+    pristine: float = 92.0
     limit: float = 0.5
     temperature: float = 0.02
     learning_rate: float = 2e-3

@@ -1,13 +1,14 @@
 """From a folder of photographs to the network that mixes filters."""
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kcompress.codecs import CODECS
 from kcompress.inference.batches import tensor
@@ -19,8 +20,10 @@ from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec, encoder, gflop
 from kcompress.training.log import Entry
 from kcompress.training.photos import PhotoTask, picture
+from kcompress.training.rated_patches import RATE
 from kcompress.training.task import Split, TrainingData
-from kcompress.training.tasks.blend.labels import labelled
+from kcompress.training.tasks.blend.labels import Labels, labelled
+from kcompress.training.tasks.blend.loss import ExactBatch, ExactLoss, LabelledBatch, LabelLoss
 from kcompress.training.tasks.blend.recipe import BlendRecipe
 from kcompress.training.validation import CodecValidator, of_objective, under_training, weighted_size
 
@@ -29,33 +32,10 @@ PLACE = "labels"
 
 _AT_ONCE = 16
 
-
-class Batch(NamedTuple):
-    """Features of patches (N, F, h, w) and of mosaics, coarseness (N, 1), and gains of the choices (N, choices)."""
-
-    local: Tensor
-    whole: Tensor
-    coarseness: Tensor
-    gains: Tensor
+_LOSSES = {"labels": "gain missed, less entropy", "exact": "ln(rate) - slope * score"}
 
 
-class BlendLoss(nn.Module):
-    """Gain that is missed in the mean, less the worth of not being sure; in units of the temperature.
-
-    For each patch the best shares are then those of a Boltzmann distribution of what a choice gains on average where
-    the features are the same: noise of the labels cancels out.
-    """
-
-    def __init__(self, network: Blend, temperature: float) -> None:
-        super().__init__()
-        self.network, self.temperature = network, temperature
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """``loss``, and the expected ``gain`` in nepers, (N,) each."""
-        shares = self.network.shares(batch.local, batch.whole, batch.coarseness)
-        gain = (shares.mean((2, 3)) * batch.gains).sum(1)
-        certainty = (shares * (shares + 1e-9).log()).sum(1).mean((1, 2))
-        return {"loss": certainty - gain / self.temperature, "gain": gain}
+Batch = LabelledBatch | ExactBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,30 +57,30 @@ class BlendTask(PhotoTask[BlendRecipe, BlendData, Batch]):
     sizes = ("width",)
     parts: ClassVar = ("gain",)
 
-    def loss(self, network: Blend) -> BlendLoss:
-        return BlendLoss(network, self.recipe.temperature)
+    def loss(self, network: Blend) -> LabelLoss | ExactLoss:
+        if self.recipe.through == "exact":
+            return ExactLoss(network, self.recipe)
+        return LabelLoss(network, self.recipe.temperature)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, BlendData]:
         recipe = self.recipe
         labels = yield from labelled(self.photos, split.train, recipe, folder / PLACE, self.jobs)
-        features = Blend(recipe.width).features
-        local = torch.cat([features(tensor(list(part.numpy()))) for part in torch.split(labels.patches, _AT_ONCE)])
-        whole = torch.cat([features(part / 255) for part in torch.split(labels.mosaics, _AT_ONCE)])
         pictures = [picture(self.photos, name) for name in split.validation]
         validator = of_objective(recipe.codec, CODECS[recipe.codec].quality.default, recipe.objective, pictures)
         return BlendData(
             trained_on=len(split.train), held_out=len(split.validation), metrics=validator.names,
             heading=validator.heading, validator=validator,
-            patches=Batch(local, whole, labels.coarseness, labels.gains(recipe.objective, recipe.limit)),
+            patches=(_exact if recipe.through == "exact" else _labelled)(labels, recipe),
             prices={metric: round(labels.prices(metric).mean().item(), 5) for metric in recipe.objective},
         )  # fmt: skip
 
     def batch(self, data: BlendData, number: int) -> Batch:
-        count, patches = self.recipe.batch, len(data.patches.gains)
+        count, patches = self.recipe.batch, len(data.patches.coarseness)
         chosen = np.random.default_rng([self.recipe.seed, 3, number]).choice(patches, count, replace=count > patches)
-        return Batch(*(part[torch.from_numpy(chosen)] for part in data.patches))
+        found: Batch = _rows(data.patches, torch.from_numpy(chosen))
+        return found
 
-    def validate(self, module: BlendLoss, data: BlendData) -> Metrics:
+    def validate(self, module: LabelLoss | ExactLoss, data: BlendData) -> Metrics:
         return data.validator(under_training(module.network, domain(self.recipe)))
 
     def objective(self, metrics: Metrics) -> float:
@@ -113,7 +93,7 @@ class BlendTask(PhotoTask[BlendRecipe, BlendData, Batch]):
         return ExportSpec(
             summary=f"mixes filters before {recipe.codec} by weights that it predicts for each pixel",
             card={"codec": recipe.codec, "encoder": encoder(recipe.codec)},
-            recipe={**domain(recipe).to_recipe(), "loss": "gain missed, less entropy", "optimiser": "AdamW"},
+            recipe={**domain(recipe).to_recipe(), "loss": _LOSSES[recipe.through], "optimiser": "AdamW"},
             data=f"{data.trained_on} photographs",
             details={
                 "prices": data.prices,
@@ -122,6 +102,29 @@ class BlendTask(PhotoTask[BlendRecipe, BlendData, Batch]):
             metrics={"against_the_plain_codec": best.metrics},
             inputs=inputs,
         )
+
+
+def _labelled(labels: Labels, recipe: BlendRecipe) -> LabelledBatch:
+    features = Blend(recipe.width).features
+    local = torch.cat([features(tensor(list(part.numpy()))) for part in torch.split(labels.patches, _AT_ONCE)])
+    whole = torch.cat([features(part / 255) for part in torch.split(labels.mosaics, _AT_ONCE)])
+    return LabelledBatch(local, whole, labels.coarseness, labels.gains(recipe))
+
+
+def _exact(labels: Labels, recipe: BlendRecipe) -> ExactBatch:
+    slopes = {metric: worth[:, 0] for metric, worth in labels.worths(recipe).items()}
+    plain = {metric: labels.scores[metric][:, 2] for metric in recipe.objective}
+    plain[RATE] = labels.rates[:, 2] + math.log(8 / recipe.side**2)
+    return ExactBatch(labels.patches, labels.mosaics, labels.coarseness, slopes, plain)
+
+
+def _rows(samples: Any, chosen: Tensor) -> Any:
+    """Samples of a batch, by number, of all its tensors."""
+    if isinstance(samples, Tensor):
+        return samples[chosen]
+    if isinstance(samples, dict):
+        return {name: _rows(part, chosen) for name, part in samples.items()}
+    return type(samples)(*(_rows(part, chosen) for part in samples))
 
 
 def domain(recipe: BlendRecipe) -> TrainingDomain:
