@@ -224,7 +224,7 @@ def test_an_untouched_picture_scores_more_than_its_jpeg(untouched: Pixels) -> No
 
 @trained
 def test_softening_does_not_please_it(lake: Image, balloons: Image) -> None:
-    """At most 6 points more than SSIMULACRA2 says on average, which sees the original; 1.2 pixels have more."""
+    """At most 6 points more than SSIMULACRA2 says on average, which sees the original."""
     above = []
     for pixels in (lake.pixels, balloons.pixels):
         soft = [filter_named(f"blur:s={sigma}").apply(pixels) for sigma in (0.6, 0.9, 1.2)]
@@ -232,26 +232,25 @@ def test_softening_does_not_please_it(lake: Image, balloons: Image) -> None:
         assert scores == sorted(scores, reverse=True)
         judge = METRICS["ssimulacra2"].scorer(pixels)
         above.append([score - judge(blurred) for score, blurred in zip(scores[1:], soft, strict=True)])
-    weak, medium, strong = np.mean(above, axis=0)
-    assert max(weak, medium) < 6 and strong < 9
+    assert np.mean(above, axis=0).max() < 6
 
 
 @trained
 def test_the_network_that_was_taught_to_please_it_does_so_less(untouched: Pixels) -> None:
-    """The score's weights before these gave its output up to 23 points more than SSIMULACRA2 does."""
+    """The score's first weights gave its output up to 23 points more than SSIMULACRA2 does."""
     judge = METRICS["ssimulacra2"].scorer(untouched)
     for codec in ("jpeg", "webp", "hevc"):
         changed = load("kuchen", device="cpu", codec=codec)
         assert changed is not None
         pixels = changed(Image(untouched), CODECS[codec].setting()).pixels
-        assert vqscore(pixels) < judge(pixels) + 17
+        assert vqscore(pixels) < judge(pixels) + 18
 
 
 @trained
 def test_what_deceived_it_most_deceives_it_less(lake: Image) -> None:
-    """The weights before gave these 20 and 24 points more than SSIMULACRA2 does."""
+    """Former weights gave these 20 and 24 points more than SSIMULACRA2 does."""
     judge = METRICS["ssimulacra2"].scorer(lake.pixels)
-    for step, most in ((filtering("blur:s=1.2"), 18), (preprocessing("kuchen", "jpeg", 75), 22)):
+    for step, most in ((filtering("blur:s=1.2"), 16), (preprocessing("kuchen", "jpeg", 75), 19)):
         pixels = step.apply(lake.pixels)
         assert vqscore(pixels) - judge(pixels) < most
 
@@ -262,7 +261,7 @@ def test_a_shift_changes_little(untouched: Pixels, down: int, right: int) -> Non
     """A JPEG's blocks are found, so that the same is seen of them."""
     height, width = untouched.shape[:2]
     soft = filter_named("blur:s=0.9").apply(untouched)
-    for pixels, most in ((untouched, 2.5), (soft, 2.5), (jpeg(untouched, 75), 1)):
+    for pixels, most in ((untouched, 3), (soft, 1), (jpeg(untouched, 75), 1)):
         here, there = pixels[: height - down, : width - right], pixels[down:, right:]
         assert abs(vqscore(here) - vqscore(there)) < most
 
