@@ -20,7 +20,7 @@ from kcompress.networks import NETWORKS
 from kcompress.networks.blend import CHOICES, Blend
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.filter_bank import FILTERS, STRENGTH, FilterBank
-from kcompress.networks.loading import load, wrapped
+from kcompress.networks.loading import load, serving, wrapped
 from kcompress.networks.mosaic import PIECE, SIDE, mosaic
 from kcompress.networks.preprocessor import NetworkPreprocessor
 from kcompress.pool import filter_named
@@ -200,3 +200,19 @@ def test_a_mosaic_is_made_of_pieces_from_all_over(height, width) -> None:
     assert corners[0] == (0, 0)
     assert len(set(corners)) == (4 if height > PIECE + 24 else 1) * (4 if width > PIECE + 24 else 1)
     assert top.max() > height - 8 - 1 and left.max() > width - 8 - 1
+
+
+def test_the_weights_that_ship_change_what_is_noisy_more(lake: Image) -> None:
+    shipped = load("blend", device="cpu", codec="jpeg")
+    assert shipped is not None and shipped.name == "blend-jpeg"
+    clean = lake.pixels.astype(float)
+    noise = np.random.default_rng(0).normal(0, 8, clean.shape)
+    changes = []
+    for pixels in (clean, clean + noise):
+        image = Image(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+        changes.append(float(np.abs(shipped(image, JPEG.setting(75)).pixels.astype(float) - image.pixels).mean()))
+    assert 0 < changes[0] < 0.8 * changes[1], changes
+
+
+def test_auto_leaves_it_out() -> None:
+    assert all("blend" not in serving(codec) for codec in CODECS)
