@@ -56,20 +56,14 @@ def test_encode_for_machines_with_every_codec(run, ready, codec) -> None:
     assert ("not for" in told or "finer" in told) == (codec != "bpg")
 
 
-def test_the_weights_that_came_along(run, ready) -> None:
-    options = [
-        "photos/lake/0.png",
-        "--codec",
-        "bpg",
-        "-q",
-        "44",
-        "--network",
-        "npp",
-        "--task-weights",
-        "grocery",
-    ]
-    (line,) = run("encode", *options, "-o", "small.bpg", "--json").lines
-    assert line["network"] == "npp-grocery" and line["notes"] == []
+@pytest.mark.parametrize("weights", ["grocery", "imagenet"])
+def test_the_weights_that_came_along(run, ready, weights) -> None:
+    options = ["photos/lake/0.png", "--codec", "bpg", "-q", "44"]
+    asked = ["--network", "npp", "--task-weights", weights]
+    (line,) = run("encode", *options, *asked, "-o", "small.bpg", "--json").lines
+    assert line["network"] == f"npp-{weights}" and line["notes"] == []
+    (plain,) = run("encode", *options, "--network", "none", "-o", "plain.bpg", "--json").lines
+    assert Path(ready / line["output"]).read_bytes() != Path(ready / plain["output"]).read_bytes()
 
 
 @pytest.mark.parametrize(

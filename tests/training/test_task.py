@@ -78,7 +78,7 @@ def test_operations_are_counted_by_area() -> None:
 
 @pytest.mark.parametrize(("name", "network", "more"), [
     ("rdo-jpeg", Rdo(112, 4), [torch.zeros(1, 258)]), ("kuchen-jpeg", Kuchen(8), []),
-    ("npp-grocery", Npp(8), [torch.zeros(1, 1)]),
+    ("npp-grocery", Npp(8), [torch.zeros(1, 1)]), ("npp-imagenet", Npp(16), [torch.zeros(1, 1)]),
 ])  # fmt: skip
 def test_cards_hold_what_is_counted(name: str, network: torch.nn.Module, more: list[torch.Tensor]) -> None:
     found = gflop(network, [torch.zeros(1, 3, 64, 64), *more])
