@@ -14,6 +14,7 @@ from kcompress.inference.engine import OnnxEngine, TorchEngine, resolve_device
 from kcompress.inference.models import torch_module
 from kcompress.machine.classifiers import Classifier
 from kcompress.metrics.vqscore_network import VQscoreNetwork
+from kcompress.networks.artefacts import Artefacts
 from kcompress.networks.blend import Blend
 from kcompress.networks.feedback import Feedback
 from kcompress.networks.kuchen import Kuchen
@@ -233,7 +234,8 @@ def test_shipped_weights_have_cards_with_their_recipe() -> None:
 def test_shipped_weights_fit_their_modules(weights: weight_files.Weights) -> None:
     """Names of attributes and arguments of a module are a file format."""
     modules = {
-        "ar": ArtifactRemoval, "blend": Blend, "classifier": Classifier, "feedback": Feedback, "kuchen": Kuchen,
+        "ar": ArtifactRemoval, "artefacts": Artefacts, "blend": Blend, "classifier": Classifier, "feedback": Feedback,
+        "kuchen": Kuchen,
         "npp": Npp, "rdo": Rdo, "vqscore": VQscoreNetwork, **KINDS,
     }  # fmt: skip
     built = torch_module(weights, modules[weights.metadata["network"]])
