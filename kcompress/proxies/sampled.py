@@ -7,7 +7,7 @@ file scatter around it. And it adds patterns for which the simulator's context n
 - Levels are drawn at random: each has an error of rounding, and is 0 with the probability that the simulator predicts.
 - Outputs of the context networks count as constants, so no derivatives pass through them.
 - Whether a coefficient becomes 0 is judged by the derivative of the cost halfway between its value and 0, as
-  `training.tasks.artefacts.loss` does for levels.
+  `training.exact_jpeg` does for levels.
 """
 
 from collections.abc import Callable
