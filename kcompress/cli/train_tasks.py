@@ -111,9 +111,10 @@ def _blend(asked: Asked) -> Ready:
     _check_side(recipe.side, recipe.objective)
     if recipe.through == "exact":
         _check_twin(recipe.codec, "labels")
-        for metric in recipe.objective.keys() - set(differentiable()):
-            allowed = ", ".join(differentiable())
-            raise UsageError(f"--quality-metric {metric} cannot be followed --through exact. Allowed: {allowed}.")
+        allowed = list(differentiable())
+        if odd := [metric for metric in recipe.objective if metric not in allowed]:
+            message = f"--quality-metric {odd[0]} cannot be followed --through exact. Allowed: {', '.join(allowed)}."
+            raise UsageError(message)
     return BlendTask(asked.photos, recipe, asked.jobs, weights), f"blend-{recipe.codec}"
 
 

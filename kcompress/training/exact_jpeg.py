@@ -1,10 +1,11 @@
 """Pictures through JPEG's exact twin: what they cost, with derivatives that tell which levels to change."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from kcompress.codecs import CODECS
 from kcompress.proxies.curvature import diagonal_hessian
 from kcompress.proxies.jpeg import (
     DifferentiableJpeg,
@@ -22,15 +23,17 @@ that slopes by the height of the thresholds are up to twice the finite differenc
 
 
 def coded(
-    made: Tensor, originals: Tensor, qualities: Sequence[int], judge: Callable[[Tensor], tuple[Tensor, Tensor]]
+    made: Tensor, originals: Tensor, coarseness: Tensor, judge: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """Cost of the decoded pictures, and bits per pixel, (N,) each, of pictures (N, 3, H, W) made of originals.
 
-    ``judge`` gives the cost (N,) of decoded pictures, and its derivatives by them. Derivatives by a level are taken in
-    the middle of the step to the next. At the level itself they are half a step's curvature off, and say that what is
-    nearly rounded otherwise should be. Finite differences by the height of luma's thresholds are met within 15 %.
+    Coarsenesses, (N,), count as the nearest qualities. ``judge`` gives the cost (N,) of decoded pictures, and its
+    derivatives by them. Derivatives by a level are taken in the middle of the step to the next. At the level itself
+    they are half a step's curvature off, and say that what is nearly rounded otherwise should be. Finite differences
+    by the height of luma's thresholds are met within 15 %.
     """
-    codec = DifferentiableJpeg(standard_quantiser_steps(list(qualities)), progressive=True)
+    qualities = [CODECS["jpeg"].quality.nearest(each) for each in coarseness.tolist()]
+    codec = DifferentiableJpeg(standard_quantiser_steps(qualities), progressive=True)
     coefficients = codec.coefficients(made)
     rounded, relaxed = codec.quantise(coefficients), coefficients.map(lambda each: soft_round(each, _TEMPERATURE))
     levels = pack_levels(rounded).detach().requires_grad_()

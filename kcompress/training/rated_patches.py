@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kcompress import storage
 from kcompress.dataset import DataSet
+from kcompress.inference.batches import unit
 from kcompress.rate_distortion.slope import two_point_slope
 from kcompress.training.events import Prepared
 from kcompress.training.photos import prepared, too_small
@@ -123,7 +124,7 @@ class Batch(NamedTuple):
     @property
     def images(self) -> Tensor:
         """The patches as (N, 3, H, W), 0..1."""
-        return self.pixels.permute(0, 3, 1, 2).float().div(255).contiguous()
+        return unit(self.pixels)
 
 
 def of_pictures(

@@ -55,7 +55,7 @@ class ArtefactsLoss(nn.Module):
         drawn = proxy.sample(made, coarseness) if isinstance(proxy, FrozenProxy) else None
         decoded, bits = proxy(made, coarseness) if drawn is None else (drawn.decoded, drawn.bits)
         if self._real is not None:
-            shown, counted = self._real(made, self._qualities(coarseness))
+            shown, counted = self._real(made, [self._scale.nearest(each) for each in coarseness.tolist()])
             decoded, bits = straight_through(shown, decoded), straight_through(counted, bits)
         decoded = decoded.clamp(0, 1)
         cost, by_pixels = self._objective(batch, decoded.detach())
@@ -65,8 +65,4 @@ class ArtefactsLoss(nn.Module):
 
     def _exact(self, batch: Batch, made: Tensor) -> tuple[Tensor, Tensor]:
         """As `_coded`, by JPEG's twin."""
-        qualities = self._qualities(batch.conditions[:, 0])
-        return exact_jpeg.coded(made, batch.images, qualities, partial(self._objective, batch))
-
-    def _qualities(self, coarseness: Tensor) -> list[int]:
-        return [self._scale.nearest(each) for each in coarseness.tolist()]
+        return exact_jpeg.coded(made, batch.images, batch.conditions[:, 0], partial(self._objective, batch))

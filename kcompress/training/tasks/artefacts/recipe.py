@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from kcompress.training.recipe import Recipe
 
 Through = Literal["simulator", "real", "exact"]
 """Codec of the loss: a proxy's values and gradients; the encoder's values and the proxy's gradients; JPEG's twin."""
 
-THROUGH = ("simulator", "real", "exact")
+THROUGH = get_args(Through)
 
 RANGES = {"jpeg": (20, 97), "webp": (20, 97), "hevc": (14, 46), "bpg": (14, 46), "avif": (15, 95)}
 """Lowest and highest quality that is learned, on the scale of each codec."""

@@ -4,7 +4,7 @@ The gain of a choice is the fall of ln(bytes), and the rise of each score at the
 """
 
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,9 @@ class Labels:
         A metric without reference is asked where the untouched patch is poor. One with a reference takes every change
         for a loss, which is right where the patch is pristine.
         """
-        known = {metric: share for metric, share in recipe.objective.items() if METRICS[metric].reference}
+        known = {metric: share for metric, share in recipe.objective.items() if metric not in blind(recipe.objective)}
         shares: dict[str, Tensor | float] = {}
-        for metric in recipe.objective.keys() - known.keys():
+        for metric in blind(recipe.objective):
             poor = (recipe.pristine - self.untouched[metric]) / (recipe.pristine - recipe.poor)
             shares[metric] = recipe.objective[metric] * (poor.clamp(0, 1) if known else 1.0)
         left = 1 - sum(shares.values())
@@ -118,6 +118,11 @@ def labelled(
     return Labels(**known, scores=whole, untouched=untouched)
 
 
+def blind(objective: Iterable[str]) -> list[str]:
+    """Metrics of an objective that judge without the original."""
+    return [metric for metric in objective if not METRICS[metric].reference]
+
+
 def offered(recipe: BlendRecipe) -> Sequence[Mapping[str, float]]:
     """Choices behind which patches are encoded: all, or the untouched patch alone where the mix itself is judged."""
     return CHOICES if recipe.through == "labels" else CHOICES[:1]
@@ -136,8 +141,8 @@ def _measured(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, fold
     """Files of a picture's patches, and of each score of the objective."""
     one_thread()
     coded = _coded(dataset, name, count, recipe, folder)
-    blind = [metric for metric in recipe.objective if not METRICS[metric].reference]
-    return coded, *(_scored(coded, metric) for metric in recipe.objective), *(_judged(coded, each) for each in blind)
+    judged = [_judged(coded, metric) for metric in blind(recipe.objective)]
+    return coded, *(_scored(coded, metric) for metric in recipe.objective), *judged
 
 
 def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder: Path) -> Path:

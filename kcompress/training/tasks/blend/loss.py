@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kcompress.codecs import CODECS
+from kcompress.inference.batches import unit
 from kcompress.networks.blend import Blend
 from kcompress.proxies.straight_through import straight_through
 from kcompress.training import exact_jpeg
@@ -43,7 +43,7 @@ class ExactBatch(NamedTuple):
     @property
     def images(self) -> Tensor:
         """The patches as (N, 3, H, W), 0..1."""
-        return self.patches.permute(0, 3, 1, 2).float().div(255).contiguous()
+        return unit(self.patches)
 
 
 class LabelLoss(nn.Module):
@@ -74,15 +74,14 @@ class ExactLoss(nn.Module):
     def __init__(self, network: Blend, recipe: BlendRecipe) -> None:
         super().__init__()
         self.network, self.limit = network, recipe.limit
-        self._scale = CODECS[recipe.codec].quality
         self._objective = Objective(dict.fromkeys(recipe.objective, 1.0))
 
     def forward(self, batch: ExactBatch) -> dict[str, Tensor]:
         """``loss``, and the ``gain`` in nepers, (N,) each."""
-        images, qualities = batch.images, [self._scale.nearest(each) for each in batch.coarseness[:, 0].tolist()]
+        images = batch.images
         with torch.autocast(images.device.type, enabled=False):
             mixed = self.network(images, batch.mosaics / 255, batch.coarseness).clamp(0, 1)
             made = straight_through((255 * mixed).round() / 255, mixed)
-            cost, bits = exact_jpeg.coded(made, images, qualities, partial(self._objective, batch))
+            cost, bits = exact_jpeg.coded(made, images, batch.coarseness[:, 0], partial(self._objective, batch))
             change = cost + bits.log() - batch.plain[RATE]
         return {"loss": self.limit * torch.tanh(change / self.limit), "gain": -change.detach()}

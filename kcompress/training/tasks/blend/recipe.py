@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from kcompress.training.recipe import Recipe
 
@@ -13,7 +13,7 @@ RANGES = {"jpeg": (30, 92), "webp": (30, 92), "hevc": (18, 40)}
 Through = Literal["labels", "exact"]
 """Codec of the loss: the encoder, which has judged each choice by itself; or JPEG's twin, which sees the mix."""
 
-THROUGH = ("labels", "exact")
+THROUGH = get_args(Through)
 
 
 @dataclass(frozen=True)
