@@ -147,7 +147,10 @@ def train(
     ] = None,
     forward: Annotated[
         str | None,
-        typer.Option(help="npp: whose pictures and bits the loss sees, the codec's or the proxy's. [default: ...]"),
+        typer.Option(
+            help="npp: whose pictures and bits the loss sees, the codec's or the proxy's; a simulator's are drawn with "
+            "errors as the codec's. [default: ...]"
+        ),
     ] = None,
     fixed_steps: Annotated[
         int | None,
@@ -195,6 +198,10 @@ def train(
         float | None,
         typer.Option(min=1, help="npp: cut patches up to so many times larger, and shrink them. [default: ...]"),
     ] = None,
+    augment: Annotated[
+        bool,
+        typer.Option("--augment", help="npp: sharpen the pictures at random, and let models see random parts of them."),
+    ] = False,
     architecture: Annotated[
         str | None, typer.Option(help="classifier: residual or inverted. [default: ...]")
     ] = None,

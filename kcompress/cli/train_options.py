@@ -256,7 +256,8 @@ TASKS = {
          **_one_of("--forward", "values", lambda: VALUES),
          "--qualities": Field(("finest", "fixed", "coarsest"), _qualities),
          "--lambda": Field(("finest_weight", "coarsest_weight"), _weights), "--beta": _as("closeness"),
-         "--effort": _as("effort"), "--draw": _as("drawn"), "--mosaic": _as("mosaic"), "--zoom": _as("zoom")},
+         "--effort": _as("effort"), "--draw": _as("drawn"), "--mosaic": _as("mosaic"), "--zoom": _as("zoom"),
+         "--augment": _as("augment")},
         _PHOTOS | {"--task", "--model", "--labels", "--proxy", "--start"},
     ),
     "tables": TaskOptions(

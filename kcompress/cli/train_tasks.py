@@ -234,6 +234,7 @@ def _npp(asked: Asked) -> Ready:
     )  # fmt: skip
     for quality in (recipe.finest, recipe.fixed, recipe.coarsest):
         CODECS[codec].setting(quality, None, recipe.effort)
+    recipe = replace(recipe, sampled=recipe.values == "proxy" and proxy.draws)
     return NppTask(asked.photos, recipe, asked.jobs, weights, judges=judges, proxy=proxy), f"npp-{recipe.task}"
 
 

@@ -35,6 +35,11 @@ class FrozenProxy:
         decoded, bpp = self.module(pictures, self._own(coarseness), **still)
         return decoded, bpp
 
+    @property
+    def draws(self) -> bool:
+        """Whether it has samples."""
+        return isinstance(self.module, Simulator)
+
     def sample(self, pictures: Tensor, coarseness: Tensor) -> Sample | None:
         """Draw a sample of a simulator; None of other proxies."""
         return sample(self.module, pictures, self._own(coarseness)) if isinstance(self.module, Simulator) else None

@@ -218,7 +218,7 @@ def usual():
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [(("--lambda", "2"), "finest_weight"), (("--forward", "proxy"), "values"),
+    [(("--lambda", "2"), "finest_weight"), (("--forward", "proxy"), "values"), (("--augment",), "augment"),
      (("--proxy", "minnen.safetensors"), "proxy"), (("--model", "tiny.safetensors:size=32,order=bgr"), "model")],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )  # fmt: skip
@@ -231,8 +231,13 @@ def test_options_change_the_weights(train, ready, proxy, usual, options, field) 
         usual.update(trained("usual"))
     other = trained("other", *options)
     assert any(not torch.equal(usual["weights"][name], other["weights"][name]) for name in usual["weights"])
-    if field:
-        assert usual["recipe"][field] != other["recipe"][field]
+    assert usual["recipe"][field] != other["recipe"][field]
+    assert other["recipe"]["sampled"] is (options == ("--forward", "proxy")), "samples of a simulator alone"
+
+
+def test_other_proxies_have_no_samples(train, proxy) -> None:
+    (line,) = train("--forward", "proxy", "--proxy", "minnen.safetensors", "--json").lines
+    assert line["card"]["recipe"]["sampled"] is False
 
 
 def test_a_start_from_other_weights(train, ready) -> None:

@@ -58,6 +58,7 @@ SPECIAL = {
         ("--lambda", "1:0.25", {"finest_weight": 1, "coarsest_weight": 0.25}),
         ("--lambda", "2", {"finest_weight": 2, "coarsest_weight": 2}),
         ("--draw", 2, {"drawn": 2}), ("--mosaic", True, {"mosaic": True}), ("--zoom", 1.5, {"zoom": 1.5}),
+        ("--augment", True, {"augment": True}),
     ],
 }  # fmt: skip
 CASES = [
@@ -168,7 +169,7 @@ def number(text):
 )
 def test_a_default_in_help_is_the_recipes(helped, network, option):
     """Given as an option, what help tells of a network changes nothing."""
-    if option in ("--seed", "--effort", "--qualities", "--mosaic"):  # told by the signature; the codec's; a flag
+    if option in ("--seed", "--effort", "--qualities", "--mosaic", "--augment"):  # signature's; codec's; flags
         return
     parts = dict(part.rpartition(" ")[::2] for part in helped[option].split("; "))
     named = {name: value for names, value in parts.items() for name in names.split(", ")}
@@ -184,5 +185,5 @@ def test_defaults_in_help_that_no_recipe_has(helped):
     assert helped["--qualities"] == f"{finest}:{(finest + coarsest) // 2}:{coarsest} for bpg; tables 25:45:65:80:92"
     assert TASKS["tables"].default("--qualities") == "25:45:65:80:92"
     assert TASKS["npp"].recipe.effort is None and helped["--effort"] == "the codec's"
-    assert TASKS["npp"].recipe.mosaic is False
+    assert TASKS["npp"].recipe.mosaic is TASKS["npp"].recipe.augment is False
     assert {task.recipe.seed for task in TASKS.values()} == {0}

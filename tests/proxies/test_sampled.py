@@ -10,7 +10,7 @@ from kcompress.images import Image
 from kcompress.inference.batches import tensor
 from kcompress.proxies.choice import FrozenProxy, load_proxy
 from kcompress.proxies.minnen import Minnen
-from kcompress.proxies.sampled import Sample, sample
+from kcompress.proxies.sampled import Sample, displaced, sample
 from kcompress.proxies.simulator import Simulator
 from kcompress.proxies.straight_through import encode_decode
 
@@ -88,7 +88,7 @@ def test_the_path_is_the_expected_cost_of_squared_errors(proxy: FrozenProxy, pic
     found = []
     for _ in range(8):
         one = sample(simulator, made(scale), coarseness)
-        seen = one.decoded.clone().requires_grad_()
+        seen = one.decoded.detach().requires_grad_()
         (by_pixels,) = torch.autograd.grad(cost(seen).sum(), seen)
         (slope,) = torch.autograd.grad(one.path(picture, one.decoded, by_pixels).sum(), scale)
         found.append(slope.item())
@@ -105,3 +105,39 @@ def test_the_path_is_the_expected_cost_of_squared_errors(proxy: FrozenProxy, pic
 
 def test_other_proxies_have_no_samples(picture: Tensor) -> None:
     assert FrozenProxy(Minnen(8, 8), "minnen for tests").sample(picture, torch.tensor([0.4])) is None
+
+
+def test_what_is_drawn_has_the_derivatives_of_the_expectation(proxy: FrozenProxy, picture: Tensor) -> None:
+    coarseness = torch.tensor([CODECS["jpeg"].quality.coarseness(40)])
+    weights = torch.rand(picture.shape, generator=torch.Generator().manual_seed(1))
+    slopes = []
+    for decoded in (lambda seen: drawn(proxy, seen, 40).decoded, lambda seen: proxy(seen, coarseness)[0]):
+        seen = picture.clone().requires_grad_()
+        slopes.append(torch.autograd.grad((weights * decoded(seen)).sum(), seen)[0])
+    assert torch.allclose(*slopes, atol=1e-5) and slopes[0].abs().max() > 0.1
+
+
+def test_a_displaced_sample_lies_anywhere_on_the_grid(picture: Tensor) -> None:
+    """A codec that changes nothing gives the picture back, and as many bits as the larger one costs."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def lossless(padded: Tensor, coarseness: Tensor) -> Sample:
+        seen.append((padded, coarseness))
+        return Sample(torch.full((2,), 3.0), padded, padded, padded, lambda x: x, lambda x: x)
+
+    cut = picture[..., :40].repeat(2, 1, 1, 1)
+    found = []
+    for seed in (*range(60), 0):
+        torch.manual_seed(seed)
+        found.append(displaced(lossless, cut, torch.tensor([0.5, 0.7])))
+    assert all(torch.equal(decoded, cut) for decoded, _ in found)
+    assert all(bits.tolist() == pytest.approx([3 * 104 * 48 / (96 * 40)] * 2) for _, bits in found)
+    assert {tuple(padded.shape) for padded, _ in seen} == {(2, 3, 104, 48)}
+    places = {
+        (y, x) for padded, _ in seen for y in range(9) for x in range(9)
+        if torch.equal(padded[..., y : y + 96, x : x + 40], cut)
+    }  # fmt: skip
+    assert len(places) > 30 and {y for y, _ in places} == {x for _, x in places} == set(range(8))
+    off = torch.stack([coarseness - torch.tensor([0.5, 0.7]) for _, coarseness in seen])
+    assert -1 / 51 <= off.min() < -0.017 and 0.017 < off.max() <= 1 / 51
+    assert (off[:, 0] != off[:, 1]).all() and torch.equal(off[0], off[-1]), "the seed decides"

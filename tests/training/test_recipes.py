@@ -30,7 +30,7 @@ FIELDS = {
     "learning_rate warmup averaging exact_from validate_every validation_pictures split seed",
     NppRecipe: "task model labelled codec finest coarsest fixed width side fixed_steps adaptive_steps fixed_drop "
     "adaptive_drop batch learning_rate finest_weight coarsest_weight closeness proxy values effort warmup averaging "
-    "exact_from validate_every validation_pictures split seed drawn mosaic zoom start",
+    "exact_from validate_every validation_pictures split seed drawn mosaic zoom start augment sampled",
     ClassifierRecipe: "architecture width side steps batch smallest smoothing learning_rate warmup averaging "
     "exact_from validate_every validation_pictures split seed",
 }

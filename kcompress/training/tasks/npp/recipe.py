@@ -37,6 +37,8 @@ class NppRecipe(Recipe):
         drawn: models that judge a step, drawn anew for each; 0 for all of them.
         mosaic: pictures of a step have one quality and are encoded as one.
         zoom: squares are cut up to so many times larger than their side, and shrunk to it.
+        augment: pictures are sharpened at random, and models see random squares of them.
+        sampled: a simulator's values are those of samples, anywhere on the grid of blocks and up to one QP off.
     """
 
     task: str
@@ -71,6 +73,8 @@ class NppRecipe(Recipe):
     mosaic: bool = False
     zoom: float = 1.0
     start: str = field(default="", metadata={BEFORE: ""})
+    augment: bool = field(default=False, metadata={BEFORE: False})
+    sampled: bool = field(default=False, metadata={BEFORE: False})
 
     @property
     def steps(self) -> int:  # type: ignore[override]
