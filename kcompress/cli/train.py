@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
@@ -284,12 +285,17 @@ def train(
     else:
         trainer = Trainer(training, folder, processes, minutes)
     try:
-        finished = _follow(trainer.run(resume=resume), training.recipe.steps, speaks=main)
+        with closing(trainer.run(resume=resume)) as events:
+            finished = _follow(events, training.recipe.steps, speaks=main)
     except FloatingPointError as error:
         raise KcompressError(
             f"{error}. The last good checkpoint is in {trainer.folder}; "
             f"a smaller --lr than {training.recipe.learning_rate:g} may help."
         ) from error
+    except BaseException:  # Ctrl-C too
+        if isinstance(trainer, Trainer) and trainer.kept is not None:
+            output.say(f"step {trainer.kept} is kept in {folder}; --resume goes on from there")
+        raise
     if not main:
         return
     stem.parent.mkdir(parents=True, exist_ok=True)

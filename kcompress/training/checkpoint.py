@@ -16,7 +16,7 @@ from kcompress.inference.weights import Weights
 from kcompress.training.recipe import BEFORE
 
 STATE = "state.pt"
-"""State of the last validation, in the folder of the training."""
+"""State of a training after its last validation, or where it was interrupted, in its folder."""
 
 BEST = "best.safetensors"
 """Weights of the best checkpoint so far, beside it."""
@@ -27,7 +27,8 @@ class Checkpoint:
     """State of a training after a step.
 
     ``data`` is the digest of the pictures, ``best`` the objective's lowest value so far. ``average`` is None without an
-    average, and ``random``, of torch on the CPU, in files before all trainings kept it.
+    average, and ``random``, of torch on the CPU, in files before all trainings kept it. ``unvalidated`` are the steps
+    since the last validation, with the fields of `events.Step`.
     """
 
     step: int
@@ -40,6 +41,7 @@ class Checkpoint:
     average: Mapping[str, Any] | None = None
     random: Tensor | None = None
     random_cuda: Tensor | None = None
+    unvalidated: Sequence[dict[str, Any]] = ()
 
     @staticmethod
     def read(folder: Path) -> "Checkpoint | None":

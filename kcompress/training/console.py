@@ -1,6 +1,8 @@
 """Trainings that have a command of their own, ``python -m kcompress.training.ar`` and the like."""
 
+import signal
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,22 +34,24 @@ def run(
         typer.Exit: something failed; stderr says what.
     """
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that the state is kept
     console, began = Console(stderr=True, width=240), time.perf_counter()
     try:
         trainer = Trainer(task, folder, accelerator(device), minutes)
         speaks = trainer.accelerator.is_main_process
-        for event in trainer.run(resume=resume):
-            passed = (time.perf_counter() - began) / 60
-            if isinstance(event, Validation):
-                parts = "".join(f", {name} {value:.4f}" for name, value in event.parts.items())
-                console.print(
-                    f"{passed:.1f} min, step {event.step}: loss {event.loss:.4f}{parts}; {dict(event.metrics)}"
-                )
-            elif isinstance(event, Prepared) and speaks and (event.done % 100 == 0 or event.done == event.total):
-                console.print(f"{passed:.1f} min: {event.done} of {event.total} prepared")
-            elif isinstance(event, Finished) and speaks:
-                stem.parent.mkdir(parents=True, exist_ok=True)
-                trainer.export(event, stem, about)
+        with closing(trainer.run(resume=resume)) as events:
+            for event in events:
+                passed = (time.perf_counter() - began) / 60
+                if isinstance(event, Validation):
+                    parts = "".join(f", {name} {value:.4f}" for name, value in event.parts.items())
+                    console.print(
+                        f"{passed:.1f} min, step {event.step}: loss {event.loss:.4f}{parts}; {dict(event.metrics)}"
+                    )
+                elif isinstance(event, Prepared) and speaks and (event.done % 100 == 0 or event.done == event.total):
+                    console.print(f"{passed:.1f} min: {event.done} of {event.total} prepared")
+                elif isinstance(event, Finished) and speaks:
+                    stem.parent.mkdir(parents=True, exist_ok=True)
+                    trainer.export(event, stem, about)
     except (KcompressError, FloatingPointError) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(error.exit_code if isinstance(error, KcompressError) else 1) from error

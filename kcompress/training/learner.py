@@ -59,15 +59,16 @@ class Learner:
         self._draw_apart(checkpoint.step)
 
     def state(self) -> dict[str, Any]:
-        """Return the fields of `Checkpoint` that are this object's."""
+        """Return the fields of `Checkpoint` that are this object's, as copies that no step changes."""
         device = self._accelerator.device
-        return {
+        found = {
             "model": self.module.state_dict(),
             "average": None if self.average is self.module else self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
+        return copy.deepcopy(found)
 
     def step(self, number: int, batch: Any, place: int | None = None) -> dict[str, float]:
         """Take a step, from 0; returns the loss and its parts, means over the batch.

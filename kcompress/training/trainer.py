@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ class Trainer:
         minutes: after which it ends, preparation included. The learning rate then falls by the clock where that is
             faster than the steps, so that it has come down by the end; the result depends on the machine.
 
+    Attributes:
+        kept: step after which the state was written last; None before.
+
     Raises:
         UsageError: a limit for several processes, whose clocks differ.
     """
@@ -43,11 +47,14 @@ class Trainer:
         self, task: Task[Any, Any, Any], folder: Path, accelerator: Accelerator, minutes: float | None = None
     ) -> None:
         self.task, self.folder, self.accelerator, self.minutes = task, folder, accelerator, minutes
+        self.kept: int | None = None
         if minutes is not None and accelerator.num_processes > 1:
             raise UsageError(f"--minutes {minutes:g} is for one process. Give --steps instead.")
 
-    def run(self, *, resume: bool = False) -> Iterator[Event]:
+    def run(self, *, resume: bool = False) -> Generator[Event, None, None]:
         """Train; the last event is `Finished`. ``resume`` goes on with the state in the folder, if there is one.
+
+        Where it is broken off, by `close` or an exception such as Ctrl-C, the state after the last step is written.
 
         Raises:
             FloatingPointError: the loss is no longer finite; the checkpoints so far stay.
@@ -67,29 +74,11 @@ class Trainer:
             began -= before.seconds
         with accelerator.main_process_first():  # the others find what it keeps in the folder
             data = yield from task.prepare(split, self.folder)
-        if not accelerator.is_main_process:
-            yield from self._steps(learner, data, before.step if before else 0, _Clock(began, None))
-            yield Finished((), data, time.perf_counter() - began)
+        if accelerator.is_main_process:
+            yield from self._with_validations(learner, data, split.digest, before, began)
             return
-        with closing(Log(self.folder, data.metrics, task.parts, before.step if before else 0)) as log:
-            best, seconds = (before.best, before.seconds) if before else (float("inf"), 0.0)
-            losses: list[Step] = []
-            clock = _Clock(began, self.minutes)
-            for step in self._steps(learner, data, before.step if before else 0, clock):
-                losses.append(step)
-                yield step
-                if not self._is_due(step.number) and not clock.is_over:
-                    continue
-                event = self._validated(learner, data, losses, best)
-                best = task.objective(event.metrics) if event.is_best else best
-                log.append(event)
-                log.keep(event, data.heading, data.shown, data.axis)
-                seconds = time.perf_counter() - began
-                state = Checkpoint(step.number, asdict(task.recipe), split.digest, seconds, best, **learner.state())
-                state.write(self.folder)
-                losses.clear()
-                yield event
-            yield Finished(tuple(log.entries), data, seconds)
+        yield from self._steps(learner, data, before.step if before else 0, _Clock(began, None))
+        yield Finished((), data, time.perf_counter() - began)
 
     def export(self, finished: Finished, stem: Path, about: str) -> dict[str, Any]:
         """Write the best checkpoint's weights, graph and card; returns the card.
@@ -127,6 +116,51 @@ class Trainer:
             raise OutputError(f"{self.folder} holds a training. Give --resume to go on, or another --checkpoints.")
         self.accelerator.wait_for_everyone()
         return Checkpoint.read(self.folder)
+
+    def _with_validations(
+        self, learner: Learner, data: TrainingData, digest: str, before: Checkpoint | None, began: float
+    ) -> Generator[Event, None, None]:
+        """Take the steps that are left, validate, and keep the state, also on the way out of an interruption."""
+        task = self.task
+        past = [Step(**each) for each in before.unvalidated] if before else []
+        done, best, seconds = (before.step, before.best, before.seconds) if before else (0, math.inf, 0.0)
+        losses, clock, state = past[:-1], _Clock(began, self.minutes), None
+
+        def after(step: Step) -> Checkpoint:
+            passed, unvalidated = time.perf_counter() - began, [vars(each) for each in losses]
+            return Checkpoint(
+                step.number, asdict(task.recipe), digest, passed, best, **learner.state(), unvalidated=unvalidated
+            )
+
+        with closing(Log(self.folder, data.metrics, task.parts, done - len(past))) as log:
+            try:
+                # The last step comes once more, as its validation may be due still.
+                for step in chain(past[-1:], self._steps(learner, data, done, clock)):
+                    losses.append(step)
+                    state = after(step)
+                    yield step
+                    if not self._is_due(step.number) and not clock.is_over:
+                        continue
+                    event = self._validated(learner, data, losses, best)
+                    best = task.objective(event.metrics) if event.is_best else best
+                    log.append(event)
+                    log.keep(event, data.heading, data.shown, data.axis)
+                    losses.clear()
+                    state = after(step)
+                    seconds = state.seconds
+                    self._keep(state)
+                    yield event
+            except FloatingPointError:
+                raise  # weights that diverge are not worth going on from
+            except BaseException:
+                if state is not None:
+                    self._keep(state)
+                raise
+            yield Finished(tuple(log.entries), data, seconds)
+
+    def _keep(self, state: Checkpoint) -> None:
+        state.write(self.folder)
+        self.kept = state.step
 
     def _steps(self, learner: Learner, data: TrainingData, done: int, clock: "_Clock") -> Iterator[Step]:
         """Take the steps that are left in the time; all processes wait for the first one's validations."""

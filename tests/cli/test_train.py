@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +18,14 @@ from labeling.tools import labelled, plan, save
 from pictures import load
 from safetensors.torch import load_file, save_file
 from tiny_weights import write_kuchen
+from waiting import cpu_seconds, wait_until
 
 from kcompress.cli import output
 from kcompress.cli.train import _beside
 from kcompress.inference import weights as weight_files
 from kcompress.proxies.simulator import Simulator
 from kcompress.training import trainer, validation
+from kcompress.training.checkpoint import Checkpoint
 from kcompress.training.learner import Learner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -197,6 +201,25 @@ def test_it_goes_on(train, folder):
     train("--steps", "4", "--checkpoints", "whole")
     assert alike(weights(folder), weights(folder, place="whole"))
     assert [row["step"] for row in log(folder)] == ["2", "4"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_goes_on_after_an_interruption(start, train, folder, number, code):
+    """Before the first validation, too."""
+    endless = ("--steps", "1000000", "--validate", "1000000")
+    place = folder / "out/small-checkpoints"
+    process = start("train", "labels/labels.csv", *BASE, *endless)
+    wait_until(lambda: (place / "log.csv").exists())
+    begun = cpu_seconds(process.pid)
+    wait_until(lambda: cpu_seconds(process.pid) > begun + 0.5)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == code and b"Traceback" not in stderr
+    told = re.search(r"step (\d+) is kept in out/small-checkpoints; --resume goes on from there", stderr.decode())
+    state = Checkpoint.read(place)
+    assert told and state is not None and int(told[1]) == state.step > 1
+    train(*endless, "--resume", "--minutes", "0.001")  # which one step ends
+    assert [row["step"] for row in log(folder)] == [str(state.step + 1)]
 
 
 def test_originals_that_have_moved(train, folder):

@@ -13,7 +13,7 @@ import torch
 from labeling.tools import save
 from safetensors.torch import load_file
 from tiny_weights import write_classifier
-from training.toy import exported, of, trained, validations
+from training.toy import exported, of, stopped, trained, validations
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
@@ -293,6 +293,17 @@ def test_a_batch_follows_from_its_number(photos, judge, proxy, lake) -> None:
     first, second, again = (task.batch(seen, number) for number in (20, 21, 21))
     assert torch.equal(second.pictures, again.pictures) and second.qualities == again.qualities
     assert not torch.equal(first.pictures, second.pictures) and first.classes is None
+
+
+def test_an_interrupted_training_on_samples_ends_as_if_it_had_not_been(photos, judge, proxy, tmp_path) -> None:
+    """What is drawn goes on where it was, before the first validation, too."""
+    recipe = replace(TINY, values="proxy", augment=True, sampled=True)
+    task = npp(photos, judge, FrozenProxy(proxy, "simulator"), replace(recipe, validate_every=16))
+    whole = of(Step, trained(task, tmp_path / "whole"))
+    stopped(task, tmp_path / "parts", 5)
+    assert of(Step, trained(task, tmp_path / "parts", resume=True)) == whole[4:]
+    one, other = (load_file(tmp_path / place / "step-000016.safetensors") for place in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_adaptive_layers_wait_for_their_stage(photos, judge, proxy, tmp_path) -> None:

@@ -113,7 +113,7 @@ def validations(task: Task[Any, Any, Any], folder: Path, *, resume: bool = False
 
 
 def stopped(task: Task[Any, Any, Any], folder: Path, step: int, device: str = "cpu") -> None:
-    """A training that is killed after a step."""
+    """A training that is interrupted after a step."""
     events = Trainer(task, folder, accelerator(device)).run()
     for event in events:
         if isinstance(event, Step) and event.number == step:

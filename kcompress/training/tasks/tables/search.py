@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -89,7 +89,7 @@ class TableSearch:
         whole = digest("".join(digests.values()).encode())
         return Split(search[: self.recipe.pictures], validation[: self.recipe.validation_pictures], whole)
 
-    def run(self, *, resume: bool = False) -> Iterator[Event]:
+    def run(self, *, resume: bool = False) -> Generator[Event, None, None]:
         """Search; the last event is `Finished`. ``resume`` goes on with the state in the folder, if there is one.
 
         Raises:
