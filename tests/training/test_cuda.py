@@ -22,6 +22,7 @@ from kcompress.dataset import DataSet
 from kcompress.images import Image
 from kcompress.machine.models import open_model
 from kcompress.machine.tasks import task as machine_task
+from kcompress.proxies.choice import FrozenProxy
 from kcompress.proxies.simulator import Simulator
 from kcompress.training.events import Step, Validation
 from kcompress.training.tasks.ar.patches import hevc_bank
@@ -192,6 +193,18 @@ def test_a_gpu_goes_on_with_a_state_of_the_cpu(tmp_path: Path) -> None:
     assert [s.loss for s in of(Step, rest)] == pytest.approx([s.loss for s in of(Step, whole)[4:]], rel=1e-4)
     one, two = (load_file(tmp_path / place / "step-000008.safetensors") for place in ("whole", "parts"))
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+
+
+def test_what_npp_draws_goes_on_there(classes: DataSet, tmp_path: Path) -> None:
+    """Sharpened pictures, views and samples: an interrupted training takes the steps of one that was not."""
+    plain = npp(classes, tmp_path, "cuda")
+    recipe = replace(plain.recipe, values="proxy", augment=True, sampled=True, validate_every=4)
+    task = replace(plain, recipe=recipe, proxy=FrozenProxy(plain.proxy, "simulator"))  # type: ignore[arg-type]
+    whole = trained(task, tmp_path / "whole", device="cuda")
+    stopped(task, tmp_path / "parts", 3, device="cuda")
+    rest = trained(task, tmp_path / "parts", resume=True, device="cuda")
+    assert [s.loss for s in of(Step, rest)] == pytest.approx([s.loss for s in of(Step, whole)[2:]], rel=1e-3)
+    assert rest[-1].entries[-1].step == 4
 
 
 @pytest.mark.usefixtures("_few")
