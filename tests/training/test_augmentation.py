@@ -1,15 +1,23 @@
 """Augmentation of npp: sharpened pictures, and views of them."""
 
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from training.test_npp import TINY, batch
 
+from kcompress.errors import UsageError
 from kcompress.images import Image
 from kcompress.inference.batches import tensor
+from kcompress.networks.npp import Npp
+from kcompress.training.checkpoint import Checkpoint
 from kcompress.training.tasks.npp import augmentation
 from kcompress.training.tasks.npp.augmentation import sharpened, view
+from kcompress.training.tasks.npp.loss import NppLoss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,3 +73,46 @@ def test_views_are_squares_of_at_least_four_fifths_or_all() -> None:
     assert (sizes[:, 0] == sizes[:, 1]).all() and 80 <= sizes.min() < 83 and sizes.max() == 100
     assert (corners >= 0).all() and (corners + sizes <= 100).all() and corners.max() > 15
     assert (corners[:, 0] != corners[:, 1]).any() and 120 < (sizes[:, 0] == 100).sum() < 200
+
+
+class Watching:
+    """A task that notes what its model would see; the loss is a difference of pictures."""
+
+    def __init__(self, size) -> None:
+        self.model, self.seen = SimpleNamespace(size=size), []
+
+    def pseudo_labels(self, pictures):
+        return pictures
+
+    def loss(self, pictures, targets):
+        self.seen.append(pictures.detach())
+        return (pictures - targets).square().flatten(1).mean(1)
+
+
+def test_augmented_pictures_are_sharpened_and_seen_in_part(lake: Image) -> None:
+    """What is sharpened is the picture: filtered ones are near to it, and models see the same part of both."""
+    seen, network = batch(lake, classes=None), Npp(4)
+    whole, part, plain = Watching(None), Watching((32, 32)), Watching((32, 32))
+    same = lambda pictures, coarseness: (pictures, pictures.flatten(1).std(1))  # noqa: E731
+    recipe = replace(TINY, values="proxy", augment=True)
+    torch.manual_seed(0)
+    costs = [NppLoss(network, [whole, part], same, recipe, 1)(seen) for _ in range(20)]
+    torch.manual_seed(0)
+    assert torch.equal(NppLoss(network, [whole, part], same, recipe, 1)(seen)["loss"], costs[0]["loss"])
+    assert not torch.equal(costs[0]["loss"], costs[1]["loss"]), "the seed decides"
+    assert all(float(cost["closeness"].sum() + cost["task"].abs().sum()) == 0 for cost in costs)
+    assert {each.shape[-1] for each in whole.seen} == {32}, "models of any size may not take every size"
+    sizes = [each.shape[-1] for each in part.seen]
+    assert min(sizes) < 28 and max(sizes) == 32 and len(set(sizes)) > 3
+    assert not any(torch.equal(each, seen.pictures) for each in whole.seen)
+    NppLoss(network, [plain], same, replace(recipe, augment=False), 1)(seen)
+    assert torch.equal(plain.seen[0], seen.pictures)
+
+
+def test_trainings_from_before_augmentation_and_samples_go_on() -> None:
+    fields = {name: value for name, value in asdict(TINY).items() if name not in ("augment", "sampled")}
+    state = Checkpoint(3, fields, "digest", 1.0, 0.0, {}, {})
+    state.check(TINY, "digest", ())
+    for changed in ("augment", "sampled"):
+        with pytest.raises(UsageError, match=f"{changed} was False before and is True now"):
+            state.check(replace(TINY, **{changed: True}), "digest", ())

@@ -3,8 +3,7 @@
 import io
 import json
 import math
-from dataclasses import asdict, replace
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -17,7 +16,7 @@ from training.toy import exported, of, stopped, trained, validations
 
 from kcompress.codecs import CODECS
 from kcompress.dataset import DataSet
-from kcompress.errors import InputError, UsageError
+from kcompress.errors import InputError
 from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.machine.models import open_model
@@ -28,7 +27,6 @@ from kcompress.proxies.choice import FrozenProxy
 from kcompress.proxies.sampled import displaced
 from kcompress.proxies.simulator import Simulator
 from kcompress.proxies.straight_through import encode_decode
-from kcompress.training.checkpoint import Checkpoint
 from kcompress.training.events import Step
 from kcompress.training.tasks.npp.loss import Batch, NppLoss
 from kcompress.training.tasks.npp.recipe import RANGES, NppRecipe
@@ -184,49 +182,6 @@ def test_the_values_of_a_simulator_are_samples(lake, judge, proxy) -> None:
     assert torch.allclose(found[0]["task"], trade * judge.loss(decoded, judge.class_targets([0, 1])))
     found[0]["loss"].sum().backward()
     assert network.meaning_out.weight.grad is not None and network.meaning_out.weight.grad.abs().sum() > 0
-
-
-class Watching:
-    """A task that notes what its model would see; the loss is a difference of pictures."""
-
-    def __init__(self, size) -> None:
-        self.model, self.seen = SimpleNamespace(size=size), []
-
-    def pseudo_labels(self, pictures):
-        return pictures
-
-    def loss(self, pictures, targets):
-        self.seen.append(pictures.detach())
-        return (pictures - targets).square().flatten(1).mean(1)
-
-
-def test_augmented_pictures_are_sharpened_and_seen_in_part(lake, proxy) -> None:
-    """What is sharpened is the picture: filtered ones are near to it, and models see the same part of both."""
-    seen, network = batch(lake, classes=None), Npp(4)
-    whole, part, plain = Watching(None), Watching((32, 32)), Watching((32, 32))
-    same = lambda pictures, coarseness: (pictures, pictures.flatten(1).std(1))  # noqa: E731
-    recipe = replace(TINY, values="proxy", augment=True)
-    torch.manual_seed(0)
-    costs = [NppLoss(network, [whole, part], same, recipe, 1)(seen) for _ in range(20)]
-    torch.manual_seed(0)
-    assert torch.equal(NppLoss(network, [whole, part], same, recipe, 1)(seen)["loss"], costs[0]["loss"])
-    assert not torch.equal(costs[0]["loss"], costs[1]["loss"]), "the seed decides"
-    assert all(float(cost["closeness"].sum() + cost["task"].abs().sum()) == 0 for cost in costs)
-    assert {each.shape[-1] for each in whole.seen} == {32}, "models of any size may not take every size"
-    sizes = [each.shape[-1] for each in part.seen]
-    assert min(sizes) < 28 and max(sizes) == 32 and len(set(sizes)) > 3
-    assert not any(torch.equal(each, seen.pictures) for each in whole.seen)
-    NppLoss(network, [plain], same, replace(recipe, augment=False), 1)(seen)
-    assert torch.equal(plain.seen[0], seen.pictures)
-
-
-def test_trainings_from_before_augmentation_and_samples_go_on() -> None:
-    fields = {name: value for name, value in asdict(TINY).items() if name not in ("augment", "sampled")}
-    state = Checkpoint(3, fields, "digest", 1.0, 0.0, {}, {})
-    state.check(TINY, "digest", ())
-    for changed in ("augment", "sampled"):
-        with pytest.raises(UsageError, match=f"{changed} was False before and is True now"):
-            state.check(replace(TINY, **{changed: True}), "digest", ())
 
 
 def test_what_goes_beyond_a_file_has_no_bits(lake, judge, proxy) -> None:
