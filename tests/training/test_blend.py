@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pil
 from safetensors.torch import load_file
 from training import toy
 from training.toy import exported, stopped, validations
@@ -61,6 +62,15 @@ def test_labels_are_what_the_encoder_makes_of_each_choice(labels: Labels) -> Non
         score = METRICS["ssimulacra2"].score(patch, decode(data).pixels)
         assert labels.scores["ssimulacra2"][3, 2 + number] == pytest.approx(score, abs=1e-4)
     assert (labels.rates[:, 0] < labels.rates[:, 2]).all() and (labels.rates[:, 1] > labels.rates[:, 2]).all()
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "webp", "hevc"])
+def test_a_flat_patch_says_nothing(tmp_path: Path, codec: str) -> None:
+    """One patch without any detail once made the loss of a whole training nan."""
+    Pil.fromarray(np.full((64, 64, 3), 128, np.uint8)).save(tmp_path / "fog.png")
+    recipe = replace(TINY, codec=codec, lowest=20, highest=40, patches=1)
+    found = drained(labelled(DataSet(str(tmp_path)), ["fog.png"], recipe, tmp_path / "labels", 1))
+    assert torch.equal(found.gains(TINY), torch.zeros(1, len(CHOICES)))
 
 
 def test_gains_are_bytes_and_scores_at_the_plain_codecs_price(labels: Labels) -> None:

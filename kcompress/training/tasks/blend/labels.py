@@ -38,6 +38,9 @@ from kcompress.workers import one_thread, workers
 
 _UNTOUCHED = "untouched-"
 
+_FLAT = 64
+"""Bytes beyond the container's that say nothing: a patch of fog or night sky has less, or none."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -170,11 +173,17 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
         "patches": np.array(patches, np.uint8),
         "mosaics": np.repeat(np.rint(255 * mosaic(pixels)).astype(np.uint8), len(patches), axis=0),
         "coarseness": np.array(coarseness, np.float32),
-        "rates": np.log(sizes - container_bytes(codec.setting(recipe.lowest), recipe.side, recipe.side)),
+        "rates": _rates(sizes, container_bytes(codec.setting(recipe.lowest), recipe.side, recipe.side)),
         "sizes": sizes,
         "files": np.frombuffer(b"".join(files), np.uint8),
     }
     return _write(path, kept)
+
+
+def _rates(sizes: NDArray[np.int64], container: int) -> NDArray[np.float64]:
+    """ln(bytes) beyond those of a flat picture; patches that are flat themselves have the same for every choice."""
+    rates: NDArray[np.float64] = np.log(np.maximum(sizes - container, _FLAT))
+    return rates
 
 
 def _scored(coded: Path, metric: str) -> Path:
