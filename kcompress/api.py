@@ -79,7 +79,7 @@ Picture = str | os.PathLike[str] | bytes | Pil.Image | NDArray[np.uint8] | Encod
 def encode(
     picture: Picture, codec: str = "jpeg", *, quality: int | None = None, target: float | str | None = None,
     target_size: int | None = None, target_bpp: float | None = None, preset: str = "default",
-    network: str | None = None, weights: str | os.PathLike[str] | None = None, strength: float = 1.0,
+    network: str | None = None, weights: str | os.PathLike[str] | None = None, strength: float | None = None,
     refine: int | None = None, tables: str = "auto",
     chroma: str | None = None, bits: int | None = None, effort: int | None = None, sharp_yuv: bool | None = None,
     parameters: Mapping[str, object] | None = None, backend: str = "auto", max_side: int | None = None,
@@ -98,7 +98,7 @@ def encode(
         preset: fast, default or best: network, refine and effort where they are None.
         network: preprocessor; ``auto`` takes the one that measures best.
         weights: of the network, in place of those that came along.
-        strength: 0 leaves the picture as it is, 1 takes the network's word.
+        strength: share of the network's whole change, 0..1; None is the share that its weights tell.
         refine: steps of refinement.
         tables: JPEG's quantisation tables: auto, standard, learned or a file.
         chroma: ``420`` or ``444``.

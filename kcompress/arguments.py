@@ -58,7 +58,7 @@ _KINDS = {
     "preset": _NAME,
     "network": _TEXT,
     "weights": _FILE,
-    "strength": _real(0, 1, "a number from 0 to 1", optional=False),
+    "strength": _real(0, 1, "a number from 0 to 1"),
     "refine": _whole(0),
     "tables": _Kind(_FILE.allows, "auto, standard, learned or a path", optional=False),
     "chroma": _Kind(_TEXT.allows, "'420' or '444'"),

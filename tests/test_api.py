@@ -135,7 +135,7 @@ def test_nonsense_is_refused(pixels, options):
 NONSENSE = {
     "codec": (5, ["jpeg"], "gif"), "quality": ("75", 75.5, True, 101), "target": ([80], "beauty=3"),
     "target_size": ("200k", 0), "target_bpp": ("1", 0, -1.0), "preset": (3, "quick"), "network": (5, "nonsense"),
-    "weights": (5,), "strength": ("1", 2, None), "refine": ("3", -1, 1.5), "tables": (5, None), "chroma": (420, "422"),
+    "weights": (5,), "strength": ("1", 2, -0.1), "refine": ("3", -1, 1.5), "tables": (5, None), "chroma": (420, "422"),
     "bits": ("8", 9), "effort": ("1", 1.0, 9), "sharp_yuv": ("yes",), "parameters": (5, {"a": 1}), "backend": (5, "x"),
     "max_side": (0, "10", -5), "metadata": ("exif", None, []),
     "background": ("white", (1, 2), (300, 0, 0), (1.5, 0, 0)), "frame": ("1", -1, 3), "min_saving": (2, "off", -1),
@@ -178,6 +178,13 @@ def test_the_others_refuse_it_too(pixels, call):
 def test_options_change_something(pixels, options):
     plain = {"network": "none"} if "strength" not in options else {"network": "shrink"}
     assert kcompress.encode(pixels, **(plain | options)).data != kcompress.encode(pixels, **plain).data
+
+
+def test_half_of_what_kuchen_changes_is_made(pixels):
+    half, usual, whole = (
+        kcompress.encode(pixels, network="kuchen", **more).data for more in ({"strength": 0.5}, {}, {"strength": 1})
+    )
+    assert half == usual != whole
 
 
 def test_comparing_with_itself_and_with_another_size(pixels):

@@ -79,6 +79,7 @@ def bench(
         typer.Option("--weights", help="Weights of one's own (.safetensors); once a network, or a network and codec."),
     ] = None,
     task_weights: options.TaskWeights = None,
+    strength: options.Strength = None,
     count: Annotated[
         int | None, typer.Option("--pictures", min=1, help="At most so many pictures, drawn by their sha256.")
     ] = None,
@@ -140,7 +141,7 @@ def bench(
     plan = Plan(
         pictures, qualities, preprocessors, metrics, resolve_device(device) if address else device,
         options.cache_folder(), machines, _task_weights(task_weights, networks), backend, known_tables,
-        match_bpp=match_bpp, weights=tuple(path.absolute() for path in weights_files or ()),
+        match_bpp=match_bpp, weights=tuple(path.absolute() for path in weights_files or ()), strength=strength,
     )  # fmt: skip
     check(plan)
     if match_bpp and not peers and all(plan.preprocessors_of(name) == (NONE,) for name in codecs):

@@ -84,14 +84,18 @@ def _models() -> list[dict[str, object]]:
 
 
 def _weights() -> dict[str, str]:
-    """Summaries of the weights' cards by network, and which files are there."""
+    """Summaries of the weights' cards by network, which files are there, and their strength unless it is 1."""
     from kcompress.inference.weights import card, shipped
+    from kcompress.networks import NETWORKS
+    from kcompress.networks.condition import TrainingDomain
 
     found: dict[str, str] = {}
     for weights in shipped():
         files = "safetensors + ONNX" if weights.onnx.is_file() else "safetensors only"
-        line = f"{card(weights).get('summary', 'no card')} [{files}]"
         name, codec = weights.metadata["network"], weights.metadata.get("codec", "any")
+        strength = TrainingDomain.from_weights(weights).strength if name in NETWORKS else 1
+        made = "" if strength == 1 else f", strength {strength:g}"
+        line = f"{card(weights).get('summary', 'no card')} [{files}{made}]"
         # A network may have weights for every codec.
         found[name] = "; ".join(part for part in (found.get(name), f"{codec}: " * (codec != "any") + line) if part)
     return found

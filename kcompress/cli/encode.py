@@ -33,7 +33,7 @@ def encode(
     network: options.Network = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
-    strength: options.Strength = 1.0,
+    strength: options.Strength = None,
     refine: options.Refine = None,
     chroma: options.Chroma = None,
     bits: options.Bits = None,

@@ -78,7 +78,11 @@ Network = Annotated[
 ]  # fmt: skip
 Device = Annotated[str, typer.Option(help="Where the network and --refine run: auto, cpu, cuda or cuda:N.")]
 Backend = Annotated[str, typer.Option(help="Encoder: auto, or a name that doctor shows.")]
-Strength = Annotated[float, typer.Option(help="Between the untouched picture (0) and the network's (1).")]
+Strength = Annotated[
+    float | None,
+    typer.Option(help="Share of the network's whole change, 0..1. [default: what its weights tell: kuchen 0.5, "
+                 "feedback 0.8, others 1]"),
+]  # fmt: skip
 Refine = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="Steps of optimisation on each picture, judged by the real encoder: JPEG's "

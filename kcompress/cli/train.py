@@ -81,6 +81,10 @@ def train(
             "which has its paper's. [default: ...]"
         ),
     ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(help="kuchen (its paper: 1), feedback: share of the change that is made. [default: ...]"),
+    ] = None,
     start: Annotated[
         Path | None,
         typer.Option(

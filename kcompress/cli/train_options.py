@@ -124,6 +124,12 @@ def _share(option: str, name: str) -> Field:
     return Field((name,), parse)
 
 
+def _strength(value: float) -> dict[str, float]:
+    if not 0 < value <= 1:
+        raise UsageError(f"--strength {value:g} is out of range. Allowed: above 0, up to 1.")
+    return {"strength": value}
+
+
 def _width(value: int) -> dict[str, int]:
     if value < 2 or value % 2:
         raise UsageError(f"--width {value} is not possible. Allowed: even numbers from 2.")
@@ -215,7 +221,8 @@ TASKS = {
     "kuchen": TaskOptions(
         KuchenRecipe,
         {**_COMMON, **_one_of("--schedule", "schedule", lambda: SCHEDULES), "--stride": _as("stride"),
-         "--patch": Field(("patch_width", "patch_height"), _rectangle, lambda width, height: f"{width}x{height}")},
+         "--patch": Field(("patch_width", "patch_height"), _rectangle, lambda width, height: f"{width}x{height}"),
+         "--strength": Field(("strength",), _strength)},
         frozenset({"--codec", "--dataset", "--epochs", "--start"}),
     ),
     "blend": TaskOptions(
@@ -232,7 +239,8 @@ TASKS = {
     ),
     "feedback": TaskOptions(
         FeedbackRecipe,
-        {**_LESS, **_PATCHES, **_square("feedback", 64), **_objective(_with_reference)},
+        {**_LESS, **_PATCHES, **_square("feedback", 64), **_objective(_with_reference),
+         "--strength": Field(("strength",), _strength)},
         _PHOTOS | {"--start"},
     ),
     "artefacts": TaskOptions(

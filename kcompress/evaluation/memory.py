@@ -10,7 +10,7 @@ from kcompress.codecs import check_settings
 from kcompress.codecs.quantisation import OWN, STANDARD
 from kcompress.errors import InputError, UsageError
 from kcompress.evaluation.peers import PEERS
-from kcompress.evaluation.plan import Plan
+from kcompress.evaluation.plan import Plan, preprocessor_of
 from kcompress.evaluation.points import Point
 from kcompress.inference.weights import open_shipped, open_weights
 from kcompress.networks import NETWORKS
@@ -63,6 +63,9 @@ def weights_behind(plan: Plan) -> dict[str, str]:
                 digest = open_weights(plan.weights_of(name, codec) or shipped_weights(name, codec)).digest()
             elif "ar" in kind.split("+"):
                 digest = open_shipped("ar").digest()
+            before = preprocessor_of(plan, name, codec)
+            if before is not None and before.strength != 1:
+                digest += f" strength {before.strength:g}"
             chosen = plan.codec(codec, name)
             tables = chosen.tables
             if tables is not None and tables.name not in (OWN, STANDARD.name):

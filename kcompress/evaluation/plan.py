@@ -42,6 +42,7 @@ class Plan:
         peers: encoders beside a codec, and the qualities of each: codec -> name -> qualities.
         match_bpp: whether preprocessors and peers are measured at the qualities, searched picture by picture, at which
             they take the plain codec's bytes at ``qualities``.
+        strength: share of each network's change; None for each one's own.
     """
 
     dataset: DataSet
@@ -57,6 +58,7 @@ class Plan:
     peers: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     match_bpp: bool = False
     weights: tuple[Path, ...] = ()
+    strength: float | None = None
 
     def codec(self, name: str, preprocessor: str) -> Codec:
         """A codec with the tables that it has behind a preprocessor.
@@ -107,11 +109,11 @@ class Plan:
 
 @lru_cache(maxsize=8)
 def _preprocessor(
-    name: str, device: str, codec: str, cache: Path | None, weights: Path | None, backend: str
+    name: str, device: str, codec: str, cache: Path | None, weights: Path | None, backend: str, strength: float | None
 ) -> Preprocessor | None:
     if name in NETWORKS:
         loop = round_trip(CODECS[codec], backend)
-        return load(name, device=device, codec=codec, weights=weights, round_trip=loop)
+        return load(name, device=device, strength=strength, codec=codec, weights=weights, round_trip=loop)
     found = group_named(name, FilterContext(resolve_device(device), GuetzliLimits(cache=cache)))
     for filter in found.filters:
         if not filter.kind.available():
@@ -127,7 +129,7 @@ def preprocessor_of(plan: Plan, name: str, codec: str) -> Preprocessor | None:
         MissingProgramError: the filter is not installed.
     """
     weights = plan.weights_of(name, codec) if name in NETWORKS else None
-    return _preprocessor(name, plan.device, codec, plan.cache, weights, plan.backend)
+    return _preprocessor(name, plan.device, codec, plan.cache, weights, plan.backend, plan.strength)
 
 
 def check(plan: Plan) -> None:

@@ -43,9 +43,9 @@ class ClosedLoop:
         warning: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE,
     ) -> None:  # fmt: skip
-        self.name, self.network = name, network
+        self.name, self.network, self.strength = name, network, strength
         self._engine, self._round_trip, self._first = engine, round_trip, first
-        self._passes, self._strength, self._sharp = passes, strength, sharp
+        self._passes, self._sharp = passes, sharp
         self._condition, self._warning = condition, warning
         self._tiled = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
 
@@ -80,10 +80,10 @@ class ClosedLoop:
             changes = self._tiled(lambda batch: self._engine(batch, condition), target, reconstruction)
             add((tile, change * natural.at(tile.inner)) for tile, change in changes)
             del reconstruction  # before the next is made: large pictures are large
-        if self._strength != 1:
+        if self.strength != 1:
             for top in range(0, image.height, _STRIP):
                 strip = slice(top, top + _STRIP), slice(None)
                 original = image.pixels[strip]
-                current[strip], remainder[strip] = rounded(original + self._strength * (levels(strip) - original))
+                current[strip], remainder[strip] = rounded(original + self.strength * (levels(strip) - original))
         changed = image.with_pixels(current, remainder if setting.planes else None)
         return with_warning(changed, self._warning(setting))

@@ -10,6 +10,7 @@ from kcompress.blockdct import thresholds
 from kcompress.codecs import CODECS
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference.weights import Weights
+from kcompress.networks import NETWORKS
 from kcompress.setting import Setting
 
 LENGTH = 2 * 64 + 2 * 64 + 2
@@ -51,7 +52,7 @@ class TrainingDomain:
         coarseness: finest and coarsest, 0..1.
         passes: number of passes of a closed loop.
         sharp_chroma: whether a closed loop begins with sharp chroma, where that is halved.
-        strength: share of the change of a closed loop that serves best, 0..1.
+        strength: share of the whole change that serves best, above 0, up to 1; made where none is asked for.
         depth: blocks of ``Rdo``, whose default it is.
 
     Raises:
@@ -94,7 +95,7 @@ class TrainingDomain:
             qualities, passes = (recipe.get("lowest", 0), recipe.get("highest", 100)), recipe.get("passes", 1)
             depth = weights.arguments.get("depth", cls.depth)
             sharp = bool(recipe.get("sharp_chroma", False))
-            strength = float(recipe.get("strength", 1))
+            strength = float(recipe.get("strength", NETWORKS[weights.metadata["network"]].strength))
             return cls(weights.name, codec, qualities, (finest, coarsest), passes, sharp, strength, depth)
         except (TypeError, ValueError) as error:
             raise WeightsError(f"{weights.path}: its recipe makes no sense ({error}). Give other weights.") from error

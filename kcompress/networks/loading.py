@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 
 def load(
-    name: str, *, device: str = "auto", strength: float = 1.0, weights: Path | None = None, codec: str | None = None,
-    round_trip: RoundTrip | None = None, threads: int = 1,
+    name: str, *, device: str = "auto", strength: float | None = None, weights: Path | None = None,
+    codec: str | None = None, round_trip: RoundTrip | None = None, threads: int = 1,
 ) -> Preprocessor | None:  # fmt: skip
     """A preprocessor of ``NETWORKS`` that is ready to run, or None for ``none``.
 
     The weights are a file, or those that came along: of them, those that were trained for the codec go before those
-    for any. Strength 0 leaves the picture as it is, 1 takes the network's word. The round trip is for networks that
-    watch the encoder. The result does not depend on the processor's threads for one picture.
+    for any. Strength is the share of the network's whole change: 0 leaves the picture as it is, 1 takes the network's
+    word, and None is the share that its weights tell. The round trip is for networks that watch the encoder. The
+    result does not depend on the processor's threads for one picture.
 
     Raises:
         UsageError: unknown network or device, strength out of range, weights for a network that has none or for
@@ -39,7 +40,7 @@ def load(
     if name not in NETWORKS:
         raise UsageError(f"--network {name} is not known. Allowed: {', '.join(NETWORKS)}.")
     network = NETWORKS[name]
-    if not 0 <= strength <= 1:
+    if strength is not None and not 0 <= strength <= 1:
         raise UsageError(f"--strength {strength:g} is out of range. Allowed: 0..1.")
     if weights is not None and not network.learned:
         raise UsageError(f"--weights: the network {name} has none. Leave it out, or choose another --network.")
@@ -47,7 +48,7 @@ def load(
     if name == NONE:
         return None
     if not network.learned:
-        return Shrink(strength)
+        return Shrink(network.strength if strength is None else strength)
     found = weight_files.open_weights(weights or shipped_weights(name, codec), name)
     learned_for = found.metadata.get("codec", "any")
     if network.bound and codec is not None and learned_for not in (codec, CODECS[codec].kin):
@@ -61,7 +62,7 @@ def load(
 
 
 def wrapped(
-    network: str, engine: Engine, trained: TrainingDomain, *, strength: float = 1.0,
+    network: str, engine: Engine, trained: TrainingDomain, *, strength: float | None = None,
     round_trip: RoundTrip | None = None, threads: int | None = None,
 ) -> Preprocessor:  # fmt: skip
     """A learned network, from a file or under training, as a preprocessor; otherwise as `load`.
@@ -73,6 +74,7 @@ def wrapped(
         UsageError: the network watches an encoder, and there is none.
     """
     kind = NETWORKS[network]
+    strength = trained.strength if strength is None else strength
     make = partial(
         NetworkPreprocessor, trained.name, engine, network=network, strength=strength,
         halo=kind.halo + kind.halo_per_block * trained.depth, multiple=kind.multiple, threads=threads,
@@ -82,7 +84,7 @@ def wrapped(
             raise UsageError(f"--network {network} watches an encoder, and there is none here. Take another --network.")
         return ClosedLoop(
             trained.name, engine, round_trip, Shrink(), network=network, passes=trained.passes,
-            strength=strength * trained.strength, sharp=trained.sharp_chroma, halo=kind.halo, multiple=kind.multiple,
+            strength=strength, sharp=trained.sharp_chroma, halo=kind.halo, multiple=kind.multiple,
             condition=partial(coarseness, trained=trained),
             warning=partial(_bound_warning, trained),
         )  # fmt: skip

@@ -32,6 +32,11 @@ class Preprocessor(Protocol):
         """Whether the result depends on the setting. Otherwise one result serves every quality."""
         ...
 
+    @property
+    def strength(self) -> float:
+        """Share of its whole change that it makes, 0..1."""
+        ...
+
     def __call__(self, image: Image, setting: Setting) -> Image:
         """Preprocess for one encode; alpha and metadata pass unchanged."""
         ...
@@ -52,7 +57,7 @@ class NetworkPreprocessor:
         name: of its weights, or of what needs none.
         engine: the network, (1, 3, H, W) RGB 0..1 -> the same shape.
         network: key of ``NETWORKS``.
-        strength: factor of the change.
+        strength: share of the change that is made, 0..1.
         halo: reach of the receptive field, pixels.
         multiple: input sizes of the network are multiples of it.
         condition: setting -> last input of the network; None for a network that takes the picture alone.
@@ -70,8 +75,8 @@ class NetworkPreprocessor:
         warning: Callable[[Setting], str | None] = lambda setting: None,
         whole_pixels: int = WHOLE_PIXELS, tile_side: int = TILE_SIDE, threads: int | None = None,
     ) -> None:  # fmt: skip
-        self.name, self.network = name, network
-        self._engine, self._strength, self._condition, self._warning = engine, strength, condition, warning
+        self.name, self.network, self.strength = name, network, strength
+        self._engine, self._condition, self._warning = engine, condition, warning
         self._overview = overview
         if threads is None:
             self._pieces = partial(tiled, halo=halo, multiple=multiple, whole_pixels=whole_pixels, tile_side=tile_side)
@@ -88,7 +93,7 @@ class NetworkPreprocessor:
         more = [] if self._overview is None else [self._overview(image.pixels)]
         more += [] if self._condition is None else [self._condition(setting)]
         for tile, changed in self._pieces(lambda batch: self._engine(batch, *more), image.pixels):
-            result[tile.inner] = blended(image.pixels[tile.inner], changed, self._strength)
+            result[tile.inner] = blended(image.pixels[tile.inner], changed, self.strength)
         return with_warning(image.with_pixels(result), self._warning(setting))
 
 

@@ -55,7 +55,7 @@ class Shrink:
     conditioned = True
 
     def __init__(self, strength: float = 1.0) -> None:
-        self._strength = strength
+        self.strength = strength
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         result, codec = np.empty_like(image.pixels), setting.codec
@@ -63,5 +63,5 @@ class Shrink:
             image.pixels, _thresholds_of(setting, BLOCK[codec]), grey=image.grey, masking=MASKING[codec]
         )
         for rows, changed in strips:
-            result[rows] = blended(image.pixels[rows], changed, self._strength)
+            result[rows] = blended(image.pixels[rows], changed, self.strength)
         return image.with_pixels(result)

@@ -19,6 +19,7 @@ class Group:
 
     filters: tuple[Filter, ...]
     conditioned: bool = False
+    strength: float = 1.0
 
     @property
     def name(self) -> str:

@@ -143,7 +143,7 @@ class Order:
 
 
 def plan(
-    codec: Codec, setting: Setting, network: str, *, device: str = "auto", strength: float = 1.0,
+    codec: Codec, setting: Setting, network: str, *, device: str = "auto", strength: float | None = None,
     weights: Path | None = None, backend: str = "auto", metadata: Metadata = "icc",
     background: tuple[int, int, int] | None = None, frame: int | None = None, refine: int = 0, threads: int = 1,
     tables: QuantisationTables | None = None, target: Target | None = None, finer_chroma: bool = False,
@@ -151,7 +151,7 @@ def plan(
 ) -> EncodePlan:  # fmt: skip
     """Load the networks of a plan; everything that can be refused is refused here.
 
-    Without ``tables``, those that go with the network are taken.
+    Without ``tables``, those that go with the network are taken; without ``strength``, each network's own.
 
     Raises:
         KcompressError: an unknown or unusable network, device, strength, backend, tables or weights, or nothing to

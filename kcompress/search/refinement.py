@@ -61,7 +61,7 @@ class Refinement:
         of: ``levels``, ``strength``, or None where nothing could be refined.
         steps: that were taken: of the descent, or strengths that were tried.
         kept: the step whose result is kept; 0 for the file that was there before.
-        strength: that is kept, as a share of the preprocessor's own, where that was searched.
+        strength: that is kept, from 0 to the preprocessor's own, where that was searched.
         cost: of what is kept against the file that was there before, as ln: -0.05 is worth about 5 % of its bytes.
         scores: by metric, of what is kept.
         seconds: wall time.
@@ -204,20 +204,20 @@ def _strength(
     changed, notes = prepared.levels, results.first.notes
     tried = 0
 
-    def cost(strength: float) -> float:
-        pixels, remainder = rounded(image.pixels + np.float32(strength) * (changed - image.pixels))
+    def cost(share: float) -> float:
+        pixels, remainder = rounded(image.pixels + np.float32(share) * (changed - image.pixels))
         candidate = image.with_pixels(pixels, None if prepared.remainder is None else remainder)
         encoded = session.encode(candidate, network, seconds)
-        return results.add(replace(encoded, notes=notes), tried, strength)
+        return results.add(replace(encoded, notes=notes), tried, share * preprocessor.strength)
 
     plain = replace(results.cost_of.plain, notes=notes)
     costs = {0.0: results.add(plain, 0, 0.0), 1.0: cost(1.0)}
     for tried in range(1, steps + 1):
-        strength = following(costs)
-        if strength is None:
+        share = following(costs)
+        if share is None:
             yield Progress(steps, steps)
             break
-        costs[strength] = cost(strength)
+        costs[share] = cost(share)
         yield Progress(tried, steps)
 
 

@@ -157,6 +157,22 @@ def test_weights_of_one_s_own(bench: Bench, photos: Path, folder: Path) -> None:
     assert "do not exist" in bench(*ONE_FILE, *missing, expect=9).stderr
 
 
+def test_strength_is_that_of_every_network(bench: Bench, photos: Path, folder: Path) -> None:
+    both = [*ONE_FILE, "--network", "kuchen,shrink"]
+    sizes = []
+    for output, more in (("own", []), ("half", ["--strength", "0.5"]), ("whole", ["--strength", "1"])):
+        bench(*both, "-o", output, *more)
+        sizes.append({row[5]: int(row[9]) for row in rows(folder / output)[1:]})
+    own, half, whole = sizes
+    assert own["none"] == half["none"] == whole["none"]
+    assert own["kuchen"] == half["kuchen"] > whole["kuchen"] and own["shrink"] == whole["shrink"] < half["shrink"]
+    bench(*both, "-o", "half", "--strength", "0.5", "--resume")
+    bench(*ONE_FILE, "--network", "kuchen", "-o", "half", "--resume")  # is the same
+    refused = bench(*both, "-o", "half", "--strength", "1", "--resume", expect=2)
+    assert "weights, tables or use of kuchen jpeg, shrink jpeg are others" in refused.stderr
+    assert "--strength 2 is out of range. Allowed: 0..1" in bench(*both, "-o", "x", "--strength", "2", expect=2).stderr
+
+
 def test_default_is_what_encode_takes_for_each_codec(bench: Bench, photos: Path, folder: Path) -> None:
     options = [*ONE_FILE, "--codec", "jpeg,webp", "--network"]
     refused = bench(*options, "default,rdo", expect=2)

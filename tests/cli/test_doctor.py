@@ -1,5 +1,7 @@
 """``kcompress doctor``: what is here, what is not, how to get it."""
 
+import re
+
 from kcompress.metrics import METRICS
 from kcompress.pool import FILTERS
 
@@ -40,6 +42,12 @@ def test_a_program_behind_a_filter_with_its_path(run, fake, tmp_path):
     fake("guetzli", version="guetzli 1.0.1")
     (line,) = (line for line in run("doctor", "--json").lines if line["name"] == "guetzli")
     assert (line["available"], line["detail"], line["path"]) == (True, "1.0.1", str(tmp_path / "bin" / "guetzli"))
+
+
+def test_a_network_that_makes_a_part_of_its_change_says_so(run):
+    details = {line["name"]: line["detail"] for line in run("doctor", "--json").lines if line["type"] == "network"}
+    parts = {name: re.findall(r"\[safetensors \+ ONNX(.*?)\]", details[name]) for name in ("kuchen", "feedback", "rdo")}
+    assert parts == {"kuchen": 3 * [", strength 0.5"], "feedback": 2 * [", strength 0.8"], "rdo": [""]}
 
 
 def test_weights_of_filters_and_metrics(run, tiny_weights, shipped, tmp_path):

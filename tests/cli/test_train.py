@@ -151,6 +151,17 @@ def test_options_change_the_weights(train, folder, usual, options):
     assert changed(usual, "kuchen", train, folder, *options)
 
 
+def test_strength_is_that_of_validation(train, folder):
+    fast = ["--lr", "0.1"]  # so that it is no identity after four steps
+    card = train(*fast, "--checkpoints", "half", "--json").lines[0]["card"]
+    other = train(*fast, "--checkpoints", "whole", "--strength", "1", "--json").lines[0]["card"]
+    assert (card["recipe"]["strength"], other["recipe"]["strength"]) == (0.5, 1)
+    assert alike(weights(folder, place="half"), weights(folder, place="whole"))
+    assert card["against_the_plain_codec"] != other["against_the_plain_codec"]
+    refused = train(*fast, "--checkpoints", "whole", "--resume", expect=2)
+    assert "--resume: strength was 1.0 before and is 0.5 now" in refused.stderr
+
+
 def test_a_start_from_other_weights(train, folder, tmp_path):
     random = train("--lr", "1e-9", "--checkpoints", "random", "--json").lines[0]["card"]
     start = write_kuchen(tmp_path / "tiny.safetensors", width=2)

@@ -28,7 +28,7 @@ EVERYWHERE = [
 SPECIAL = {
     "kuchen": [
         ("--patch", "32x24", {"patch_width": 32, "patch_height": 24}), ("--stride", 12, {"stride": 12}),
-        ("--schedule", "cosine", {"schedule": "cosine"}),
+        ("--schedule", "cosine", {"schedule": "cosine"}), ("--strength", 1.0, {"strength": 1.0}),
     ],
     "rdo": [
         ("--quality-metric", "ssimulacra2", {"objective": {"ssimulacra2": 1}}),
@@ -43,7 +43,10 @@ SPECIAL = {
         ("--pictures", 5, {"pictures": 5}), ("--patch", "192x192", {"side": 192}),
         ("--quality-metric", "psnr", {"objective": {"psnr": 1}}), ("--qualities", "60:30", {"qualities": (30, 60)}),
     ],
-    "feedback": [("--quality-metric", "psnr-hvs-m,psnr:3", {"objective": {"psnr-hvs-m": 0.25, "psnr": 0.75}})],
+    "feedback": [
+        ("--quality-metric", "psnr-hvs-m,psnr:3", {"objective": {"psnr-hvs-m": 0.25, "psnr": 0.75}}),
+        ("--strength", 1.0, {"strength": 1.0}),
+    ],
     "artefacts": [
         ("--quality-metric", "psnr,vif:3", {"objective": {"psnr": 0.25, "vif": 0.75}}),
         ("--through", "exact", {"through": "exact"}), ("--effort", 4, {"effort": 4}),
@@ -91,6 +94,8 @@ IMPOSSIBLE = [
     ("tables", "--qualities", "0:50", "--qualities 0:50 is not possible. Allowed: whole numbers 1..99"),
     ("tables", "--qualities", "best", "--qualities best is not possible"),
     ("kuchen", "--schedule", "linear", "--schedule linear is not known. Allowed: constant, cosine"),
+    ("kuchen", "--strength", 0.0, "--strength 0 is out of range. Allowed: above 0, up to 1."),
+    ("feedback", "--strength", 1.1, "--strength 1.1 is out of range"),
     ("classifier", "--architecture", "wide", "--architecture wide is not known"),
     ("npp", "--forward", "both", "--forward both is not known"), ("npp", "--qualities", "1:2", "is not understood"),
     ("npp", "--qualities", "20:10:30", "lies between"), ("npp", "--qualities", "30:30:30", "lies between"),

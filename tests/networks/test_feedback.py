@@ -288,7 +288,7 @@ def test_strength_lies_between_the_picture_and_the_result(lake: Image) -> None:
 
 def test_the_weights_say_what_share_of_the_change_serves(tmp_path: Path, lake: Image) -> None:
     changed = []
-    for share, strength in ((1, 0.5), (0.5, 1), (None, 0.5)):
+    for share, strength in ((1, 0.5), (0.5, None), (None, 0.5), (0.8, 0.5), (0.8, None), (None, 0.8), (None, None)):
         recipe = json.dumps({"passes": 1} | ({} if share is None else {"strength": share}))
         metadata = {"network": "feedback", "arguments": "{}", "codec": "webp", "recipe": recipe}
         path = weight_files.write_tensors(tmp_path / "mine", Feedback(), metadata, {}).path
@@ -297,7 +297,9 @@ def test_the_weights_say_what_share_of_the_change_serves(tmp_path: Path, lake: I
         assert made is not None
         changed.append(made(lake, SETTING).pixels)
     assert not np.array_equal(changed[0], lake.pixels)
-    assert np.array_equal(changed[0], changed[1]) and np.array_equal(changed[0], changed[2])
+    halves, usual, all_of_it = changed[:4], changed[4:6], changed[6]
+    assert all(np.array_equal(each, halves[0]) for each in halves) and np.array_equal(*usual)
+    assert not np.array_equal(halves[0], usual[0]) and not np.array_equal(usual[0], all_of_it)
 
 
 def test_coloured_text_is_not_harmed() -> None:

@@ -1,18 +1,22 @@
 """The shipped network behind the seam: engines agree, tiles are invisible, sizes are kept."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
+from kcompress.cli import options
 from kcompress.codecs import CODECS
 from kcompress.errors import UsageError
 from kcompress.images import Image, read
 from kcompress.inference import weights as weight_files
 from kcompress.inference.engine import OnnxEngine, TorchEngine, cuda_devices
 from kcompress.networks import NETWORKS
+from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.kuchen import Kuchen
 from kcompress.networks.loading import load
 from kcompress.networks.preprocessor import NetworkPreprocessor
@@ -67,7 +71,7 @@ def test_the_network_does_what_its_card_says() -> None:
     """It comes nearer to the filters that win for JPEG than the untouched picture is."""
     photo = read((Path(__file__).parents[1] / "golden" / "bpg" / "photo.png").read_bytes())
     target = filter_named("ar").apply(filter_named("blur:s=0.8").apply(photo.pixels)).astype(int)
-    result = load("kuchen", device="cpu", codec="jpeg")(photo, SETTING).pixels
+    result = load("kuchen", device="cpu", codec="jpeg", strength=1)(photo, SETTING).pixels
     assert np.square(result - target).mean() < 0.5 * np.square(photo.pixels - target).mean()
 
 
@@ -78,6 +82,28 @@ def test_strength(lake: Image) -> None:
     assert np.array_equal(none, lake.pixels)
     unclipped = (whole > 0) & (whole < 255)
     assert np.abs(half - (none + whole) / 2)[unclipped].max() <= 1
+    usual = load("kuchen", device="cpu", codec="jpeg")
+    assert usual.strength == 0.5 and np.array_equal(usual(lake, SETTING).pixels, half)
+    assert not np.array_equal(half, whole)
+
+
+@pytest.mark.parametrize(("recipe", "strength"), [("{}", 0.5), ('{"strength": 1}', 1), ('{"strength": 0.3}', 0.3)])
+def test_weights_tell_how_much_of_the_change_is_made(tmp_path: Path, lake: Image, recipe: str, strength: float) -> None:
+    weights = weight_files.open_weights(SHIPPED)
+    save_file(weights.tensors(), path := tmp_path / "mine.safetensors", dict(weights.metadata) | {"recipe": recipe})
+    usual, told, other = (load("kuchen", device="cpu", weights=path, strength=s) for s in (None, strength, 0.7))
+    assert usual.strength == told.strength == strength
+    results = [each(lake, SETTING).pixels for each in (usual, told, other)]
+    assert np.array_equal(results[0], results[1]) and not np.array_equal(results[0], results[2])
+
+
+def test_help_tells_the_strengths_of_the_weights_that_ship() -> None:
+    (help,) = (found.help for found in get_args(options.Strength)[1:])
+    assert help.endswith("kuchen 0.5, feedback 0.8, others 1]")
+    found = {weights.name: TrainingDomain.from_weights(weights).strength
+             for weights in weight_files.shipped() if weights.metadata["network"] in NETWORKS}  # fmt: skip
+    expected = {"kuchen": 0.5, "feedback": 0.8}
+    assert len(found) > 8 and found == {name: expected.get(name.partition("-")[0], 1) for name in found}
 
 
 def test_grey_and_alpha(lake: Image) -> None:
@@ -90,7 +116,7 @@ def test_grey_and_alpha(lake: Image) -> None:
 def test_what_load_refuses() -> None:
     with pytest.raises(UsageError, match="Allowed: none, shrink, kuchen, blend, rdo"):
         load("nonsense")
-    with pytest.raises(UsageError, match=r"Allowed: 0\.\.1"):
+    with pytest.raises(UsageError, match=r"--strength 1\.5 is out of range\. Allowed: 0\.\.1\."):
         load("shrink", strength=1.5)
     with pytest.raises(UsageError, match="has none"):
         load("shrink", weights=SHIPPED)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Noisy:
     """Makes files larger and pictures worse."""
 
-    name, network, conditioned = "noisy", "noisy", False
+    name, network, conditioned, strength = "noisy", "noisy", False, 1.0
 
     def __call__(self, image, setting):
         noise = np.random.default_rng(0).integers(-9, 10, image.pixels.shape)
@@ -29,7 +29,7 @@ class Noisy:
 class Darker:
     """Changes the picture itself, whatever the setting, and a little for the worse."""
 
-    name, network, conditioned = "darker", "darker", False
+    name, network, conditioned, strength = "darker", "darker", False, 1.0
 
     def __call__(self, image, setting):
         return image.with_pixels(np.maximum(image.pixels, 3) - np.uint8(3))
@@ -38,7 +38,7 @@ class Darker:
 class UpsideDown:
     """Of no use at any strength."""
 
-    name, network, conditioned = "upside-down", "upside-down", False
+    name, network, conditioned, strength = "upside-down", "upside-down", False, 1.0
 
     def __call__(self, image, setting):
         return image.with_pixels(np.ascontiguousarray(image.pixels[::-1]))
@@ -133,6 +133,18 @@ def test_elsewhere_the_strength_is_searched(lake, name, options):
     _, how, told = finish(image, codec, codec.setting(60, **options), Shrink(), steps=3)
     assert how.of == "strength" and how.steps == 3
     assert told == [Progress(done, 3) for done in (1, 2, 3)]
+
+
+def test_the_strength_that_is_told_is_of_the_whole_change(lake):
+    codec, image = CODECS["webp"], Image(lake.pixels[100:164, 200:296])
+    found = []
+    for strength in (1.0, 0.5):
+        preprocessor = Darker()
+        preprocessor.strength = strength  # of a change that is twice as large
+        before = encode(image, codec, codec.setting(60), UpsideDown(), "pillow")
+        after, how, _ = finish(image, codec, codec.setting(60), preprocessor, steps=1, encoded=before)
+        found.append((after.data, how.strength))
+    assert found[0][0] == found[1][0] and found[1][1] == found[0][1] / 2
 
 
 def test_before_mozjpeg_levels_take_the_place_of_its_search(lake):

@@ -17,7 +17,7 @@ from kcompress.search.selection import METRIC, select
 class Blur:
     """Loses everywhere."""
 
-    name, network, conditioned = "blur", "blur", False
+    name, network, conditioned, strength = "blur", "blur", False, 1.0
 
     def __call__(self, image, setting):
         return image.with_pixels(np.asarray(cv2.GaussianBlur(image.pixels, (0, 0), 2.5), np.uint8))
@@ -26,7 +26,7 @@ class Blur:
 class Nothing:
     """Changes nothing."""
 
-    name, network, conditioned = "nothing", "nothing", False
+    name, network, conditioned, strength = "nothing", "nothing", False, 1.0
 
     def __call__(self, image, setting):
         return image

@@ -10,6 +10,7 @@ from pictures import psnr
 
 from kcompress.codecs import CODECS
 from kcompress.images import Image, Pixels
+from kcompress.networks.loading import load
 from kcompress.training.distortions import (
     EMBEDDED,
     Distortion,
@@ -124,6 +125,8 @@ def test_a_preprocessor_comes_before_its_codec(photo: Pixels) -> None:
     coded = preprocessing("kuchen", "jpeg", 60).apply(photo)
     assert np.array_equal(coded, compression("jpeg", 60).apply(alone))
     plain = compression("jpeg", 60).apply(photo)
+    all_of_it = load("kuchen", device="cpu", codec="jpeg", strength=1)
+    assert np.array_equal(alone, all_of_it(Image(photo), CODECS["jpeg"].setting()).pixels)
     behind_rdo = preprocessing("rdo", "jpeg", 60).apply(photo)
     assert not np.array_equal(behind_rdo, plain)
 

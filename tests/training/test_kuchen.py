@@ -66,7 +66,7 @@ def test_states_of_before_hold_the_network_alone() -> None:
 
 @pytest.mark.slow
 def test_from_labels_to_weights(labels: Path, tmp_path: Path) -> None:
-    run = task(labels)
+    run = task(labels, replace(TINY, strength=0.9))
     events = trained(run, tmp_path / "checkpoints")
     found = of(Validation, events)
     card = exported(run, tmp_path / "checkpoints", events[-1], tmp_path / "small", "crops of a lake and of balloons")
@@ -87,7 +87,7 @@ def test_from_labels_to_weights(labels: Path, tmp_path: Path) -> None:
     tensors, expected = load_file(weights.path), load_file(best.checkpoint)
     assert all(torch.equal(tensors[name], expected[name]) for name in expected)
     preprocessor = load("kuchen", device="cpu", weights=weights.path)
-    assert preprocessor is not None and preprocessor.name == "small"
+    assert preprocessor is not None and (preprocessor.name, preprocessor.strength) == ("small", 0.9)
 
 
 def test_held_out_pictures_are_not_trained_on(labels: Path, tmp_path: Path) -> None:

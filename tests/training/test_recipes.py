@@ -17,7 +17,7 @@ from kcompress.training.tasks.rdo.recipe import RdoRecipe
 
 FIELDS = {
     KuchenRecipe: "width steps batch learning_rate schedule patch_width patch_height stride split validation_pictures "
-    "validate_every seed start",
+    "validate_every seed start strength",
     RdoRecipe: "width depth steps batch patches together side lowest highest tables mozjpeg objective "
     "learning_rate warmup averaging exact_from validate_every validation_pictures split seed start",
     FeedbackRecipe: "codec lowest highest passes sharp_chroma steps batch patches side perturbation limit objective "

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.encoders
 class Blur:
     """A preprocessor."""
 
-    name, network, conditioned = "blur", "blur", False
+    name, network, conditioned, strength = "blur", "blur", False, 1.0
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         return image.with_pixels(np.asarray(cv2.GaussianBlur(image.pixels, (0, 0), 0.6), np.uint8))
@@ -28,7 +28,7 @@ class Blur:
 class Nothing:
     """One that does nothing."""
 
-    name, network, conditioned = "nothing", "nothing", False
+    name, network, conditioned, strength = "nothing", "nothing", False, 1.0
 
     def __call__(self, image: Image, setting: Setting) -> Image:
         return image

@@ -1,8 +1,8 @@
 """Recipe of the Kuchen U-Net."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from kcompress.training.recipe import Recipe
+from kcompress.training.recipe import BEFORE, Recipe
 
 SCHEDULES = ("constant", "cosine")
 
@@ -16,6 +16,8 @@ class KuchenRecipe(Recipe):
         schedule: ``constant``, or ``cosine``, half a wave of it down to nothing at the last step.
         patch_width, patch_height: pixels.
         stride: pixels between the corners of neighbouring patches, both ways.
+        strength: share of the network's change that is made, in validation and as the weights ship. The paper makes all
+            of it.
     """
 
     width: int = 8
@@ -31,6 +33,7 @@ class KuchenRecipe(Recipe):
     validate_every: int = 1_000
     seed: int = 0
     start: str = ""
+    strength: float = field(default=0.5, metadata={BEFORE: 1.0})
     weight_decay = 0.0
 
     def rate(self, step: int) -> float:

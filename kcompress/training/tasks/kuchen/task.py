@@ -118,7 +118,8 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
 
     def validate(self, module: KuchenLoss, data: KuchenData) -> Metrics:
         error, identity_error = errors(module.network, data.held_out_pairs)
-        return {"error": error, "identity_error": identity_error, **data.validator(preprocessor(module.network))}
+        found = data.validator(preprocessor(module.network, self.recipe))
+        return {"error": error, "identity_error": identity_error, **found}
 
     def objective(self, metrics: Metrics) -> float:
         found = metrics.get(size_at_equal(self.labels.metric))
@@ -153,9 +154,9 @@ class KuchenTask(Task[KuchenRecipe, KuchenData, Batch]):
         )
 
 
-def preprocessor(network: nn.Module) -> Preprocessor:
-    """Preprocessor of a network under training."""
-    return under_training(network, TrainingDomain("kuchen"))
+def preprocessor(network: nn.Module, recipe: KuchenRecipe) -> Preprocessor:
+    """Preprocessor of a network under training, which makes as much of its change as the weights will."""
+    return under_training(network, TrainingDomain("kuchen", strength=recipe.strength))
 
 
 def _spread(rows: Sequence[Any], pictures: int) -> list[Any]:
