@@ -44,6 +44,7 @@ from kcompress.training.trainer import Trainer, accelerator
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 104
 TINY = QualityRecipe(
+    content=0,
     judges=("ssimulacra2",), regions=1, steps=30, contents=2, versions=3, side=64, large_side=96,
     large_contents=1, learning_rate=2e-3, warmup=5, averaging=0.8, validate_every=15, held_out=0.5,
 )  # fmt: skip

@@ -1,9 +1,9 @@
 """Recipe of VQscore."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from kcompress.training.recipe import JpegRecipe
+from kcompress.training.recipe import BEFORE, JpegRecipe
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class QualityRecipe(JpegRecipe):
         local: weight of the error of what was done at each token.
         margin: of the ranking loss: the difference of the targets, at most this many points.
         shift: weight of the squared change of a version's score by a shift of a few pixels, in tens of points.
+        content: width between the trunk of a classifier, which the shipped weights hold, and the tokens; 0 for none.
         still_norm: whether batch norm keeps the means that it began with, as where trained weights learn a little more.
     """
 
@@ -48,6 +49,7 @@ class QualityRecipe(JpegRecipe):
     local: float = 0.5
     margin: float = 10.0
     shift: float = 0.5
+    content: int = field(default=96, metadata={BEFORE: 0})
     still_norm: bool = False
     averaging: float = 0.995
     exact_from: float = 0.9

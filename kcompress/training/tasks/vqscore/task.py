@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from torch import nn
+from torch import Tensor, nn
 
-from kcompress.errors import UsageError
+from kcompress.errors import UsageError, WeightsError
 from kcompress.inference.batches import tensor
+from kcompress.inference.weights import open_shipped
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec
@@ -57,7 +58,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
     """Learns from JPEG photographs, distorted in every way of `KINDS`, `POINTED` and `POOL`.
 
     The folder ``prepared`` holds the distorted regions, 9.2 MB each, for other trainings too. ``kinds`` of the first
-    are made now, others another time; ``start`` is a checkpoint.
+    are made now, others another time; ``start`` is a checkpoint. The trunk is the shipped weights', and is not trained.
     """
 
     prepared: Path
@@ -67,8 +68,12 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
     channels_last: ClassVar = True
     network_type = VQscoreNetwork
     network_name = "vqscore"
+    sizes: ClassVar = ("content",)
 
     def loss(self, network: VQscoreNetwork) -> QualityLoss:
+        if network.trunk is not None:
+            network.trunk.load_state_dict(shipped_trunk())
+            network.trunk.requires_grad_(False)
         return QualityLoss(network, self.recipe)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
@@ -119,7 +124,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
             },
             data=f"{data.trained_on} photographs",
             details={
-                "gflop_at_1920x1080": 66,
+                "gflop_at_1920x1080": 94 if self.recipe.content else 66,
                 "cannot_judge": [
                     "whether a picture is beautiful, well exposed or sharp where it was meant to be",
                     "what a filter has taken away without leaving a trace: smooth surfaces may have had texture",
@@ -133,6 +138,15 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
             }},
             multiple=MULTIPLE,
         )  # fmt: skip
+
+
+def shipped_trunk() -> dict[str, Tensor]:
+    """Tensors of the trunk that the shipped weights hold."""
+    weights = open_shipped("vqscore")
+    found = {name.removeprefix("trunk."): tensor for name, tensor in weights.tensors().items() if name[:6] == "trunk."}
+    if not found:
+        raise WeightsError(f"{weights.path} have no trunk, which a training takes from them. Reinstall kcompress.")
+    return found
 
 
 def regions(
