@@ -251,7 +251,7 @@ def test_the_network_that_was_taught_to_please_it_does_so_less(untouched: Pixels
 def test_what_deceived_it_most_deceives_it_less(lake: Image) -> None:
     """Former weights gave these 20 and 24 points more than SSIMULACRA2 does."""
     judge = METRICS["ssimulacra2"].scorer(lake.pixels)
-    for step, most in ((filtering("blur:s=1.2"), 16), (preprocessing("kuchen", "jpeg", 75), 19)):
+    for step, most in ((filtering("blur:s=1.2"), 8), (preprocessing("kuchen", "jpeg", 75), 10)):
         pixels = step.apply(lake.pixels)
         assert vqscore(pixels) - judge(pixels) < most
 
@@ -259,12 +259,13 @@ def test_what_deceived_it_most_deceives_it_less(lake: Image) -> None:
 @trained
 @pytest.mark.parametrize(("down", "right"), [(1, 1), (3, 0), (5, 6)])
 def test_a_shift_changes_little(untouched: Pixels, down: int, right: int) -> None:
-    """A JPEG's blocks are found, so that the same is seen of them."""
+    """At most 3 points by one pixel. A JPEG's blocks are found, so that the same is seen of them."""
     height, width = untouched.shape[:2]
     soft = filter_named("blur:s=0.9").apply(untouched)
-    for pixels, most in ((untouched, 3), (soft, 1), (jpeg(untouched, 75), 1)):
+    most = 3 if max(down, right) == 1 else 4  # more of what is at the edges leaves the picture
+    for pixels, bound in ((untouched, most), (soft, 2), (jpeg(untouched, 75), 1.5)):
         here, there = pixels[: height - down, : width - right], pixels[down:, right:]
-        assert abs(vqscore(here) - vqscore(there)) < most
+        assert abs(vqscore(here) - vqscore(there)) < bound
 
 
 @trained
