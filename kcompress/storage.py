@@ -3,8 +3,8 @@
 import contextlib
 import errno
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +15,9 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+_unfinished: set[str] = set()
+"""Temporary files that are being written."""
 
 
 def write(
@@ -41,7 +44,9 @@ def write(
             path.write_bytes(data)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".kcompress-", suffix=".tmp", dir=path.parent)
+        temporary = str(path.parent / f".kcompress-{secrets.token_hex(8)}.tmp")
+        _unfinished.add(temporary)  # before it is there, so that none can be left
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
         if owner is not None and hasattr(os, "chown"):
@@ -62,6 +67,15 @@ def write(
             advice = "Free some space." if error.errno == errno.ENOSPC else "Check the folder's rights, or give -o."
             raise OutputError(f"{_shown(target)} cannot be written: {error.strerror}. {advice}") from error
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+def drop_unfinished() -> None:
+    """Remove what is half-written: for a process that ends at once, without its exceptions."""
+    for temporary in tuple(_unfinished):
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
 
 
 @contextlib.contextmanager

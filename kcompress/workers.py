@@ -21,6 +21,7 @@ from typing import Any, TypeVar, cast
 
 from kcompress.errors import ProgramError
 from kcompress.programs import stop_all
+from kcompress.storage import drop_unfinished
 
 Result = TypeVar("Result")
 Event = TypeVar("Event")
@@ -135,6 +136,7 @@ def _start() -> None:
 
 def _end(number: int, frame: object) -> None:
     stop_all()
+    drop_unfinished()
     os._exit(1)
 
 
@@ -144,6 +146,7 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         stop_all()
+        drop_unfinished()
         os._exit(1)
 
 

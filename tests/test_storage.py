@@ -123,7 +123,7 @@ def test_a_read_only_file_system(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     def refuse(*args: object, **options: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(OutputError, match=r"cannot be written: Read-only file system\. Check the folder's rights"):
         storage.write(str(folder / "x"), b"x")
 
@@ -172,6 +172,19 @@ def test_an_interruption_leaves_the_old_file(
         storage.write(str(folder / "file"), b"new")
     monkeypatch.undo()
     assert (folder / "file").read_bytes() == b"old"
+
+
+def test_a_process_that_ends_at_once_leaves_nothing_half_written(folder: Path) -> None:
+    """A worker that is told to end in the middle of a write, as by its parent after Ctrl-C."""
+    code = f"""
+import os, pathlib
+from kcompress import storage, workers
+pathlib.Path.replace = lambda here, there: (print(here.exists()), workers._end(15, None))
+storage.write({str(folder / "file")!r}, bytes(1000))
+"""
+    ended = subprocess.run([sys.executable, "-u", "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "True\n", "")
+    assert not list(folder.iterdir())
 
 
 def test_nobody_sees_half_a_file(folder: Path) -> None:
