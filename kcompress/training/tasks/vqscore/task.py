@@ -16,7 +16,7 @@ from kcompress.inference.batches import tensor
 from kcompress.inference.weights import open_shipped
 from kcompress.metrics.vqscore_network import MULTIPLE, VQscoreNetwork
 from kcompress.training.events import Metrics, Prepared
-from kcompress.training.export import ExportSpec
+from kcompress.training.export import ExportSpec, gflop
 from kcompress.training.judges import FIRST, Judges
 from kcompress.training.log import Entry
 from kcompress.training.photos import JpegTask
@@ -106,6 +106,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
         return -sum(metrics.get(f"{prefix}spearman") or 0 for prefix in PREFIXES)
 
     def export(self, best: Entry, data: TrainingRegions) -> ExportSpec:
+        network = VQscoreNetwork(**self.arguments).eval()
         return ExportSpec(
             summary="quality of a picture without its original, 0..100, on the scale of SSIMULACRA2",
             card={
@@ -124,7 +125,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
             },
             data=f"{data.trained_on} photographs",
             details={
-                "gflop_at_1920x1080": 94 if self.recipe.content else 66,
+                "gflop_at_1920x1080": round(gflop(network, [torch.zeros(1, 3, 224, 224)])),
                 "cannot_judge": [
                     "whether a picture is beautiful, well exposed or sharp where it was meant to be",
                     "what a filter has taken away without leaving a trace: smooth surfaces may have had texture",
