@@ -146,6 +146,11 @@ def bench(
     check(plan)
     if match_bpp and not peers and all(plan.preprocessors_of(name) == (NONE,) for name in codecs):
         raise UsageError("--match-bpp has nothing to match. Name a --network or --filter beside none, or give --peers.")
+    used = {name for each in codecs for name in plan.preprocessors_of(each)} & {*NETWORKS} - {NONE}
+    if strength is not None and not used:
+        raise UsageError(
+            f"--strength {strength:g} has no meaning without a network. Name a --network, or leave it out."
+        )
     with storage.sole_user(target):
         # What a resumed run must share with the one before, beside the points themselves.
         before = points_before(target, plan, resume=resume)

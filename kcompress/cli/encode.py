@@ -103,6 +103,7 @@ def encode(
     # Everything that can be refused is refused before the first picture is read.
     told = options.pairs("--param", parameters or [])
     choices = [resolved(preset, each.name, backend, network, effort, refine) for each in chosen]
+    refusals.strength_of_nothing(strength, [its.network for its in choices])
     settings = [
         each.setting(quality, chroma, its.effort, sharp_yuv=sharp_yuv, raw=raw, bits=bits, parameters=told)
         for each, its in zip(chosen, choices, strict=True)

@@ -43,6 +43,16 @@ def best_without_score(target: "Target | None") -> None:
         raise UsageError("--codec best compares files of one quality: give it, such as --target 80.")
 
 
+def strength_of_nothing(strength: float | None, networks: Sequence[str]) -> None:
+    """A share of the change by networks, where there is none."""
+    from kcompress.networks import NONE
+
+    if strength is not None and all(network == NONE for network in networks):
+        raise UsageError(
+            f"--strength {strength:g} has no meaning for --network {NONE}. Name another network, or leave it out."
+        )
+
+
 def report_of_nothing(reports: Sequence[str], *, dry_run: bool, streamed: bool) -> None:
     """Reports where no files are written."""
     if reports and (dry_run or streamed):

@@ -233,6 +233,11 @@ def test_interrupted_while_running(
         (["photos", "--filter", "detail+"], 2, "sharpen"),
         (["photos", "--quality", "high"], 2, "40,60,80,90"),
         (["photos", "--codec", "jpeg,hevc", "--network", "none", "--match-bpp"], 2, "nothing to match"),
+        (
+            ["photos", "--codec", "jpeg,avif", "--network", "none", "--filter", "ar", "--strength", "0.5"],
+            2,
+            "without a network",
+        ),
         (["photos", "--split", "1"], 2, "--split 1 is out of range"),
         (["photos", "--split", "0.999999"], 3, "holds out none of the 2 pictures"),
         (["photos", "--codec", "jpeg", "--quality", "webp=50"], 2, "not among the codecs"),

@@ -84,6 +84,12 @@ def test_strength_0_is_no_network(run, small, folder):
     assert (folder / "none.jpg").read_bytes() == (folder / "zero.jpg").read_bytes()
 
 
+def test_strength_of_no_network(run, small, folder):
+    refused = run("encode", "small.png", "-o", "x.jpg", "--network", "none", "--strength", "0.5", expect=2)
+    assert "--strength 0.5 has no meaning for --network none" in refused.stderr and not (folder / "x.jpg").exists()
+    run("encode", "small.png", "-o", "both/", "--codec", "jpeg,avif", "--strength", "0.5")  # one of two has
+
+
 @pytest.mark.parametrize(
     ("name", "network", "package"),
     [("pillow", "rdo-jpeg", "PIL"), ("mozjpeg", "rdo-jpeg", "pyvips"), ("jpegli", "none", "pyjpegli")],
