@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kcompress.errors import WeightsError
 from kcompress.inference.row_scan import RowScanNetwork
+from kcompress.inference.window_scan import WindowScanNetwork
 
 _LARGEST = 65536
 """Largest side of a picture that a graph takes, pixels."""
@@ -22,13 +23,20 @@ _LARGEST = 65536
 def graph(module: nn.Module, multiple: int, more: Sequence[Tensor] = (), channels: int = 3) -> onnx.ModelProto:
     """ONNX graph of a network on images (1, channels, H, W) float32; ``more`` are examples of the other inputs.
 
-    H and W are multiples of ``multiple``, pixels, which is also the side of a row-scan network's cells.
+    H and W are multiples of ``multiple``, pixels, which is also the side of a row-scan network's cells. That of a
+    window-scan network takes windows (W, channels, H, W).
 
     Raises:
         WeightsError: the exporter gave nothing.
     """
     image = torch.rand(1, channels, 8 * multiple, 9 * multiple)
     rows, columns = (torch.export.Dim(name, min=1, max=_LARGEST // multiple) for name in ("rows", "columns"))
+    if isinstance(module, WindowScanNetwork):
+        tokens = torch.export.Dim("tokens", min=2, max=_LARGEST)
+        return _scanned(
+            _exported(_Window(module), (image,), ({2: multiple * rows, 3: multiple * columns},)),
+            _exported(_Picture(module), (module.run_window(image).detach(),), ({1: tokens},)),
+        )
     if not isinstance(module, RowScanNetwork):
         return _exported(module, (image, *more), ({2: multiple * rows, 3: multiple * columns}, *(None for _ in more)))
     (condition,) = more
@@ -71,6 +79,24 @@ class _Tail(_Stage):
 
     def forward(self, row: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
         return self.whole.run_tail(row, condition, around[:, :, None], *(each[:, :, None] for each in kept))
+
+
+class _Window(nn.Module):
+    """Tokens of a window, (1, C, H, W) -> (1, T, D)."""
+
+    def __init__(self, whole: WindowScanNetwork) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, window: Tensor) -> Tensor:
+        return self.whole.run_window(window)
+
+
+class _Picture(_Window):
+    """Output of a picture, (1, T, D) -> (1, ...)."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.whole.run_picture(tokens)
 
 
 def _exported(
@@ -122,6 +148,29 @@ def _joined(head: onnx.ModelProto, context: onnx.ModelProto, tail: onnx.ModelPro
     inputs = [image, head.graph.input[1]]
     whole = helper.make_graph(nodes, "row_scan", inputs, [output], [*shapes, *between.initializer])
     return helper.make_model(whole, opset_imports=head.opset_import, ir_version=head.ir_version)
+
+
+def _scanned(window: onnx.ModelProto, picture: onnx.ModelProto) -> onnx.ModelProto:
+    """One graph: a scan over windows, then what is made of all their tokens."""
+    each, last = (
+        onnx.compose.add_prefix(model, f"{name}_").graph for name, model in (("window", window), ("picture", picture))
+    )
+    channels, depth = (
+        side[0].type.tensor_type.shape.dim[place].dim_value for side, place in ((each.input, 1), (each.output, 2))
+    )
+    nodes = [
+        helper.make_node("Unsqueeze", ["windows", "one"], ["pictures"]),
+        helper.make_node("Scan", ["pictures"], ["seen"], body=each, num_scan_inputs=1, scan_output_axes=[1]),
+        helper.make_node("Reshape", ["seen", "row"], [last.input[0].name]),
+        *last.node,
+    ]
+    constants = [
+        helper.make_tensor(name, onnx.TensorProto.INT64, [len(values)], values)
+        for name, values in (("one", [1]), ("row", [1, -1, depth]))
+    ]
+    taken = helper.make_tensor_value_info("windows", onnx.TensorProto.FLOAT, ["windows", channels, "height", "width"])
+    whole = helper.make_graph(nodes, "window_scan", [taken], last.output, [*constants, *last.initializer])
+    return helper.make_model(whole, opset_imports=window.opset_import, ir_version=window.ir_version)
 
 
 def _loop(body: onnx.GraphProto, rows: Sequence[str], outputs: Sequence[str]) -> onnx.NodeProto:

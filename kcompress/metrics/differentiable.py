@@ -1,6 +1,6 @@
 """Differentiable metrics as objectives of trainings and searches: finite everywhere, higher is better."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from kcompress.inference.models import torch_module
 from kcompress.inference.weights import open_shipped
 from kcompress.metrics import butteraugli, iw_ssim, ms_ssim, psnr_hvs_m, ssimulacra2, vif
-from kcompress.metrics.vqscore import spans
+from kcompress.metrics.vqscore import groups, spans
 from kcompress.metrics.vqscore_network import VQscoreNetwork
 
 Score = Callable[[Tensor], Tensor]
@@ -55,12 +55,19 @@ def _iw_ssim(original: Tensor) -> Score:
 
 
 def _vqscore(original: Tensor) -> Score:
-    """VQscore, which needs no original: the mean over windows of whole tokens, at least 64 pixels a side."""
+    """VQscore, which needs no original: of windows of whole tokens, at least 64 pixels a side."""
     network = _vqscore_network(original.device)
     rows, columns = (spans(side) for side in original.shape[2:])
+    places = [(row, column) for row in rows for column in columns]
+    parts = groups(places, original[0, 0][places[0]].shape)
+
+    def part_of(distorted: Tensor, part: Sequence[tuple[slice, slice]]) -> Tensor:
+        tokens = torch.cat([network.run_window(distorted[..., row, column]) for row, column in part], dim=1)
+        return network.run_picture(tokens)[:, 0]
 
     def score(distorted: Tensor) -> Tensor:
-        return torch.stack([network(distorted[..., row, column])[:, 0] for row in rows for column in columns]).mean(0)
+        weighted = [len(part) * part_of(distorted, part) for part in parts]
+        return torch.stack(weighted).sum(0) / len(places)
 
     return score
 

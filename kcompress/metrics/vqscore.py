@@ -5,8 +5,9 @@ the mean of several metrics with reference on that scale.
 ByteDance's weights, which the paper uses, are not public, so the numbers are not the paper's.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -19,24 +20,42 @@ from kcompress.metrics.vqscore_blocks import BLOCK, origin
 if TYPE_CHECKING:
     from torch import nn
 
+Window = TypeVar("Window")
+
 SMALLEST_SIDE = 64
 """Smallest side, pixels: two tokens; it was trained on 224."""
 
 _MULTIPLE = 32
 _WINDOW = 320
 
+_TOGETHER = 2048
+"""Most tokens that see each other, 2 megapixels: attention takes the square of their number."""
+
 
 def vqscore(pixels: Pixels) -> float:
-    """VQscore, 0..100, higher is better: the mean over windows that cover a picture (H, W, 3), sRGB, sides at least 64.
+    """VQscore of a picture (H, W, 3), sRGB, sides at least 64: 0..100, higher is better.
+
+    It is seen in windows that cover it, all together; of more than 2 megapixels in groups of them, each from all over
+    the picture, whose mean it is.
 
     Raises:
         WeightsError: the weights ``vqscore`` are missing, or what they give is no score.
     """
     engine = shipped_engine("vqscore", "cpu", _module)
-    score = float(np.mean([float(engine(batch(window)).ravel()[0]) for window in windows(pixels)]))
+    seen = list(windows(pixels))
+    parts = groups(seen, seen[0].shape[:2])
+    each = [float(engine(np.concatenate([batch(window) for window in part])).ravel()[0]) for part in parts]
+    score = float(np.average(each, weights=[len(part) for part in parts]))
     if not np.isfinite(score):
         raise WeightsError(f"the weights vqscore give {score} in place of a score. Reinstall kcompress.")
     return score
+
+
+def groups(seen: Sequence[Window], size: tuple[int, ...]) -> list[Sequence[Window]]:
+    """Windows of a picture, all of one size (H, W), in as few groups as may be, whose tokens see each other."""
+    together = _TOGETHER * _MULTIPLE**2 // math.prod(size)
+    count = -(-len(seen) // together)
+    return [seen[first::count] for first in range(count)]
 
 
 def windows(pixels: Pixels) -> Iterator[Pixels]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kcompress.inference.window_scan import WindowScanNetwork
 from kcompress.metrics.vqscore_trunk import STAGES, Trunk
 
 MULTIPLE = 32
@@ -54,18 +55,19 @@ class _Encoder(nn.Module):
         return y
 
 
-class VQscoreNetwork(nn.Module):
-    """Score of a window of a picture.
+class VQscoreNetwork(WindowScanNetwork):
+    """Score of a picture, of which it sees windows.
 
-        image (N, 3, H, W) -> + log differences to 3x3, 9x9 means (N, 9, H, W) -> 5 levels, H/2 .. H/32
-          -> each pooled to 32x32 pixels, concatenated (N, 480, H/32, W/32) -> tokens (N, T, tokens)
-        image -> trunk of a classifier -> stages, pooled alike (N, 464, H/32, W/32) -> two layers -> added to the tokens
-          -> transformer encoder (N, T, tokens) -> mean -> linear, sigmoid -> (N, 1)
+        windows (W, 3, H, W) -> + log differences to 3x3, 9x9 means (W, 9, H, W) -> 5 levels, H/2 .. H/32
+          -> each pooled to 32x32 pixels, concatenated (W, 480, H/32, W/32) -> tokens (W, T, tokens)
+        windows -> trunk of a classifier -> stages, pooled alike (W, 464, H/32, W/32) -> two layers -> added to them
+        tokens of all windows (1, W T, tokens) -> transformer encoder -> mean -> linear, sigmoid -> (1, 1)
 
     The log differences make faint traces as strong as edges: without them training takes many times longer. Tokens see
     the finest level, where a codec's traces are. There are no positional encodings: quality does not depend on place.
+    The encoder sees all windows, so that sharp places tell that others are out of focus, not softened.
 
-    Shapes: (N, 3, H, W) RGB 0..1, H and W multiples of 32 -> (N, 1), 0..100.
+    Shapes: windows of one picture, (W, 3, H, W) RGB 0..1, H and W multiples of 32 -> (1, 1), 0..100.
     Cost: 31 kFLOP a pixel, 45 with the trunk.
 
     Args:
@@ -89,25 +91,30 @@ class VQscoreNetwork(nn.Module):
         self.encoder = nn.Sequential(*(_Encoder(tokens, heads) for _ in range(layers)))
         self.head = nn.Sequential(nn.LayerNorm(tokens), nn.Linear(tokens, 1))
 
-    def look(self, image: Tensor) -> Tensor:
-        """Encoded tokens, row by row: (N, 3, H, W) -> (N, H/32 W/32, tokens)."""
-        x = torch.cat([image - 0.5, *_log_differences(image)], dim=1)
+    def run_window(self, windows: Tensor) -> Tensor:
+        """Tokens of each window, row by row: (N, 3, H, W) -> (N, H/32 W/32, tokens)."""
+        x = torch.cat([windows - 0.5, *_log_differences(windows)], dim=1)
         levels = []
         for level in self.levels:
             x = level(x)
             levels.append(x)
-        tokens = self.tokens(_pooled(levels))
+        tokens: Tensor = self.tokens(_pooled(levels))
         if self.trunk is not None and self.content is not None:
-            tokens = tokens + self.content(_pooled(self.trunk(image)))
-        encoded: Tensor = self.encoder(tokens)
+            tokens = tokens + self.content(_pooled(self.trunk(windows)))
+        return tokens
+
+    def run_picture(self, tokens: Tensor) -> Tensor:
+        """Scores of pictures with these tokens: (N, T, tokens) -> (N, 1), 0..100."""
+        return self.score(self.encoder(tokens))
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """Encoded tokens of pictures that are one window each: (N, 3, H, W) -> (N, H/32 W/32, tokens)."""
+        encoded: Tensor = self.encoder(self.run_window(pictures))
         return encoded
 
     def score(self, encoded: Tensor) -> Tensor:
         """Score of encoded tokens: (N, T, tokens) -> (N, 1), 0..100."""
         return 100 * torch.sigmoid(self.head(encoded.mean(dim=1)).float())
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.score(self.look(image))
 
 
 def _pooled(maps: Sequence[Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from kcompress.inference.engine import OnnxEngine
 from kcompress.inference.graphs import graph
 from kcompress.inference.row_scan import RowScanNetwork
+from kcompress.inference.window_scan import WindowScanNetwork
 
 SIDE = 4
 
@@ -67,3 +68,34 @@ def test_it_is_a_valid_graph_that_goes_twice_through_the_rows(model: onnx.ModelP
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node].count("Scan") == 2
     assert [each.name for each in model.graph.input] == ["image", "condition"]
+
+
+class Glance(WindowScanNetwork):
+    """Tokens of 4x4 pixels; the output is a mean in which bright ones count more, and so depends on all windows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 5, 1)
+
+    def run_window(self, windows: Tensor) -> Tensor:
+        return self.mix(F.avg_pool2d(windows, SIDE)).flatten(2).transpose(1, 2)
+
+    def run_picture(self, tokens: Tensor) -> Tensor:
+        return (tokens * torch.softmax(20 * tokens, dim=1)).sum(dim=1)
+
+
+@pytest.mark.parametrize(("windows", "rows", "columns"), [(1, 1, 2), (1, 7, 3), (3, 1, 1), (5, 4, 6)])
+def test_a_graph_by_windows_equals_the_module(tmp_path: Path, windows: int, rows: int, columns: int) -> None:
+    torch.manual_seed(0)
+    module = Glance()
+    model = graph(module, SIDE)
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node].count("Scan") == 1
+    onnx.save(model, tmp_path / "glance.onnx")
+    seen = np.random.default_rng(rows).random((windows, 3, rows * SIDE, columns * SIDE), np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(seen)).numpy()
+        alone = [module(torch.from_numpy(window[None])).numpy() for window in seen]
+    found = OnnxEngine(tmp_path / "glance.onnx", 1)(seen)
+    assert found.shape == expected.shape == (1, 5) and np.abs(found - expected).max() < 1e-5
+    assert windows == 1 or np.abs(found - np.mean(alone, axis=0)).max() > 1e-3

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -110,9 +110,16 @@ class Oracle(nn.Module):
         super().__init__()
         self.table = torch.from_numpy(table.astype(np.float32))
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def look(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    def score(self, image: torch.Tensor) -> torch.Tensor:
         region, kind = ((image[:, channel, 0, 0] * 25.5).round().long() for channel in (0, 1))
         return self.table[region, kind][:, None]
+
+
+def oracle(table: np.ndarray) -> VQscoreNetwork:
+    return cast("VQscoreNetwork", Oracle(table))
 
 
 def test_kinds_that_were_not_made_are_not_learned_from(data: QualityData) -> None:
@@ -301,9 +308,10 @@ def test_a_network_scores_the_same_while_it_is_taught(data: QualityData) -> None
     network = VQscoreNetwork(tokens=16, heads=2, layers=1).eval()
     made = batch(only(data, np.arange(8)), TINY, 0)
     found = QualityLoss(network, TINY)(made)
-    score = objective(network(made.pictures)[:, 0].view_as(made.targets), made.targets, TINY)
+    pictures, shifted = (network.score(network.look(each))[:, 0] for each in (made.pictures, made.shifted))
+    score = objective(pictures.view_as(made.targets), made.targets, TINY)
     assert float(found["score"]) == pytest.approx(float(score))
-    again = network(made.shifted)[:, 0] - network(made.pictures)[:, 0].view_as(made.targets)[[0, 1], made.moved]
+    again = shifted - pictures.view_as(made.targets)[[0, 1], made.moved]
     assert float(found["shift"]) == pytest.approx(float((again / 10).square().mean()), rel=1e-3)
     parts = score + TINY.local * found["damage"] + TINY.shift * found["shift"]
     assert float(found["loss"]) == pytest.approx(float(parts), rel=1e-5)
@@ -379,30 +387,30 @@ def test_equal_values_share_the_mean_of_their_ranks() -> None:
 
 def test_scores_are_of_the_middle_of_each_region_and_kind(data: QualityData) -> None:
     table = np.random.default_rng(1).random((8, len(KINDS)))
-    found = scores(Oracle(table), data, [2, 5], TINY.side)
+    found = scores(oracle(table), data, [2, 5], TINY.side)
     assert found.shape == (2, len(KINDS) - 1)
     assert np.allclose(found, table[[2, 5]][:, MADE])
-    first = nn.Module()
-    first.forward = lambda image: 255 * image[:, 2, :1, 0]  # type: ignore[method-assign]
+    first = oracle(table)
+    first.score = lambda image: 255 * image[:, 2, :1, 0]  # type: ignore[method-assign]
     middle = (SIDE - TINY.side) // 2
     assert np.allclose(scores(first, data, [2, 5], TINY.side), data.pixels[[2, 5]][:, MADE, middle, middle, 2])
     data.targets[7, 0] = np.nan  # then the whole kind does not count
-    assert np.allclose(scores(Oracle(table), data, [2, 5], TINY.side), table[[2, 5]][:, MADE[1:]])
+    assert np.allclose(scores(oracle(table), data, [2, 5], TINY.side), table[[2, 5]][:, MADE[1:]])
 
 
 def test_a_perfect_network_is_told_so(data: QualityData) -> None:
     some = [1, 3, 6]
     wanted = np.nan_to_num(data.targets)
-    found = validated(Oracle(wanted), data, some, TINY.side)
+    found = validated(oracle(wanted), data, some, TINY.side)
     assert (found["spearman"], found["spearman_within_a_region"], found["mean_error"]) == (1, 1, 0)
     kinds = [[*KINDS][number] for number in MADE if number != CLEAN]
     assert [name for name in found if name in KINDS] == kinds and all(found[kind] == 1 for kind in kinds)
-    reverse = validated(Oracle(100 - wanted), data, some, TINY.side)
+    reverse = validated(oracle(100 - wanted), data, some, TINY.side)
     assert reverse["spearman"] == reverse["spearman_within_a_region"] == -1
     assert found["overrated_softness"] == 0
     praised = wanted.copy()
     praised[:, [[*KINDS].index(kind) for kind in KINDS if kind in SOFTENING]] += 7
-    praise = validated(Oracle(praised), data, some, TINY.side)
+    praise = validated(oracle(praised), data, some, TINY.side)
     assert praise["overrated_softness"] == pytest.approx(7, abs=0.01)
     assert reverse["mean_error"] == pytest.approx(np.abs(100 - 2 * wanted[some][:, MADE]).mean(), abs=0.01)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from torch import Tensor, nn
+from torch import Tensor
 
 from kcompress.errors import UsageError, WeightsError
 from kcompress.inference.batches import tensor
@@ -210,13 +210,14 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
 
 
 @torch.inference_mode()
-def scores(network: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> NDArray[np.float64]:
+def scores(network: VQscoreNetwork, data: QualityData, regions: Sequence[int], side: int) -> NDArray[np.float64]:
     """Scores of the middles of whole regions, (regions, kinds that were made)."""
     margin = (SIDE - side) // 2
     middle = slice(margin, margin + side)
     place = next(network.parameters(), torch.empty(0)).device
     crops = (data.pixels[region][complete(data), middle, middle] for region in regions)
-    return np.stack([network(tensor(list(crop)).to(place))[:, 0].cpu().numpy() for crop in crops]).astype(np.float64)
+    found = (network.score(network.look(tensor(list(crop)).to(place))) for crop in crops)
+    return np.stack([each[:, 0].cpu().numpy() for each in found]).astype(np.float64)
 
 
 def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -235,7 +236,7 @@ def _ordered(data: QualityData, regions: Sequence[int]) -> list[tuple[str, int]]
     return [(data.kinds[kind], column) for column, kind in enumerate(complete(data)) if np.ptp(wanted[:, column]) > 0]
 
 
-def validated(network: nn.Module, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
+def validated(network: VQscoreNetwork, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
     """Spearman correlations of held-out regions, overall and by kind, and errors in points.
 
     These are the mean error of all, and by how much softened regions are overrated on average.
