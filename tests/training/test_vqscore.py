@@ -51,6 +51,7 @@ TINY = QualityRecipe(
 ABSENT = 5
 """A kind that was not made."""
 MADE = [kind for kind in range(len(KINDS)) if kind != ABSENT]
+NONE_SOFT = torch.tensor(False)
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +151,7 @@ def test_versions_of_a_region_are_cut_alike_and_know_their_targets(data: Quality
         assert all(len(set(kinds)) == 3 and ABSENT not in kinds for kinds in green.tolist())
         wanted = data.targets[red, green]
         assert np.allclose(made.targets.numpy(), wanted, atol=1e-4)
+        assert made.soft.tolist() == [[[*KINDS][kind] in SOFTENING for kind in row] for row in green.tolist()]
         (found,) = {
             place(data.pixels[red[0, version], green[0, version], ..., 2], crops[0, version, 2])
             for version in range(3 if number < 3 else 1)  # looking for them takes long
@@ -298,7 +300,7 @@ def test_the_loss_asks_for_what_was_done_too(data: QualityData) -> None:
     assert loss(made.targets, done + 3, replace(still, local=0.0))["loss"] == 0
     assert loss(made.targets, done, replace(TINY, shift=5.0))["loss"] == pytest.approx(0.05)
     missed = torch.full_like(made.targets, 50)
-    expected = float(objective(missed, made.targets, TINY))
+    expected = float(objective(missed, made.targets, made.soft, TINY))
     assert loss(missed, done, still)["loss"] == loss(missed, done)["score"] == pytest.approx(expected)
 
 
@@ -309,7 +311,7 @@ def test_a_network_scores_the_same_while_it_is_taught(data: QualityData) -> None
     made = batch(only(data, np.arange(8)), TINY, 0)
     found = QualityLoss(network, TINY)(made)
     pictures, shifted = (network.score(network.look(each))[:, 0] for each in (made.pictures, made.shifted))
-    score = objective(pictures.view_as(made.targets), made.targets, TINY)
+    score = objective(pictures.view_as(made.targets), made.targets, made.soft, TINY)
     assert float(found["score"]) == pytest.approx(float(score))
     again = shifted - pictures.view_as(made.targets)[[0, 1], made.moved]
     assert float(found["shift"]) == pytest.approx(float((again / 10).square().mean()), rel=1e-3)
@@ -324,9 +326,9 @@ def test_the_right_order_costs_less_than_the_wrong_one() -> None:
     def ranking(*given: float) -> float:
         """What the order adds to the error."""
         found = torch.tensor([given])
-        return float(objective(found, wanted, alone) - objective(found, wanted, replace(alone, ranking=0.0)))
+        return float(objective(found, wanted, NONE_SOFT, alone) - objective(found, wanted, NONE_SOFT, replace(alone, ranking=0.0)))
 
-    assert float(objective(wanted, wanted, alone)) == 0
+    assert float(objective(wanted, wanted, NONE_SOFT, alone)) == 0
     assert ranking(80, 60, 20) == ranking(30, 19, 5) == 0, "far enough apart, wherever"
     assert 0 < ranking(30, 25, 5) < ranking(25, 30, 5) < ranking(5, 25, 30)
     # All alike: each pair lacks its margin, at most 10 points.
@@ -338,32 +340,43 @@ def test_errors_of_the_untouched_version_count_less_and_small_ones_are_squared()
     wanted = torch.tensor([[100.0, 50.0, 30.0]])
 
     def error(*missed: float) -> float:
-        return float(objective(wanted - torch.tensor([missed]), wanted, recipe))
+        return float(objective(wanted - torch.tensor([missed]), wanted, NONE_SOFT, recipe))
 
     assert error(10, 0, 0) == pytest.approx(0.25 * error(0, 10, 0))
     assert error(0, 10, 0) == pytest.approx(4 * error(0, 5, 0)) == pytest.approx(error(0, 0, -10))
     assert error(0, 40, 0) < 4 * error(0, 20, 0)
 
 
+def test_a_softened_version_that_is_overrated_counts_more() -> None:
+    recipe = replace(TINY, ranking=0.0, overrated=3.0)
+    wanted, soft = torch.tensor([[100.0, 50.0, 30.0]]), torch.tensor([[False, True, False]])
+
+    def error(*missed: float) -> float:
+        return float(objective(wanted + torch.tensor([missed]), wanted, soft, recipe))
+
+    assert error(0, 10, 0) == pytest.approx(3 * error(0, -10, 0)), "overrated, and underrated"
+    assert error(0, 0, 10) == error(0, 0, -10) == pytest.approx(error(0, -10, 0)), "not softened"
+
+
 def test_targets_that_are_close_need_not_be_far_apart() -> None:
     recipe = replace(TINY, ranking=1.0, margin=10.0)
     wanted = torch.tensor([[50.0, 47.0]])
-    assert float(objective(wanted, wanted, recipe)) == 0
+    assert float(objective(wanted, wanted, NONE_SOFT, recipe)) == 0
     equal = torch.tensor([[50.0, 50.0]])
-    assert torch.isfinite(objective(equal + 1, equal, recipe))
-    assert float(objective(equal, equal, recipe)) == 0, "nothing to rank"
+    assert torch.isfinite(objective(equal + 1, equal, NONE_SOFT, recipe))
+    assert float(objective(equal, equal, NONE_SOFT, recipe)) == 0, "nothing to rank"
 
 
 def test_pairs_are_made_within_a_region_alone() -> None:
     recipe = replace(TINY, ranking=1.0)
     wanted = torch.tensor([[90.0, 80.0], [20.0, 10.0]])
     found = torch.tensor([[20.0, 10.0], [90.0, 80.0]])  # wrong between the regions, right within each
-    assert float(objective(found, wanted, recipe)) == float(objective(found, wanted, replace(recipe, ranking=0.0)))
+    assert float(objective(found, wanted, NONE_SOFT, recipe)) == float(objective(found, wanted, NONE_SOFT, replace(recipe, ranking=0.0)))
 
 
 def test_the_gradient_brings_scores_nearer_to_their_targets() -> None:
     wanted, given = torch.tensor([[80.0, 20.0]]), torch.tensor([[40.0, 60.0]], requires_grad=True)
-    (slope,) = torch.autograd.grad(objective(given, wanted, TINY), given)
+    (slope,) = torch.autograd.grad(objective(given, wanted, NONE_SOFT, TINY), given)
     assert slope[0, 0] < 0 < slope[0, 1]
 
 

@@ -19,6 +19,7 @@ class Batch(NamedTuple):
     Attributes:
         pictures: (contents * versions, 3, side, side), 0..1; versions of one region follow each other.
         targets: (contents, versions), 0..100.
+        soft: (contents, versions), whether a version is softened.
         clean: (contents, 3, side, side), 0..1, the regions themselves.
         shifted: (contents, 3, side, side), 0..1, a version of each region, cut a few pixels further down and right.
         moved: (contents,) which version that is.
@@ -26,6 +27,7 @@ class Batch(NamedTuple):
 
     pictures: Tensor
     targets: Tensor
+    soft: Tensor
     clean: Tensor
     shifted: Tensor
     moved: Tensor
@@ -60,7 +62,7 @@ class QualityLoss(nn.Module):
         with torch.autocast(scores.device.type, enabled=False):
             clean = batch.clean.repeat_interleave(self._recipe.versions, dim=0)
             found = scores.view_as(batch.targets)
-            score = objective(found, batch.targets, self._recipe)
+            score = objective(found, batch.targets, batch.soft, self._recipe)
             still = found.gather(1, batch.moved[:, None])
             shift = ((again - still) / 10).square().mean()
             local = F.smooth_l1_loss(local_output, damage(batch.pictures, clean).flatten(1))
@@ -68,16 +70,17 @@ class QualityLoss(nn.Module):
         return {"loss": loss, "score": score.detach(), "damage": local.detach(), "shift": shift.detach()}
 
 
-def objective(scores: Tensor, targets: Tensor, recipe: QualityRecipe) -> Tensor:
+def objective(scores: Tensor, targets: Tensor, soft: Tensor, recipe: QualityRecipe) -> Tensor:
     """Error of the scores, and of the order of every pair of versions of one region.
 
-    Both tensors are (contents, versions), 0..100, the untouched version first. Errors of up to 20 points are squared:
+    Scores and targets are (contents, versions), 0..100, the untouched version first, softened ones where ``soft``. Errors of up to 20 points are squared:
     where a score cannot be known it shall be the mean, not the median, which takes softness for a soft photograph.
     """
     weights = torch.ones_like(targets)
     weights[:, 0] = recipe.untouched
     errors = F.smooth_l1_loss(scores / 10, targets / 10, beta=2.0, reduction="none")
-    error = (weights * errors).sum() / weights.sum()
+    deceived = torch.where(soft & (scores > targets), recipe.overrated, 1.0)
+    error = (weights * deceived * errors).sum() / weights.sum()
     apart = targets[:, :, None] - targets[:, None, :]
     scored = scores[:, :, None] - scores[:, None, :]
     margin = apart.clamp(max=recipe.margin)

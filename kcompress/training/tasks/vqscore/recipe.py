@@ -23,6 +23,7 @@ class QualityRecipe(JpegRecipe):
         large_from: share of the steps after which crops are large.
         untouched: weight of the error of the untouched version, of which a batch has more than there are kinds; else
             whatever might be untouched would be taken for it.
+        overrated: weight of the error of a softened version that is overrated, which pleases a score most easily.
         ranking: weight of the ranking loss beside the error.
         local: weight of the error of what was done at each token.
         margin: of the ranking loss: the difference of the targets, at most this many points.
@@ -45,6 +46,7 @@ class QualityRecipe(JpegRecipe):
     weight_decay: float = 0.05
     warmup: int = 100
     untouched: float = 0.25
+    overrated: float = field(default=2.0, metadata={BEFORE: 1.0})
     ranking: float = 0.5
     local: float = 0.5
     margin: float = 10.0

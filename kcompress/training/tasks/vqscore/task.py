@@ -189,7 +189,8 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
     side = recipe.large_side if large else recipe.side
     contents = recipe.large_contents if large else recipe.contents
     grid = 8 if random.random() < recipe.aligned else 1
-    crops, clean, shifted, wanted = [], [], [], np.empty((contents, recipe.versions), np.float32)
+    crops, clean, shifted = [], [], []
+    wanted, soft = (np.empty((contents, recipe.versions), kind) for kind in (np.float32, np.bool_))
     moved = random.integers(recipe.versions, size=contents)
     orders = [random.permutation(part.train) for part in parts]
     for row in range(contents):
@@ -199,6 +200,7 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
         made = np.setdiff1d(np.flatnonzero(~np.isnan(data.targets[region])), CLEAN)
         chosen = [CLEAN, *random.choice(made, recipe.versions - 1, replace=False)]
         wanted[row] = data.targets[region, chosen]
+        soft[row] = np.isin([data.kinds[kind] for kind in chosen], SOFTENING)
         cut = data.pixels[region][chosen, top : top + side + FURTHEST, left : left + side + FURTHEST]
         down, right = (1, 1) if random.random() < 0.5 else random.integers(FURTHEST + 1, size=2)
         mirrored = slice(None, None, -1 if random.random() < 0.5 else 1)  # sides are multiples of 8: stays aligned
@@ -206,7 +208,8 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
         clean.append(versions[0])
         crops += versions
         shifted.append(cut[moved[row], down : down + side, right : right + side][:, mirrored])
-    return Batch(tensor(crops), torch.from_numpy(wanted), tensor(clean), tensor(shifted), torch.from_numpy(moved))
+    told = (torch.from_numpy(each) for each in (wanted, soft))
+    return Batch(tensor(crops), *told, tensor(clean), tensor(shifted), torch.from_numpy(moved))
 
 
 @torch.inference_mode()
