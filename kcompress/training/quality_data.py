@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.errors import UsageError
+from kcompress.errors import InputError, UsageError
 from kcompress.images import Pixels, read
 from kcompress.metrics import Scorer
 from kcompress.training.crops import random_crop, shrunk
@@ -16,9 +16,6 @@ from kcompress.training.distortions import Random, through
 from kcompress.training.drawn import page
 from kcompress.training.judges import Judges
 from kcompress.training.quality_kinds import KINDS, Kinds, source
-
-SIDE = 256
-"""Side of a region, pixels: SSIMULACRA2 wants its six scales."""
 
 DRAWN = 0.06
 """Share of the regions that are drawn pages in place of photographs."""
@@ -35,7 +32,7 @@ class QualityData:
     """Distorted regions, and what they should score.
 
     Attributes:
-        pixels: (regions, kinds, SIDE, SIDE, 3) uint8.
+        pixels: (regions, kinds, side, side, 3) uint8.
         targets: (regions, kinds), 0..100; NaN where a region is not made.
         pictures: (regions,) index of the photograph each comes from.
         kinds: names of the distortions.
@@ -67,22 +64,23 @@ class JudgedRegions:
 
 
 def prepare(
-    photos: Sequence[Path], folder: Path, regions: int, seed: int, judges: Sequence[str],
+    photos: Sequence[Path], folder: Path, regions: int, side: int, seed: int, judges: Sequence[str],
     kinds: Sequence[str] | None = None, table: Kinds = KINDS,
 ) -> Iterator[tuple[int, JudgedRegions]]:  # fmt: skip
     """Make what is missing of the data, region by region; yields the number of regions that are done.
 
-    ``regions`` are cut from each photograph, and made in ``kinds`` of a table, by default in all. An interrupted
-    preparation goes on in the folder; kinds that are left out are made another time.
+    ``regions`` of ``side`` pixels are cut from each photograph, and made in ``kinds`` of a table, by default in all.
+    An interrupted preparation goes on in the folder; kinds that are left out are made another time.
 
     Raises:
-        UsageError: the folder holds regions of other photographs, kinds or judges.
+        UsageError: the folder holds regions of other photographs, sides, kinds or judges.
+        InputError: a photograph is smaller than a region.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kinds = tuple(table) if kinds is None else kinds
     shape = (len(photos) * regions, len(table))
     data = JudgedRegions(
-        _array(folder / "pixels.npy", np.uint8, (*shape, SIDE, SIDE, 3)),
+        _array(folder / "pixels.npy", np.uint8, (*shape, side, side, 3)),
         _array(folder / "scores.npy", np.float64, (*shape, len(judges))),
         np.repeat(np.arange(len(photos)), regions),
         tuple(table),
@@ -91,7 +89,7 @@ def prepare(
     for region, number in enumerate(data.pictures):
         if not np.isnan(data.scores[region, columns]).any():
             continue
-        clean = _region(photos[number], np.random.default_rng([seed, region]))
+        clean = _region(photos[number], side, np.random.default_rng([seed, region]))
         versions = distorted(clean, [seed, region], kinds, judges, table)
         for column, (_, pixels, scores) in zip(columns, versions, strict=True):
             data.pixels[region, column] = pixels
@@ -100,14 +98,20 @@ def prepare(
     yield shape[0], data
 
 
-def _region(photo: Path, random: Random) -> Pixels:
+def _region(photo: Path, side: int, random: Random) -> Pixels:
     """A region from anywhere in a photograph, or a page, as it was before any damage."""
     if random.random() < DRAWN:
-        return page(SIDE, random)
+        return page(side, random)
     picture = read(photo.read_bytes(), name=str(photo)).pixels
+    height, width = picture.shape[:2]
+    if min(height, width) < side:
+        raise InputError(
+            f"{photo} has {width}x{height} pixels, no room for a region of {side}. Give larger photographs, or a "
+            "smaller --region."
+        )
     if random.random() < SHRUNK:
-        picture = shrunk(picture, max(SIDE, round(min(picture.shape[:2]) * random.uniform(0.5, 0.95))))
-    return through(np.ascontiguousarray(random_crop(picture, SIDE, random)), source(random))
+        picture = shrunk(picture, max(side, round(min(height, width) * random.uniform(0.5, 0.95))))
+    return through(np.ascontiguousarray(random_crop(picture, side, random)), source(random))
 
 
 def is_sharp(pixels: Pixels) -> bool:
@@ -139,8 +143,8 @@ def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
         found = np.lib.format.open_memmap(path, "r+")
         if found.shape != shape:
             raise UsageError(
-                f"{path} holds {found.shape[0]} regions in {found.shape[1]} kinds, of other photographs, kinds or "
-                "judges. Give the same again, or another --prepared."
+                f"{path} holds {found.shape[0]} regions in {found.shape[1]} kinds, of other photographs, sides, "
+                "kinds or judges. Give the same again, or another --prepared."
             )
         return found
     array = np.lib.format.open_memmap(path, "w+", kind, shape)

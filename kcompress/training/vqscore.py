@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from kcompress.metrics.vqscore_network import MULTIPLE
 from kcompress.training import console
 from kcompress.training.quality_kinds import KINDS
 from kcompress.training.tasks.vqscore.recipe import QualityRecipe
-from kcompress.training.tasks.vqscore.task import QualityTask
+from kcompress.training.tasks.vqscore.task import FURTHEST, QualityTask
 
 
 def main(
@@ -26,10 +27,16 @@ def main(
         QualityRecipe.judges
     ),
     regions: Annotated[int, typer.Option(help="Regions cut from each photograph.")] = QualityRecipe.regions,
+    region: Annotated[
+        int, typer.Option(min=168, help="Side of a region, pixels; crops at the end are nearly as large.")
+    ] = QualityRecipe.region,
+    overrated: Annotated[
+        float, typer.Option(min=0, help="Weight of the error of a softened version that is overrated.")
+    ] = QualityRecipe.overrated,
     minutes: console.Minutes = None,
     data: console.Data = "",
     threads: console.Threads = 1,
-    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 9.2 MB each.")] = Path(
+    prepared: Annotated[Path, typer.Option(help="Folder for the distorted regions, 9.2 MB each of 256 pixels.")] = Path(
         "quality-data"
     ),
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),
@@ -46,7 +53,8 @@ def main(
     kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]
     recipe = replace(
         QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate,
-        still_norm=still_norm,
+        still_norm=still_norm, region=region, large_side=(region - FURTHEST - 1) // MULTIPLE * MULTIPLE,
+        overrated=overrated,
     )  # fmt: skip
     task = QualityTask(photos, recipe, prepared, kinds, start)
     console.run(task, checkpoints, output, data, threads=threads, device=device, resume=resume, minutes=minutes)

@@ -9,7 +9,7 @@ import pytest
 from pictures import smooth
 from PIL import Image as Pil
 
-from kcompress.errors import UsageError
+from kcompress.errors import InputError, UsageError
 from kcompress.images import Image, Pixels
 from kcompress.metrics import METRICS
 from kcompress.pool import filter_named
@@ -30,7 +30,6 @@ COLUMNS = [[*KINDS].index(kind) for kind in QUICK]
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Three photographs whose red and green tell the place of a pixel; regions are small."""
-    monkeypatch.setattr(quality_data, "SIDE", SIDE)
     monkeypatch.setattr(quality_data, "DRAWN", 0)
     monkeypatch.setattr(quality_data, "SHRUNK", 0)
     y, x = np.mgrid[0:100, 0:130].astype(np.uint8)
@@ -44,7 +43,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def complete(photos: Sequence[Path], folder: Path, seed: int = 7, kinds: Sequence[str] = QUICK) -> JudgedRegions:
     """Two regions of each photograph, in one go."""
-    *_, (done, data) = prepare(photos, folder, 2, seed, JUDGES, kinds)
+    *_, (done, data) = prepare(photos, folder, 2, SIDE, seed, JUDGES, kinds)
     assert done == 2 * len(photos)
     return data
 
@@ -93,9 +92,17 @@ def test_pages_have_text_and_follow_the_seed() -> None:
 
 def test_a_folder_of_other_regions_is_refused(photos: list[Path], tmp_path: Path) -> None:
     complete(photos, tmp_path / "data", kinds=["clean"])
-    for arguments in ((photos[:2], tmp_path / "data", 2, 7, JUDGES), (photos, tmp_path / "data", 2, 7, JUDGES[:1])):
+    for arguments in (
+        (photos[:2], tmp_path / "data", 2, SIDE, 7, JUDGES), (photos, tmp_path / "data", 2, SIDE, 7, JUDGES[:1]),
+        (photos, tmp_path / "data", 2, SIDE + 8, 7, JUDGES),
+    ):  # fmt: skip
         with pytest.raises(UsageError, match=r"holds 6 regions in .* or another --prepared"):
             next(prepare(*arguments))
+
+
+def test_a_photograph_without_room_for_a_region_is_told(photos: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"0.png has 130x100 pixels, no room for a region of 101"):
+        next(prepare(photos, tmp_path / "data", 2, 101, 7, JUDGES))
 
 
 def test_most_sources_stay_and_some_get_soft_or_noisy() -> None:
@@ -157,7 +164,7 @@ def test_an_interrupted_preparation_goes_on(
 
 
 def test_what_is_done_is_not_done_again(photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = prepare(photos, tmp_path / "data", 2, 7, JUDGES, QUICK)
+    steps = prepare(photos, tmp_path / "data", 2, SIDE, 7, JUDGES, QUICK)
     done, _ = next(steps)
     steps.close()
     assert done == 1
@@ -168,9 +175,9 @@ def test_what_is_done_is_not_done_again(photos: list[Path], tmp_path: Path, monk
         return distorted(clean, seed, *arguments)
 
     monkeypatch.setattr(quality_data, "distorted", watched)
-    assert [done for done, _ in prepare(photos, tmp_path / "data", 2, 7, JUDGES, QUICK)] == [2, 3, 4, 5, 6, 6]
+    assert [done for done, _ in prepare(photos, tmp_path / "data", 2, SIDE, 7, JUDGES, QUICK)] == [2, 3, 4, 5, 6, 6]
     assert seeds == [[7, 1], [7, 2], [7, 3], [7, 4], [7, 5]]
-    assert [done for done, _ in prepare(photos, tmp_path / "data", 2, 7, JUDGES, QUICK)] == [6]
+    assert [done for done, _ in prepare(photos, tmp_path / "data", 2, SIDE, 7, JUDGES, QUICK)] == [6]
     assert len(seeds) == 5
 
 
@@ -274,7 +281,7 @@ def test_every_quick_filter_of_the_pool_is_a_kind_at_its_default_and_around_it()
 
 
 def test_a_folder_may_hold_the_pointed_kinds(photos: list[Path], tmp_path: Path) -> None:
-    *_, (_, data) = prepare(photos, tmp_path / "data", 1, 7, JUDGES, ["clean", "coded"], POINTED)
+    *_, (_, data) = prepare(photos, tmp_path / "data", 1, SIDE, 7, JUDGES, ["clean", "coded"], POINTED)
     assert data.pixels.shape[:2] == (3, len(POINTED)) and data.kinds == tuple(POINTED)
     made = [[*POINTED].index(kind) for kind in ("clean", "coded")]
     assert np.flatnonzero(~np.isnan(data.scores).any(axis=(0, 2))).tolist() == made

@@ -19,13 +19,12 @@ from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
 from kcompress.metrics.vqscore_network import VQscoreNetwork
 from kcompress.pool import filter_named
-from kcompress.training import quality_data, vqscore
+from kcompress.training import vqscore
 from kcompress.training.events import Prepared, Validation
 from kcompress.training.learner import share
 from kcompress.training.quality_data import JudgedRegions, QualityData
 from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split
-from kcompress.training.tasks.vqscore import task
 from kcompress.training.tasks.vqscore.loss import DAMAGES, Batch, QualityLoss, damage, objective
 from kcompress.training.tasks.vqscore.recipe import QualityRecipe
 from kcompress.training.tasks.vqscore.task import (
@@ -45,19 +44,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 104
 TINY = QualityRecipe(
     content=0,
-    judges=("ssimulacra2",), regions=1, steps=30, contents=2, versions=3, side=64, large_side=96,
+    judges=("ssimulacra2",), regions=1, region=SIDE, steps=30, contents=2, versions=3, side=64, large_side=96,
     large_contents=1, learning_rate=2e-3, warmup=5, averaging=0.8, validate_every=15, held_out=0.5,
 )  # fmt: skip
 ABSENT = 5
 """A kind that was not made."""
 MADE = [kind for kind in range(len(KINDS)) if kind != ABSENT]
 NONE_SOFT = torch.tensor(False)
-
-
-@pytest.fixture(autouse=True)
-def small_regions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality_data, "SIDE", SIDE)
-    monkeypatch.setattr(task, "SIDE", SIDE)
 
 
 def eight_regions() -> QualityData:
@@ -326,7 +319,8 @@ def test_the_right_order_costs_less_than_the_wrong_one() -> None:
     def ranking(*given: float) -> float:
         """What the order adds to the error."""
         found = torch.tensor([given])
-        return float(objective(found, wanted, NONE_SOFT, alone) - objective(found, wanted, NONE_SOFT, replace(alone, ranking=0.0)))
+        with_order, without = (objective(found, wanted, NONE_SOFT, replace(alone, ranking=each)) for each in (1, 0))
+        return float(with_order - without)
 
     assert float(objective(wanted, wanted, NONE_SOFT, alone)) == 0
     assert ranking(80, 60, 20) == ranking(30, 19, 5) == 0, "far enough apart, wherever"
@@ -371,7 +365,8 @@ def test_pairs_are_made_within_a_region_alone() -> None:
     recipe = replace(TINY, ranking=1.0)
     wanted = torch.tensor([[90.0, 80.0], [20.0, 10.0]])
     found = torch.tensor([[20.0, 10.0], [90.0, 80.0]])  # wrong between the regions, right within each
-    assert float(objective(found, wanted, NONE_SOFT, recipe)) == float(objective(found, wanted, NONE_SOFT, replace(recipe, ranking=0.0)))
+    errors = objective(found, wanted, NONE_SOFT, replace(recipe, ranking=0.0))
+    assert float(objective(found, wanted, NONE_SOFT, recipe)) == float(errors)
 
 
 def test_the_gradient_brings_scores_nearer_to_their_targets() -> None:
@@ -509,16 +504,18 @@ def test_from_photographs_to_the_metric(
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(12):
-        Pil.fromarray(lake.pixels[number : number + 110, :120]).save(photos / f"{number}.jpg", quality=90 + number)
+        Pil.fromarray(lake.pixels[number : number + 190, :200]).save(photos / f"{number}.jpg", quality=90 + number)
     monkeypatch.setattr(vqscore, "QualityRecipe", lambda: TINY)
     left_out = ",".join(kind for kind in KINDS if kind not in ("clean", "jpeg 1", "jpeg 2", "webp", "noise", "soft"))
     vqscore.main(
         photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out, judges="ssimulacra2,butteraugli",
-        regions=1, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints", still_norm=True,
+        regions=1, region=180, overrated=3, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
+        still_norm=True,
     )  # fmt: skip
     weights = weight_files.open_weights(tmp_path / "vqscore.onnx", "vqscore")
     card = weight_files.card(weights)
     assert card["recipe"]["steps"] == 3 and card["recipe"] == json.loads(weights.metadata["recipe"])
+    assert [card["recipe"][name] for name in ("region", "large_side", "overrated")] == [180, 160, 3]
     assert card["recipe"]["still_norm"] and card["recipe"]["pointed_distortions"]
     assert card["data"].endswith("photographs, of a lake")
     judged = card["held_out_photographs"]

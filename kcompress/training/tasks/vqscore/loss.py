@@ -73,8 +73,9 @@ class QualityLoss(nn.Module):
 def objective(scores: Tensor, targets: Tensor, soft: Tensor, recipe: QualityRecipe) -> Tensor:
     """Error of the scores, and of the order of every pair of versions of one region.
 
-    Scores and targets are (contents, versions), 0..100, the untouched version first, softened ones where ``soft``. Errors of up to 20 points are squared:
-    where a score cannot be known it shall be the mean, not the median, which takes softness for a soft photograph.
+    Scores and targets are (contents, versions), 0..100, the untouched version first; ``soft`` tells which are softened.
+    Errors of up to 20 points are squared: where a score cannot be known it shall be the mean, not the median, which
+    takes softness for a soft photograph.
     """
     weights = torch.ones_like(targets)
     weights[:, 0] = recipe.untouched

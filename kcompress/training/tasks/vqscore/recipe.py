@@ -13,6 +13,7 @@ class QualityRecipe(JpegRecipe):
     Attributes:
         judges: metrics with reference whose mean, on the scale of the first, is the target.
         regions: cut from each photograph.
+        region: side of a region, pixels; SSIMULACRA2 has its six scales from 256 on.
         contents: different regions in a batch.
         versions: of each region in a batch, the untouched one among them: the ranking pairs come from them.
         side: of the crops that the network sees, pixels, a multiple of 32; small ones first, for speed.
@@ -34,6 +35,7 @@ class QualityRecipe(JpegRecipe):
 
     judges: tuple[str, ...] = ("ssimulacra2", "butteraugli", "iw-ssim", "ms-ssim")
     regions: int = 2
+    region: int = field(default=256, metadata={BEFORE: 256})
     steps: int = 5_200
     contents: int = 6
     versions: int = 5

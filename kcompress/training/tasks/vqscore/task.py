@@ -21,7 +21,7 @@ from kcompress.training.judges import FIRST, Judges
 from kcompress.training.log import Entry
 from kcompress.training.photos import JpegTask
 from kcompress.training.pointed_kinds import POINTED, POOL
-from kcompress.training.quality_data import SIDE, JudgedRegions, QualityData, is_sharp, prepare
+from kcompress.training.quality_data import JudgedRegions, QualityData, is_sharp, prepare
 from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split, TrainingData
 from kcompress.training.tasks.vqscore.loss import Batch, QualityLoss
@@ -84,7 +84,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
         for number, (name, table) in enumerate({"": KINDS, "pointed": POINTED, "pool": POOL}.items()):
             kinds = [kind for kind in table if kind in self.kinds] if table is KINDS else None
             seed, folder = recipe.seed + number, self.prepared / name
-            made = prepare(paths, folder, recipe.regions, seed, recipe.judges, kinds, table)
+            made = prepare(paths, folder, recipe.regions, recipe.region, seed, recipe.judges, kinds, table)
             for done, data in made:
                 yield Prepared(done, len(data.scores))
             parts.append(data)
@@ -196,7 +196,7 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
     for row in range(contents):
         turn = (number + row) % len(parts)
         data, region = parts[turn].regions, orders[turn][row]
-        top, left = grid * random.integers((SIDE - side - FURTHEST) // grid + 1, size=2)
+        top, left = grid * random.integers((recipe.region - side - FURTHEST) // grid + 1, size=2)
         made = np.setdiff1d(np.flatnonzero(~np.isnan(data.targets[region])), CLEAN)
         chosen = [CLEAN, *random.choice(made, recipe.versions - 1, replace=False)]
         wanted[row] = data.targets[region, chosen]
@@ -215,7 +215,7 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
 @torch.inference_mode()
 def scores(network: VQscoreNetwork, data: QualityData, regions: Sequence[int], side: int) -> NDArray[np.float64]:
     """Scores of the middles of whole regions, (regions, kinds that were made)."""
-    margin = (SIDE - side) // 2
+    margin = (data.pixels.shape[2] - side) // 2
     middle = slice(margin, margin + side)
     place = next(network.parameters(), torch.empty(0)).device
     crops = (data.pixels[region][complete(data), middle, middle] for region in regions)
