@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import onnx
 import onnx.compose
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from kcompress.errors import WeightsError
 from kcompress.inference.row_scan import RowScanNetwork
 from kcompress.inference.window_scan import WindowScanNetwork
+
+Whole = TypeVar("Whole", RowScanNetwork, WindowScanNetwork)
 
 _LARGEST = 65536
 """Largest side of a picture that a graph takes, pixels."""
@@ -54,45 +56,43 @@ def graph(module: nn.Module, multiple: int, more: Sequence[Tensor] = (), channel
     )
 
 
-class _Stage(nn.Module):
-    def __init__(self, whole: RowScanNetwork) -> None:
+class _Stage(nn.Module, Generic[Whole]):
+    """A part of a network, as a module of its own."""
+
+    def __init__(self, whole: Whole) -> None:
         super().__init__()
-        self.whole = whole
+        self.whole: Whole = whole
 
 
-class _Head(_Stage):
+class _Head(_Stage[RowScanNetwork]):
     """Head on a row (1, C, side, W): (1, D, w) each."""
 
     def forward(self, row: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
         return tuple(each[:, :, 0] for each in self.whole.run_head(row, condition))
 
 
-class _Context(_Stage):
+class _Context(_Stage[RowScanNetwork]):
     """Context, (1, D, h, w) -> (1, D, h, w)."""
 
     def forward(self, features: Tensor) -> Tensor:
         return self.whole.run_context(features)
 
 
-class _Tail(_Stage):
+class _Tail(_Stage[RowScanNetwork]):
     """Tail on a row (1, C, side, W), its context and kept tensors (1, D, w): the row of the output."""
 
     def forward(self, row: Tensor, condition: Tensor, around: Tensor, *kept: Tensor) -> Tensor:
         return self.whole.run_tail(row, condition, around[:, :, None], *(each[:, :, None] for each in kept))
 
 
-class _Window(nn.Module):
+class _Window(_Stage[WindowScanNetwork]):
     """Tokens of a window, (1, C, H, W) -> (1, T, D)."""
-
-    def __init__(self, whole: WindowScanNetwork) -> None:
-        super().__init__()
-        self.whole = whole
 
     def forward(self, window: Tensor) -> Tensor:
         return self.whole.run_window(window)
 
 
-class _Picture(_Window):
+class _Picture(_Stage[WindowScanNetwork]):
     """Output of a picture, (1, T, D) -> (1, ...)."""
 
     def forward(self, tokens: Tensor) -> Tensor:

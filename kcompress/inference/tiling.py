@@ -121,6 +121,6 @@ def _run(engine: Run, pictures: Sequence[Pixels], tile: Tile, multiple: int) -> 
     return part * np.float32(255)
 
 
-def batch(pixels: Pixels) -> NDArray[np.float32]:
-    """Batch of one picture for a network: (H, W, C) 0..255 -> (1, C, H, W) 0..1."""
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
+def batch(*pictures: Pixels) -> NDArray[np.float32]:
+    """Batch of N pictures of one size for a network: (H, W, C) 0..255 each -> (N, C, H, W) 0..1."""
+    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)

@@ -44,7 +44,7 @@ def vqscore(pixels: Pixels) -> float:
     engine = shipped_engine("vqscore", "cpu", _module)
     seen = list(windows(pixels))
     parts = groups(seen, seen[0].shape[:2])
-    each = [float(engine(np.concatenate([batch(window) for window in part])).ravel()[0]) for part in parts]
+    each = [float(engine(batch(*part)).ravel()[0]) for part in parts]
     score = float(np.average(each, weights=[len(part) for part in parts]))
     if not np.isfinite(score):
         raise WeightsError(f"the weights vqscore give {score} in place of a score. Reinstall kcompress.")

@@ -208,8 +208,10 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
         clean.append(versions[0])
         crops += versions
         shifted.append(cut[moved[row], down : down + side, right : right + side][:, mirrored])
-    told = (torch.from_numpy(each) for each in (wanted, soft))
-    return Batch(tensor(crops), *told, tensor(clean), tensor(shifted), torch.from_numpy(moved))
+    return Batch(
+        tensor(crops), torch.from_numpy(wanted), torch.from_numpy(soft), tensor(clean), tensor(shifted),
+        torch.from_numpy(moved),
+    )  # fmt: skip
 
 
 @torch.inference_mode()
