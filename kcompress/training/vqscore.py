@@ -42,6 +42,7 @@ def main(
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),
     start: Annotated[Path | None, typer.Option("--weights", help="A checkpoint to begin with.")] = None,
     still_norm: Annotated[bool, typer.Option("--still-norm", help="Leave batch norm as --weights have it.")] = False,
+    trained_trunk: Annotated[bool, typer.Option("--trained-trunk", help="Let the trunk learn along.")] = False,
     device: console.Device = "auto",
     resume: console.Resume = False,
 ) -> None:
@@ -54,7 +55,7 @@ def main(
     recipe = replace(
         QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate,
         still_norm=still_norm, region=region, large_side=(region - FURTHEST - 1) // MULTIPLE * MULTIPLE,
-        overrated=overrated,
+        overrated=overrated, trained_trunk=trained_trunk,
     )  # fmt: skip
     task = QualityTask(photos, recipe, prepared, kinds, start)
     console.run(task, checkpoints, output, data, threads=threads, device=device, resume=resume, minutes=minutes)

@@ -18,6 +18,7 @@ from kcompress.images import Image
 from kcompress.inference import weights as weight_files
 from kcompress.metrics import METRICS
 from kcompress.metrics.vqscore_network import VQscoreNetwork
+from kcompress.metrics.vqscore_trunk import Trunk
 from kcompress.pool import filter_named
 from kcompress.training import vqscore
 from kcompress.training.events import Prepared, Validation
@@ -187,6 +188,23 @@ def test_batch_norm_may_stay_as_it_is(data: QualityData) -> None:
         loss(made)
         assert loss.network.training
         assert still == all(torch.equal(value, before[name]) for name, value in loss.named_buffers())
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_trunk_is_the_shipped_one_or_that_of_the_start_and_learns_if_asked_to(
+    trained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = Trunk().state_dict()
+    monkeypatch.setattr("kcompress.training.tasks.vqscore.task.shipped_trunk", lambda: shipped)
+    recipe = replace(TINY, content=8, trained_trunk=trained)
+    for start in (None, Path("checkpoint.safetensors")):
+        network = VQscoreNetwork(content=8)
+        trunk = network.trunk
+        assert trunk is not None
+        QualityTask(Path(), recipe, Path(), start=start).loss(network)
+        assert all(torch.equal(value, shipped[name]) for name, value in trunk.state_dict().items()) == (start is None)
+        assert {each.requires_grad for each in trunk.parameters()} == {trained}
+        assert all(each.requires_grad for each in network.levels.parameters())
 
 
 def test_a_region_without_a_sharp_place_is_not_trained_on(data: QualityData) -> None:

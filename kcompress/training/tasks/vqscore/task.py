@@ -58,7 +58,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
     """Learns from JPEG photographs, distorted in every way of `KINDS`, `POINTED` and `POOL`.
 
     The folder ``prepared`` holds the distorted regions, 9.2 MB each, for other trainings too. ``kinds`` of the first
-    are made now, others another time; ``start`` is a checkpoint. The trunk is the shipped weights', and is not trained.
+    are made now, others another time; ``start`` is a checkpoint. The trunk is its, or the shipped weights'.
     """
 
     prepared: Path
@@ -72,8 +72,9 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
 
     def loss(self, network: VQscoreNetwork) -> QualityLoss:
         if network.trunk is not None:
-            network.trunk.load_state_dict(shipped_trunk())
-            network.trunk.requires_grad_(False)
+            if self.start is None:
+                network.trunk.load_state_dict(shipped_trunk())
+            network.trunk.requires_grad_(self.recipe.trained_trunk)
         return QualityLoss(network, self.recipe)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
