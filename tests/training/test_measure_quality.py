@@ -137,12 +137,11 @@ def test_figures_are_what_they_say() -> None:
 @pytest.mark.encoders
 @pytest.mark.skipif(not weight_files.is_shipped("vqscore"), reason="the weights vqscore are not trained yet")
 def test_what_must_hold_on_two_small_photographs(lake: Image, balloons: Image) -> None:
-    """The aims are `HELD`. The correlation for filters falls short of 0.85 by what the card says."""
     judges = Judges.from_card(weight_files.card(weight_files.open_shipped("vqscore"))["judges"])
     each = [rated(image.pixels, [3, number], judges.names) for number, image in enumerate((lake, balloons))]
     found = figures(each, judges)["found"]
     assert found["untouched_above_jpeg_75_percent"] == HELD["untouched_above_jpeg_75_percent"]
     for name in ("shift_at_most", "blurred_overrated_at_most", "kuchen_overrated_at_most"):
         assert found[name] < HELD[name]
-    assert found["spearman"] > HELD["spearman"]
-    assert found["spearman_of_filters"] > HELD["spearman_of_filters"] - 0.06
+    for name in ("spearman", "spearman_of_filters"):
+        assert found[name] > HELD[name]
