@@ -107,7 +107,7 @@ def _region(photo: Path, side: int, random: Random) -> Pixels:
     if min(height, width) < side:
         raise InputError(
             f"{photo} has {width}x{height} pixels, no room for a region of {side}. Give larger photographs, or a "
-            "smaller --region."
+            "smaller --side."
         )
     if random.random() < SHRUNK:
         picture = shrunk(picture, max(side, round(min(height, width) * random.uniform(0.5, 0.95))))

@@ -527,7 +527,7 @@ def test_from_photographs_to_the_metric(
     left_out = ",".join(kind for kind in KINDS if kind not in ("clean", "jpeg 1", "jpeg 2", "webp", "noise", "soft"))
     vqscore.main(
         photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out, judges="ssimulacra2,butteraugli",
-        regions=1, region=180, overrated=3, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
+        regions=1, side=180, overrated=3, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
         still_norm=True,
     )  # fmt: skip
     weights = weight_files.open_weights(tmp_path / "vqscore.onnx", "vqscore")
