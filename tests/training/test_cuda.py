@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from tiny_weights import write_classifier
 from training import test_ar, test_tables, test_vqscore
 from training.test_tables import _few as _few
-from training.test_vqscore import small_regions as small_regions
 from training.toy import ToyRecipe, ToyTask, of, stopped, trained
 
 from kcompress.dataset import DataSet
@@ -119,7 +118,6 @@ def artefacts(photos: DataSet, through: str, device: str) -> ArtefactsTask:
     "rdo ssimulacra2", "rdo butteraugli", "rdo psnr-hvs-m", "rdo vif", "all six of rdo", "ar", "vqscore", "feedback",
     "artefacts simulator", "artefacts real", "artefacts exact", "simulator", "minnen", "classifier", "npp", "kuchen",
 ])  # fmt: skip
-@pytest.mark.usefixtures("small_regions")
 def test_losses_are_near_the_cpus(
     photos: DataSet, larger: DataSet, classes: DataSet, labels: Path, lake: Image, tmp_path: Path, name: str
 ) -> None:
