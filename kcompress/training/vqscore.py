@@ -54,7 +54,7 @@ def main(
     kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]
     recipe = replace(
         QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate,
-        still_norm=still_norm, region=side, large_side=(side - FURTHEST - 1) // MULTIPLE * MULTIPLE,
+        still_norm=still_norm, region=side, large_side=(side - FURTHEST) // MULTIPLE * MULTIPLE,
         overrated=overrated, trained_trunk=trained_trunk,
     )  # fmt: skip
     task = QualityTask(photos, recipe, prepared, kinds, start)
