@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kcompress.inference.window_scan import WindowScanNetwork
+from kcompress.metrics import vqscore_residuals
 from kcompress.metrics.vqscore_trunk import STAGES, Trunk
 
 MULTIPLE = 32
@@ -61,22 +62,26 @@ class VQscoreNetwork(WindowScanNetwork):
         windows (W, 3, H, W) -> + log differences to 3x3, 9x9 means (W, 9, H, W) -> 5 levels, H/2 .. H/32
           -> each pooled to 32x32 pixels, concatenated (W, 480, H/32, W/32) -> tokens (W, T, tokens)
         windows -> trunk of a classifier -> stages, pooled alike (W, 464, H/32, W/32) -> two layers -> added to them
-        tokens of all windows (1, W T, tokens) -> transformer encoder -> mean -> linear, sigmoid -> (1, 1)
+        windows -> shares of residuals (W, T, 447)
+        tokens of all windows (1, W T, tokens) -> transformer encoder -> mean -> linear -> logit
+        means of shares, as log odds, and of encoded tokens -> two layers -> added to it -> sigmoid -> (1, 1)
 
     The log differences make faint traces as strong as edges: without them training takes many times longer. Tokens see
     the finest level, where a codec's traces are. There are no positional encodings: quality does not depend on place.
-    The encoder sees all windows, so that sharp places tell that others are out of focus, not softened.
+    The encoder sees all windows, so that sharp places tell that others are out of focus, not softened. What a filter has
+    left behind shows in shares of residuals all over the picture, which no level counts.
 
     Shapes: windows of one picture, (W, 3, H, W) RGB 0..1, H and W multiples of 32 -> (1, 1), 0..100.
     Cost: 31 kFLOP a pixel, 45 with the trunk.
 
     Args:
         content: width between the trunk and the tokens; 0 to do without the trunk.
+        residuals: width between the shares of residuals and the logit; 0 to do without them.
     """
 
     CHANNELS = (32, 64, 96, 128, 160)
 
-    def __init__(self, tokens: int = 128, heads: int = 4, layers: int = 2, content: int = 0) -> None:
+    def __init__(self, tokens: int = 128, heads: int = 4, layers: int = 2, content: int = 0, residuals: int = 0) -> None:
         super().__init__()
         levels = [nn.Sequential(_convolution(9, 32, 5, 2), _convolution(32, 32, 3, 1))]
         for fine, coarse in zip(self.CHANNELS, self.CHANNELS[1:], strict=False):
@@ -90,9 +95,14 @@ class VQscoreNetwork(WindowScanNetwork):
         )
         self.encoder = nn.Sequential(*(_Encoder(tokens, heads) for _ in range(layers)))
         self.head = nn.Sequential(nn.LayerNorm(tokens), nn.Linear(tokens, 1))
+        self.residuals = (
+            nn.Sequential(nn.Linear(vqscore_residuals.CHANNELS + tokens, residuals), nn.GELU(), nn.Linear(residuals, 1))
+            if residuals
+            else None
+        )
 
     def run_window(self, windows: Tensor) -> Tensor:
-        """Tokens of each window, row by row: (N, 3, H, W) -> (N, H/32 W/32, tokens)."""
+        """Tokens of each window, row by row, shares behind them: (N, 3, H, W) -> (N, H/32 W/32, tokens + shares)."""
         x = torch.cat([windows - 0.5, *_log_differences(windows)], dim=1)
         levels = []
         for level in self.levels:
@@ -101,20 +111,33 @@ class VQscoreNetwork(WindowScanNetwork):
         tokens: Tensor = self.tokens(_pooled(levels))
         if self.trunk is not None and self.content is not None:
             tokens = tokens + self.content(_pooled(self.trunk(windows)))
-        return tokens
+        return tokens if self.residuals is None else torch.cat([tokens, vqscore_residuals.shares(windows)], dim=2)
 
     def run_picture(self, tokens: Tensor) -> Tensor:
-        """Scores of pictures with these tokens: (N, T, tokens) -> (N, 1), 0..100."""
-        return self.score(self.encoder(tokens))
+        """Scores of pictures with these tokens: (N, T, tokens + shares) -> (N, 1), 0..100."""
+        return self.score(self._encoded(tokens))
 
     def look(self, pictures: Tensor) -> Tensor:
-        """Encoded tokens of pictures that are one window each: (N, 3, H, W) -> (N, H/32 W/32, tokens)."""
-        encoded: Tensor = self.encoder(self.run_window(pictures))
-        return encoded
+        """Encoded tokens of pictures that are one window each: (N, 3, H, W) -> (N, H/32 W/32, tokens + shares)."""
+        return self._encoded(self.run_window(pictures))
 
     def score(self, encoded: Tensor) -> Tensor:
-        """Score of encoded tokens: (N, T, tokens) -> (N, 1), 0..100."""
-        return 100 * torch.sigmoid(self.head(encoded.mean(dim=1)).float())
+        """Score of encoded tokens: (N, T, tokens + shares) -> (N, 1), 0..100."""
+        tokens, shares = encoded.mean(dim=1).split(self._widths(encoded), dim=1)
+        logit: Tensor = self.head(tokens)
+        if self.residuals is not None:
+            odds = torch.log((shares + 0.01) / (1.01 - shares))
+            logit = logit + self.residuals(torch.cat([odds, tokens], dim=1))
+        return 100 * torch.sigmoid(logit.float())
+
+    def _encoded(self, tokens: Tensor) -> Tensor:
+        """Tokens by the encoder, and the shares behind them as they are."""
+        tokens, shares = tokens.split(self._widths(tokens), dim=2)
+        return torch.cat([self.encoder(tokens), shares], dim=2)
+
+    def _widths(self, tokens: Tensor) -> list[int]:
+        width = self.tokens.out_features
+        return [width, tokens.shape[-1] - width]
 
 
 def _pooled(maps: Sequence[Tensor]) -> Tensor:

@@ -58,7 +58,7 @@ class QualityLoss(nn.Module):
         seen = self.network.look(torch.cat([batch.pictures, batch.shifted]))
         encoded, shifted = seen[: len(batch.pictures)], seen[len(batch.pictures) :]
         scores, again = self.network.score(encoded).float(), self.network.score(shifted).float()
-        local_output = self.local(encoded).flatten(1).float()
+        local_output = self.local(encoded[..., : self.local.in_features]).flatten(1).float()
         with torch.autocast(scores.device.type, enabled=False):
             clean = batch.clean.repeat_interleave(self._recipe.versions, dim=0)
             found = scores.view_as(batch.targets)

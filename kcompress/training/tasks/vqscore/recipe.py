@@ -30,6 +30,7 @@ class QualityRecipe(JpegRecipe):
         margin: of the ranking loss: the difference of the targets, at most this many points.
         shift: weight of the squared change of a version's score by a shift of a few pixels, in tens of points.
         content: width between the trunk of a classifier, which the shipped weights hold, and the tokens; 0 for none.
+        residuals: width between the shares of residuals and the logit; 0 for none.
         trained_trunk: whether the trunk learns along, from that of the shipped weights, or of those to start from.
         still_norm: whether batch norm keeps the means that it began with, as where trained weights learn a little more.
     """
@@ -55,6 +56,7 @@ class QualityRecipe(JpegRecipe):
     margin: float = 10.0
     shift: float = 0.5
     content: int = field(default=96, metadata={BEFORE: 0})
+    residuals: int = field(default=256, metadata={BEFORE: 0})
     trained_trunk: bool = field(default=False, metadata={BEFORE: False})
     still_norm: bool = False
     averaging: float = 0.995

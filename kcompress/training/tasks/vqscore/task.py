@@ -68,7 +68,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
     channels_last: ClassVar = True
     network_type = VQscoreNetwork
     network_name = "vqscore"
-    sizes: ClassVar = ("content",)
+    sizes: ClassVar = ("content", "residuals")
 
     def loss(self, network: VQscoreNetwork) -> QualityLoss:
         if network.trunk is not None:
