@@ -68,8 +68,8 @@ class VQscoreNetwork(WindowScanNetwork):
 
     The log differences make faint traces as strong as edges: without them training takes many times longer. Tokens see
     the finest level, where a codec's traces are. There are no positional encodings: quality does not depend on place.
-    The encoder sees all windows, so that sharp places tell that others are out of focus, not softened. What a filter has
-    left behind shows in shares of residuals all over the picture, which no level counts.
+    The encoder sees all windows, so that sharp places tell that others are out of focus, not softened. What a filter
+    has left behind shows in shares of residuals all over the picture, which no level counts.
 
     Shapes: windows of one picture, (W, 3, H, W) RGB 0..1, H and W multiples of 32 -> (1, 1), 0..100.
     Cost: 31 kFLOP a pixel, 45 with the trunk.
@@ -81,7 +81,9 @@ class VQscoreNetwork(WindowScanNetwork):
 
     CHANNELS = (32, 64, 96, 128, 160)
 
-    def __init__(self, tokens: int = 128, heads: int = 4, layers: int = 2, content: int = 0, residuals: int = 0) -> None:
+    def __init__(
+        self, tokens: int = 128, heads: int = 4, layers: int = 2, content: int = 0, residuals: int = 0
+    ) -> None:
         super().__init__()
         levels = [nn.Sequential(_convolution(9, 32, 5, 2), _convolution(32, 32, 3, 1))]
         for fine, coarse in zip(self.CHANNELS, self.CHANNELS[1:], strict=False):

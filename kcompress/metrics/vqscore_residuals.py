@@ -5,6 +5,7 @@ how often each size of them occurs, and whether neighbours have one sign. Here n
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -37,11 +38,11 @@ CHANNELS = len(_COLOURS) * (
 def shares(pictures: Tensor) -> Tensor:
     """Statistics of residuals in squares: (N, 3, H, W) RGB 0..1, sides multiples of 32 -> (N, H/32 W/32, CHANNELS).
 
-    All are shares, 0..1, and means over places, so that the mean over squares is that of the picture. They are of second
-    differences of Y, Cb and Cr along rows, along columns, and along both: how many are below each of `SIZES`, of the
-    picture and of means of 2x2 pixels; how often neighbours have one sign; and for blocks of 8x8 pixels, how energies
-    fall from means of 1 to 2 and of 2 to 4 pixels, by the energy of the coarser ones: a blurred texture falls otherwise
-    than a smooth wall. Nothing is a convolution, which mixed precision would round.
+    All are shares, 0..1, and means over places, so that the mean over squares is that of the picture. They are of
+    second differences of Y, Cb and Cr along rows, along columns, and along both: how many are below each of `SIZES`, of
+    the picture and of means of 2x2 pixels; how often neighbours have one sign; and for blocks of 8x8 pixels, how
+    energies fall from means of 1 to 2 and of 2 to 4 pixels, by the energy of the coarser ones: a blurred texture falls
+    otherwise than a smooth wall. Nothing is a convolution, which mixed precision would round.
     """
     red, green, blue = (255 * pictures.float()).split(1, dim=1)
     image = torch.cat([r * red + g * green + b * blue for r, g, b in _COLOURS], dim=1)
@@ -57,7 +58,7 @@ def shares(pictures: Tensor) -> Tensor:
             image = F.avg_pool2d(image, 2)
             if scale == 0:
                 found.append(_signs(residuals))
-    found += [_falls(fine, coarse) for fine, coarse in zip(energies, energies[1:], strict=False)]
+    found += [_falls(fine, coarse) for fine, coarse in pairwise(energies)]
     return torch.cat(found, dim=1).flatten(2).transpose(1, 2)
 
 

@@ -42,6 +42,9 @@ def main(
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),
     start: Annotated[Path | None, typer.Option("--weights", help="A checkpoint to begin with.")] = None,
     still_norm: Annotated[bool, typer.Option("--still-norm", help="Leave batch norm as --weights have it.")] = False,
+    residuals_alone: Annotated[
+        bool, typer.Option("--residuals-alone", help="Let only the layers behind the shares of residuals learn.")
+    ] = False,
     trained_trunk: Annotated[bool, typer.Option("--trained-trunk", help="Let the trunk learn along.")] = False,
     device: console.Device = "auto",
     resume: console.Resume = False,
@@ -54,8 +57,8 @@ def main(
     kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]
     recipe = replace(
         QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate,
-        still_norm=still_norm, region=side, large_side=(side - FURTHEST) // MULTIPLE * MULTIPLE,
-        overrated=overrated, trained_trunk=trained_trunk,
+        still_norm=still_norm or residuals_alone, region=side, large_side=(side - FURTHEST) // MULTIPLE * MULTIPLE,
+        overrated=overrated, trained_trunk=trained_trunk, residuals_alone=residuals_alone,
     )  # fmt: skip
     task = QualityTask(photos, recipe, prepared, kinds, start)
     console.run(task, checkpoints, output, data, threads=threads, device=device, resume=resume, minutes=minutes)

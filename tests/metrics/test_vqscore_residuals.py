@@ -1,5 +1,7 @@
 """Shares of residuals, by which VQscore tells filters apart."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -58,7 +60,7 @@ def expected(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         channels = [means(plane, 2) for plane in channels]
     falls = [
         (np.clip(1 - np.abs(coarse - energy) / 2, 0, 1) * line((ratio - (fine - coarse)) / 0.8)).mean()
-        for finer, coarser in zip(energies, energies[1:], strict=False)
+        for finer, coarser in pairwise(energies)
         for energy in ENERGIES
         for ratio in RATIOS
         for fine, coarse in zip(finer, coarser, strict=True)

@@ -44,7 +44,7 @@ from kcompress.training.trainer import Trainer, accelerator
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 104
 TINY = QualityRecipe(
-    content=0,
+    content=0, residuals=0,
     judges=("ssimulacra2",), regions=1, region=SIDE, steps=30, contents=2, versions=3, side=64, large_side=96,
     large_contents=1, learning_rate=2e-3, warmup=5, averaging=0.8, validate_every=15, held_out=0.5,
 )  # fmt: skip
@@ -196,15 +196,28 @@ def test_the_trunk_is_the_shipped_one_or_that_of_the_start_and_learns_if_asked_t
 ) -> None:
     shipped = Trunk().state_dict()
     monkeypatch.setattr("kcompress.training.tasks.vqscore.task.shipped_trunk", lambda: shipped)
-    recipe = replace(TINY, content=8, trained_trunk=trained)
+    recipe = replace(TINY, content=8, residuals=8, trained_trunk=trained)
     for start in (None, Path("checkpoint.safetensors")):
-        network = VQscoreNetwork(content=8)
+        network = VQscoreNetwork(content=8, residuals=8)
         trunk = network.trunk
         assert trunk is not None
         QualityTask(Path(), recipe, Path(), start=start).loss(network)
         assert all(torch.equal(value, shipped[name]) for name, value in trunk.state_dict().items()) == (start is None)
         assert {each.requires_grad for each in trunk.parameters()} == {trained}
         assert all(each.requires_grad for each in network.levels.parameters())
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_follows_the_residuals_can_learn_alone(data: QualityData, alone: bool) -> None:
+    recipe = replace(TINY, residuals=8, residuals_alone=alone, still_norm=True)
+    network = VQscoreNetwork(residuals=8)
+    loss = QualityTask(Path(), recipe, Path()).loss(network).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimiser = torch.optim.SGD([each for each in loss.parameters() if each.requires_grad], lr=0.1)
+    loss(batch(only(data, np.arange(8)), recipe, 0))["loss"].backward()
+    optimiser.step()
+    changed = {name.partition(".")[0] for name, value in network.state_dict().items() if (value != before[name]).any()}
+    assert changed == ({"residuals"} if alone else {"levels", "tokens", "encoder", "head", "residuals"})
 
 
 def test_a_region_without_a_sharp_place_is_not_trained_on(data: QualityData) -> None:
@@ -523,18 +536,19 @@ def test_from_photographs_to_the_metric(
     photos.mkdir()
     for number in range(12):
         Pil.fromarray(lake.pixels[number : number + 190, :200]).save(photos / f"{number}.jpg", quality=90 + number)
-    monkeypatch.setattr(vqscore, "QualityRecipe", lambda: TINY)
+    monkeypatch.setattr(vqscore, "QualityRecipe", lambda: replace(TINY, residuals=8))
     left_out = ",".join(kind for kind in KINDS if kind not in ("clean", "jpeg 1", "jpeg 2", "webp", "noise", "soft"))
     vqscore.main(
         photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out, judges="ssimulacra2,butteraugli",
         regions=1, side=180, overrated=3, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
-        still_norm=True,
+        residuals_alone=True,
     )  # fmt: skip
     weights = weight_files.open_weights(tmp_path / "vqscore.onnx", "vqscore")
     card = weight_files.card(weights)
     assert card["recipe"]["steps"] == 3 and card["recipe"] == json.loads(weights.metadata["recipe"])
     assert [card["recipe"][name] for name in ("region", "large_side", "overrated")] == [180, 160, 3]
-    assert card["recipe"]["still_norm"] and card["recipe"]["pointed_distortions"]
+    assert card["recipe"]["residuals_alone"] and card["recipe"]["still_norm"] and card["recipe"]["pointed_distortions"]
+    assert weights.arguments == {"content": 0, "residuals": 8}
     assert card["data"].endswith("photographs, of a lake")
     judged = card["held_out_photographs"]
     assert judged["pictures"] + int(card["data"].split()[0]) == 12

@@ -75,6 +75,9 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
             if self.start is None:
                 network.trunk.load_state_dict(shipped_trunk())
             network.trunk.requires_grad_(self.recipe.trained_trunk)
+        if self.recipe.residuals_alone and network.residuals is not None:
+            network.requires_grad_(False)
+            network.residuals.requires_grad_(True)
         return QualityLoss(network, self.recipe)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
