@@ -125,7 +125,7 @@ class VQscoreNetwork(WindowScanNetwork):
 
     def score(self, encoded: Tensor) -> Tensor:
         """Score of encoded tokens: (N, T, tokens + shares) -> (N, 1), 0..100."""
-        tokens, shares = encoded.mean(dim=1).split(self._widths(encoded), dim=1)
+        tokens, shares = self._parts(encoded.mean(dim=1))
         logit: Tensor = self.head(tokens)
         if self.residuals is not None:
             odds = torch.log((shares + 0.01) / (1.01 - shares))
@@ -134,12 +134,13 @@ class VQscoreNetwork(WindowScanNetwork):
 
     def _encoded(self, tokens: Tensor) -> Tensor:
         """Tokens by the encoder, and the shares behind them as they are."""
-        tokens, shares = tokens.split(self._widths(tokens), dim=2)
-        return torch.cat([self.encoder(tokens), shares], dim=2)
+        tokens, shares = self._parts(tokens)
+        return torch.cat([self.encoder(tokens), shares], dim=-1)
 
-    def _widths(self, tokens: Tensor) -> list[int]:
+    def _parts(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens, and shares of residuals, (..., tokens) and (..., shares); of the latter there may be none."""
         width = self.tokens.out_features
-        return [width, tokens.shape[-1] - width]
+        return both[..., :width], both[..., width:]
 
 
 def _pooled(maps: Sequence[Tensor]) -> Tensor:

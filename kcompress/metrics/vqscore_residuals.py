@@ -44,7 +44,7 @@ def shares(pictures: Tensor) -> Tensor:
     energies fall from means of 1 to 2 and of 2 to 4 pixels, by the energy of the coarser ones: a blurred texture falls
     otherwise than a smooth wall. Nothing is a convolution, which mixed precision would round.
     """
-    red, green, blue = (255 * pictures.float()).split(1, dim=1)
+    red, green, blue = (255 * pictures[:, channel, None].float() for channel in range(3))
     image = torch.cat([r * red + g * green + b * blue for r, g, b in _COLOURS], dim=1)
     found, energies = [], []
     for scale in range(_SCALES + 1):
