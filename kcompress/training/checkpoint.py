@@ -103,12 +103,15 @@ def warm_start(network: nn.Module, start: Weights | Path | None, sizes: Mapping[
     ``sizes`` are constructor arguments of the network, by name; the width is the user's to choose.
 
     Raises:
-        UsageError: the weights have other sizes.
+        UsageError: the weights have other sizes, or are of another network.
     """
     if start is None:
         return
     if isinstance(start, Path):
-        network.load_state_dict(load_file(start))
+        try:
+            network.load_state_dict(load_file(start))
+        except RuntimeError as error:
+            raise UsageError(f"--weights {start} are of another network, or of other sizes. Give others.") from error
         return
     for name, size in sizes.items():
         given = start.arguments.get(name)

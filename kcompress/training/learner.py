@@ -35,7 +35,7 @@ class Learner:
             raise UsageError(f"--batch {recipe.batch} is no multiple of {processes} processes. Give another.")
         self._task, self._accelerator = task, accelerator
         torch.manual_seed(recipe.seed)
-        self.module = task.build().to(accelerator.device)
+        self.module = task.build().to(accelerator.device).train()  # as it says itself, such as with batch norm at rest
         if task.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.module).eval() if recipe.averaging else self.module

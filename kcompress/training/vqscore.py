@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from kcompress.errors import UsageError
 from kcompress.metrics.vqscore_network import MULTIPLE
 from kcompress.training import console
 from kcompress.training.quality_kinds import KINDS
@@ -54,6 +55,11 @@ def main(
     ``torchrun --nproc-per-node 2 -m kcompress.training.vqscore ...`` trains with several processes, which share each
     batch.
     """
+    if residuals_alone and (start is None or trained_trunk):
+        raise UsageError(
+            "--residuals-alone leaves the rest as --weights have it. Give --weights, such as "
+            "weights/vqscore.safetensors, and no --trained-trunk."
+        )
     kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]
     recipe = replace(
         QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate,

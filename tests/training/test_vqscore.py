@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Pil
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kcompress.errors import UsageError
@@ -218,6 +218,18 @@ def test_what_follows_the_residuals_can_learn_alone(data: QualityData, alone: bo
     optimiser.step()
     changed = {name.partition(".")[0] for name, value in network.state_dict().items() if (value != before[name]).any()}
     assert changed == ({"residuals"} if alone else {"levels", "tokens", "encoder", "head", "residuals"})
+
+
+@pytest.mark.parametrize("more", [{}, {"start": Path("some.safetensors"), "trained_trunk": True}])
+def test_learning_alone_needs_what_stands_still(tmp_path: Path, more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="--residuals-alone leaves the rest as --weights have it"):
+        vqscore.main(tmp_path, tmp_path / "made", residuals_alone=True, **more)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_file(VQscoreNetwork().state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match=r"other\.safetensors are of another network, or of other sizes"):
+        QualityTask(Path(), replace(TINY, residuals=8), Path(), start=tmp_path / "other.safetensors").build()
 
 
 def test_a_region_without_a_sharp_place_is_not_trained_on(data: QualityData) -> None:
@@ -537,11 +549,15 @@ def test_from_photographs_to_the_metric(
     for number in range(12):
         Pil.fromarray(lake.pixels[number : number + 190, :200]).save(photos / f"{number}.jpg", quality=90 + number)
     monkeypatch.setattr(vqscore, "QualityRecipe", lambda: replace(TINY, residuals=8))
+    torch.manual_seed(0)
+    begun = tmp_path / "begun.safetensors"
+    first = VQscoreNetwork(residuals=8)
+    save_file(first.state_dict(), begun)
     left_out = ",".join(kind for kind in KINDS if kind not in ("clean", "jpeg 1", "jpeg 2", "webp", "noise", "soft"))
     vqscore.main(
         photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out, judges="ssimulacra2,butteraugli",
         regions=1, side=180, overrated=3, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
-        residuals_alone=True,
+        residuals_alone=True, start=begun,
     )  # fmt: skip
     weights = weight_files.open_weights(tmp_path / "vqscore.onnx", "vqscore")
     card = weight_files.card(weights)
@@ -549,6 +565,10 @@ def test_from_photographs_to_the_metric(
     assert [card["recipe"][name] for name in ("region", "large_side", "overrated")] == [180, 160, 3]
     assert card["recipe"]["residuals_alone"] and card["recipe"]["still_norm"] and card["recipe"]["pointed_distortions"]
     assert weights.arguments == {"content": 0, "residuals": 8}
+    kept = {name: value for name, value in weights.tensors().items() if not name.startswith("residuals.")}
+    assert all(torch.allclose(value, first.state_dict()[name], atol=1e-6) for name, value in kept.items()), (
+        "batch norm, too, from the first step on"
+    )
     assert card["data"].endswith("photographs, of a lake")
     judged = card["held_out_photographs"]
     assert judged["pictures"] + int(card["data"].split()[0]) == 12
