@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from kcompress import storage
-from kcompress.errors import InputError, UsageError
+from kcompress.errors import InputError, UsageError, WeightsError
 from kcompress.inference.weights import Weights
 from kcompress.training.recipe import BEFORE
 
@@ -104,6 +105,7 @@ def warm_start(network: nn.Module, start: Weights | Path | None, sizes: Mapping[
 
     Raises:
         UsageError: the weights have other sizes, or are of another network.
+        WeightsError: the checkpoint cannot be read.
     """
     if start is None:
         return
@@ -112,6 +114,8 @@ def warm_start(network: nn.Module, start: Weights | Path | None, sizes: Mapping[
             network.load_state_dict(load_file(start))
         except RuntimeError as error:
             raise UsageError(f"--weights {start} are of another network, or of other sizes. Give others.") from error
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"--weights {start} cannot be read ({error}). Give a .safetensors file.") from error
         return
     for name, size in sizes.items():
         given = start.arguments.get(name)

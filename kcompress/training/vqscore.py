@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from kcompress.errors import UsageError
 from kcompress.metrics.vqscore_network import MULTIPLE
 from kcompress.training import console
 from kcompress.training.quality_kinds import KINDS
@@ -56,7 +55,7 @@ def main(
     batch.
     """
     if residuals_alone and (start is None or trained_trunk):
-        raise UsageError(
+        raise typer.BadParameter(
             "--residuals-alone leaves the rest as --weights have it. Give --weights, such as "
             "weights/vqscore.safetensors, and no --trained-trunk."
         )

@@ -15,7 +15,7 @@ from torch import nn
 from training.toy import Batch, ToyRecipe, ToyTask, exported, of, one_of_two, trained, validations
 
 from kcompress.csv_rows import Rows
-from kcompress.errors import InputError, OutputError, UsageError
+from kcompress.errors import InputError, OutputError, UsageError, WeightsError
 from kcompress.inference.weights import Weights, open_weights
 from kcompress.training.checkpoint import STATE, Checkpoint, save, warm_start
 from kcompress.training.events import Finished, Prepared, Step, Validation
@@ -227,6 +227,15 @@ def test_a_start_from_weights_of_the_same_sizes_alone(tmp_path: Path) -> None:
         warm_start(module, weights, {"width": 8, "depth": 2})
     with pytest.raises(UsageError, match=r"has depth 2\. Give weights with depth 3"):
         warm_start(module, weights, {"width": 16, "depth": 3})
+
+
+@pytest.mark.parametrize("content", [None, b"no tensors"])
+def test_a_start_from_a_file_that_is_none_is_told(tmp_path: Path, content: bytes | None) -> None:
+    start = tmp_path / "old.safetensors"
+    if content is not None:
+        start.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"old\.safetensors cannot be read .*\. Give a \.safetensors file"):
+        warm_start(nn.Linear(3, 1), start, {})
 
 
 def test_processes_share_a_batch() -> None:

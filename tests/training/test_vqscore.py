@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image as Pil
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -222,7 +223,7 @@ def test_what_follows_the_residuals_can_learn_alone(data: QualityData, alone: bo
 
 @pytest.mark.parametrize("more", [{}, {"start": Path("some.safetensors"), "trained_trunk": True}])
 def test_learning_alone_needs_what_stands_still(tmp_path: Path, more: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="--residuals-alone leaves the rest as --weights have it"):
+    with pytest.raises(typer.BadParameter, match="--residuals-alone leaves the rest as --weights have it"):
         vqscore.main(tmp_path, tmp_path / "made", residuals_alone=True, **more)
 
 
