@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks import before_after, chart, presets, strengths
+from benchmarks import before_after, chart, known_originals, presets, strengths
 from PIL import Image as PillowImage
 
 from kcompress.codecs import CODECS
@@ -143,6 +143,22 @@ def test_strengths_are_held_against_the_plain_codec(
         assert found["`kuchen`, 1"][0] < -2 and found["`rdo`"][0] < -2 and found["`sharpen`"][0] > 2
     assert noisy["`none`"][0] > clean["`none`"][0] and noisy["`none`"][2] < clean["`none`"][2]
     assert noisy["`kuchen`, 1"][2] > 0 > clean["`kuchen`, 1"][2]
+
+
+def test_what_filters_gain_is_told_by_what_pictures_were_before_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], balloons: Image
+) -> None:
+    for number, top in enumerate((0, 64)):
+        image = balloons.with_pixels(balloons.pixels[top : top + 128, :128].copy())
+        (tmp_path / f"{number}.png").write_bytes(write(image, "PNG"))
+    _run(monkeypatch, known_originals, tmp_path, "--networks", "none", "--filters", "guided:h=12,sharpen",
+         "--noise", "0,10", "-q", "40,60,80", "--metrics", "ssimulacra2")  # fmt: skip
+    cells = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[4:]]
+    found = {(noise, name): float(rise.split()[0]) for noise, name, rise in cells}
+    assert found["0", "`none`"] == found["10", "`none`"] == 0
+    assert found["10", "`guided:h=12`"] > 2 > found["0", "`guided:h=12`"] and found["10", "`sharpen`"] < 0
+    every = [[float(word) for word in rise.split(" ", 1)[1].strip("()").split(" .. ")] for _, _, rise in cells]
+    assert all(low <= value <= high for (low, high), value in zip(every, found.values(), strict=True))
 
 
 @pytest.mark.encoders

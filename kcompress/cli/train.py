@@ -123,6 +123,15 @@ def train(
             min=0, max=1, help="rdo: share of the pictures to learn from as mozjpeg codes them. [default: ...]"
         ),
     ] = None,
+    noisy: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="blend: share of the patches that get noise and a fine JPEG first; scores with reference know what "
+            "they were. [default: ...]",
+        ),
+    ] = None,
     validate: Annotated[
         int | None, typer.Option(min=1, help="Steps from validation to validation. [default: ...]")
     ] = None,

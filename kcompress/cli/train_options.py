@@ -227,7 +227,7 @@ TASKS = {
     ),
     "blend": TaskOptions(
         blend.BlendRecipe,
-        {**_COMMON, **_PATCHES, **_square("blend", 64, 8), **_objective(_metrics),
+        {**_COMMON, **_PATCHES, **_square("blend", 64, 8), **_objective(_metrics), "--noisy": _as("noisy"),
          **_one_of("--through", "through", lambda: blend.THROUGH)},
         _PHOTOS | {"--start"},
     ),

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kcompress.colour import JFIF_RGB_TO_YCC
+
 TOKEN = 32
 """Side of the squares whose statistics are given, pixels."""
 
@@ -26,10 +28,9 @@ RATIOS = (-3.0, -2.0, -1.0, -0.3, 0.4, 1.1, 1.8, 2.6)
 _BLOCK = 8
 _NEIGHBOURS = ((0, 1), (1, 0), (0, 2))
 _SCALES = 2
-_COLOURS = ((0.299, 0.587, 0.114), (-0.1687, -0.3313, 0.5), (0.5, -0.4187, -0.0813))
 _DIRECTIONS = 3
 
-CHANNELS = len(_COLOURS) * (
+CHANNELS = len(JFIF_RGB_TO_YCC) * (
     _DIRECTIONS * (_SCALES * len(SIZES) + len(_NEIGHBOURS)) + _SCALES * len(ENERGIES) * len(RATIOS)
 )
 """Statistics of a square."""
@@ -45,7 +46,7 @@ def shares(pictures: Tensor) -> Tensor:
     otherwise than a smooth wall. Nothing is a convolution, which mixed precision would round.
     """
     red, green, blue = (255 * pictures[:, channel, None].float() for channel in range(3))
-    image = torch.cat([r * red + g * green + b * blue for r, g, b in _COLOURS], dim=1)
+    image = torch.cat([r * red + g * green + b * blue for r, g, b in JFIF_RGB_TO_YCC], dim=1)
     found, energies = [], []
     for scale in range(_SCALES + 1):
         along_rows = _second_difference(image, (1, 0))

@@ -20,7 +20,7 @@ FEATURES = 9
 CHOICES: tuple[dict[str, float], ...] = (
     {},
     *({name: 1.0} for name in FILTERS),
-    *({name: 0.5} for name in FILTERS[1:6]),
+    *({name: 0.5} for name in FILTERS if "guided" in name and "blur" not in name),
 )
 """Choices of the network: filters with their strengths. The first is to leave the picture as it is."""
 
@@ -32,7 +32,7 @@ class Blend(nn.Module):
 
         picture (N, 3, H, W) -> features (N, 9, H/8, W/8) -> 3x3, 3x3 -> + -> 1x1 -> softmax: shares of the choices
         mosaic of the whole  -> features -> 3x3, 3x3 -> mean -> with coarseness, 2 layers -^
-        shares -> weights of the filters (N, 8, H/8, W/8) -> bilinear (N, 8, H, W) -> picture + sum of weight * change
+        shares -> weights of the filters (N, 12, H/8, W/8) -> bilinear (N, 12, H, W) -> picture + sum of weight * change
 
     The shares of all choices add up to 1; one of them is the untouched picture. The mosaic lets every tile of a
     picture know what the whole is like: clean or noisy, coded before or not.

@@ -11,8 +11,8 @@ from kcompress.colour import JFIF_RGB_TO_YCC
 from kcompress.networks.mcu import pointwise
 
 FILTERS = (
-    "blur:s=0.5", "blur:s=0.8", "guided:s=2:h=6", "guided:s=2:h=12", "guided:s=4:h=6", "blur:s=0.8+guided:s=4:h=6",
-    "chroma:s=2", "shrink",
+    "blur:s=0.5", "blur:s=0.8+guided:s=4:h=6", "guided:s=2:h=6", "guided:s=2:h=12", "guided:s=4:h=6", "guided:s=4:h=12",
+    "guided:s=8:h=6", "guided:s=8:h=12", "chroma:s=2", "shrink", "guided:s=2:h=6+shrink", "guided:s=4:h=12+shrink",
 )  # fmt: skip
 """By the names that the pool of `label` would give them; ``guided`` has one strength for all channels, and the height
 of ``shrink`` is in proportion to the codec's coarseness."""
@@ -26,7 +26,7 @@ _BLOCK = 8
 class FilterBank(nn.Module):
     """Changes by each filter: picture (N, 3, H, W), RGB 0..1, and coarseness (N, 1) -> one (N, 3, H, W) a filter.
 
-    H and W are multiples of 8. Edges are repeated. The filters reach 11 pixels far.
+    H and W are multiples of 8. Edges are repeated. The filters reach 16 pixels far.
     """
 
     to_ycc: Tensor
@@ -45,17 +45,15 @@ class FilterBank(nn.Module):
         self.register_buffer("limits", limits, persistent=False)
 
     def forward(self, image: Tensor, coarseness: Tensor) -> tuple[Tensor, ...]:
-        blurred = gaussian(image, 0.8)
-        colour = gaussian(image, 2.0) - image
+        blurred, colour = gaussian(image, 0.8), gaussian(image, 2.0) - image
+        guided = [change for radius in (2, 4, 8) for change in _guided(image, radius, 6, 12)]
         return (
             gaussian(image, 0.5) - image,
-            blurred - image,
-            _guided(image, 2, 6),
-            _guided(image, 2, 12),
-            _guided(image, 4, 6),
-            blurred + _guided(blurred, 4, 6) - image,
+            blurred + _guided(blurred, 4, 6)[0] - image,
+            *guided,
             colour - self.luma(colour),
             -self._clipped(image, coarseness),
+            *(change - self._clipped(image + change, coarseness) for change in (guided[0], guided[3])),
         )
 
     def luma(self, image: Tensor) -> Tensor:
@@ -79,8 +77,8 @@ def gaussian(planes: Tensor, deviation: float) -> Tensor:
     return _smoothed(planes, weights / weights.sum())
 
 
-def _guided(image: Tensor, radius: int, height: float) -> Tensor:
-    """Change by a guided filter with the picture as its own guide, strongest below a contrast in grey levels.
+def _guided(image: Tensor, radius: int, *heights: float) -> list[Tensor]:
+    """Changes by guided filters with the picture as their own guide, strongest below contrasts in grey levels.
 
     He, Sun and Tang (PAMI 2013, equations 5, 6 and 8), with the mean variance of the three channels for each of them.
     """
@@ -88,8 +86,8 @@ def _guided(image: Tensor, radius: int, height: float) -> Tensor:
     centred = image - 0.5  # products of smaller numbers are more exact
     mean = _smoothed(centred, square)
     variance = (_smoothed(_mean(centred.square()), square) - _mean(mean.square())).relu()
-    kept = (height / 255) ** 2 / (variance + (height / 255) ** 2)
-    return _smoothed(kept * mean, square) - _smoothed(kept, square) * centred
+    kept = [(height / 255) ** 2 / (variance + (height / 255) ** 2) for height in heights]
+    return [_smoothed(each * mean, square) - _smoothed(each, square) * centred for each in kept]
 
 
 def _mean(image: Tensor) -> Tensor:

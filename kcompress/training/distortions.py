@@ -13,6 +13,7 @@ from PIL import Image as Pil
 from PIL import ImageFilter
 
 from kcompress.codecs import CODECS, decode
+from kcompress.colour import JFIF_RGB_TO_YCC
 from kcompress.encoding import encode, round_trip
 from kcompress.images import Image, Pixels
 from kcompress.networks import Preprocessor
@@ -102,6 +103,15 @@ def darkening(gamma: float) -> Distortion:
         return np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)[pixels]
 
     return Distortion(f"darkening gamma={gamma:.1f}", apply)
+
+
+def grey() -> Distortion:
+    """Luma alone."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        return np.repeat(np.rint(pixels @ np.array(JFIF_RGB_TO_YCC[0])).astype(np.uint8)[..., None], 3, axis=2)
+
+    return Distortion("grey", apply)
 
 
 def resampling(factor: float) -> Distortion:

@@ -1,11 +1,12 @@
 """Kinds of distortions that a score without reference judges worst: softness, and filters that leave no trace.
 
-Beside them the pool's quick filters alone, one kind each: a score has to know them apart.
+Beside them the pool's quick filters alone, one kind each: a score has to know them apart. And what a preprocessor meets
+and does: pictures as cameras publish them, filtered, and coded again.
 """
 
 import numpy as np
 
-from kcompress.training.distortions import Distortion, Random, blur, compression, filtering, preprocessing
+from kcompress.training.distortions import Distortion, Random, blur, compression, filtering, noise, preprocessing
 from kcompress.training.quality_kinds import Kinds
 
 
@@ -108,3 +109,47 @@ POOL: Kinds = {
     ),
 }
 """The pool's quick filters, each at strengths around its default."""
+
+
+def published(random: Random) -> list[Distortion]:
+    """As a camera saves a picture: some noise, and a fine JPEG of it."""
+    sigma, grain = _log_uniform(random, 0.6, 7), float(random.choice([0, 0.6, 1.2]))
+    return [noise(sigma, grain, int(random.integers(2**31))), compression("jpeg", int(random.integers(70, 96)))]
+
+
+def _wide(random: Random) -> Distortion:
+    return filtering(f"guided:s={round(_log_uniform(random, 3, 24))}:h={_log_uniform(random, 2, 12):.1f}")
+
+
+def _cleaned(random: Random) -> list[Distortion]:
+    """What a picture as published gets from a preprocessor; by large guided filters mostly."""
+    if random.random() < 0.5:
+        return [_wide(random)]
+    filters = (_denoising, _smoothing, _thinning, _restoring)
+    first = filters[int(random.integers(len(filters)))](random)
+    return [first, _wide(random)] if random.random() < 0.2 else [first]
+
+
+def _mild(random: Random) -> Distortion:
+    if random.random() < 0.5:
+        return blur(float(random.uniform(0.25, 0.6)))
+    return filtering(f"chroma:s={random.uniform(0.5, 3):.2f}")
+
+
+PUBLISHED: Kinds = {
+    "clean": lambda random: [],
+    "published": published,
+    "published, coded": lambda random: [*published(random), _codec(random)],
+    "published, wide": lambda random: [*published(random), _wide(random)],
+    "published, cleaned": lambda random: [*published(random), *_cleaned(random)],
+    "published, cleaned, coded 1": lambda random: [*published(random), *_cleaned(random), _codec(random)],
+    "published, cleaned, coded 2": lambda random: [*published(random), *_cleaned(random), _codec(random)],
+    "published, cleaned, coded 3": lambda random: [*published(random), *_cleaned(random), _codec(random)],
+    "wide": lambda random: [_wide(random)],
+    "wide, coded 1": lambda random: [_wide(random), _codec(random)],
+    "wide, coded 2": lambda random: [_wide(random), _codec(random)],
+    "coded again": lambda random: [_codec(random)],
+    "mild": lambda random: [_mild(random)],
+    "mild, coded": lambda random: [_mild(random), _codec(random)],
+}
+"""Pictures as cameras publish them, and guided filters wider than those of `POOL`, before a codec."""

@@ -11,6 +11,7 @@ from kcompress.training.distortions import (
     compression,
     darkening,
     filtering,
+    grey,
     median,
     noise,
     preprocessing,
@@ -86,7 +87,7 @@ def _camera(random: Random) -> Distortion:
 
 
 def source(random: Random) -> list[Distortion]:
-    """Steps that make a sharp photograph like any other: a few get a little soft, a few a little noisy, a few dark.
+    """Steps that make a sharp photograph like any other: a few get a little soft, noisy or dark, a few lose all colour.
 
     Weakly, for what cannot be told from damage would teach the network to forgive damage.
     """
@@ -98,6 +99,8 @@ def source(random: Random) -> list[Distortion]:
         steps.append(darkening(float(random.uniform(1.3, 2.5))))
     if random.random() < 0.1:
         steps.append(_grain(float(random.uniform(0.5, 2)), random))
+    if random.random() < 0.06:
+        steps.append(grey())
     return steps
 
 
@@ -159,5 +162,8 @@ KINDS: Kinds = {
 }
 """Distortions of each region, once each; a number that the filters know is drawn anew every time."""
 
-SOFTENING = ("soft", "kuchen 1", "kuchen 2", "soft, coded", "soft, restored", "kuchen, jpeg", "gaussian", "nlm")
+SOFTENING = (
+    "soft", "kuchen 1", "kuchen 2", "soft, coded", "soft, restored", "kuchen, jpeg", "gaussian", "nlm", "wide",
+    "wide, coded 1", "wide, coded 2", "mild", "mild, coded",
+)  # fmt: skip
 """Kinds that a score without reference is easily pleased by."""

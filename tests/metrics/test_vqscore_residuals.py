@@ -39,7 +39,7 @@ def means(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
 
 def expected(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The same by NumPy and SciPy, for the whole of a picture (H, W, 3)."""
-    ycbcr = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
+    ycbcr = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
     channels = [plane for plane in np.moveaxis(pixels.astype(np.float64) @ ycbcr.T, 2, 0)]
     sizes, signs, energies = [], [], []
     for scale in (1, 2, 4):

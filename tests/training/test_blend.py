@@ -36,7 +36,7 @@ from kcompress.workers import drained
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = BlendRecipe(
     "jpeg", 40, 80, width=4, steps=4, batch=2, patches=4, side=64, warmup=1, validate_every=2, split=0.6,
-    validation_pictures=1, objective={"ssimulacra2": 0.75, "psnr": 0.25},
+    validation_pictures=1, noisy=0.0, objective={"ssimulacra2": 0.75, "psnr": 0.25},
 )  # fmt: skip
 EXACT = replace(TINY, through="exact")
 JPEG = CODECS["jpeg"]
@@ -64,6 +64,22 @@ def test_labels_are_what_the_encoder_makes_of_each_choice(labels: Labels) -> Non
     assert (labels.rates[:, 0] < labels.rates[:, 2]).all() and (labels.rates[:, 1] > labels.rates[:, 2]).all()
 
 
+def test_scores_of_noisy_patches_compare_with_what_they_were(photos: DataSet, tmp_path: Path) -> None:
+    some, every = (measured(photos, tmp_path, replace(TINY, patches=8, noisy=share)) for share in (0.5, 1.0))
+    is_noisy = [not torch.equal(*pair) for pair in zip(some.patches, some.originals, strict=True)]
+    assert 0 < sum(is_noisy) < 8 and not any(map(torch.equal, every.patches, every.originals))
+    row = is_noisy.index(True)
+    patch, original = (part[row].numpy() for part in (some.patches, some.originals))
+    assert 0.3 < np.abs(patch.astype(int) - original).mean() < 20
+    setting = JPEG.setting(round(100 * (1 - some.coarseness[row].item())))
+    decoded = decode(encode(Image(patch), JPEG, setting).data).pixels
+    assert some.scores["ssimulacra2"][row, 2] == pytest.approx(
+        METRICS["ssimulacra2"].score(original, decoded), abs=1e-4
+    )
+    clean = is_noisy.index(False)
+    assert not torch.equal(some.mosaics[row], some.mosaics[clean])
+
+
 @pytest.mark.parametrize("codec", ["jpeg", "webp", "hevc"])
 def test_a_flat_patch_says_nothing(tmp_path: Path, codec: str) -> None:
     """One patch without any detail once made the loss of a whole training nan."""
@@ -89,12 +105,12 @@ def test_a_price_lies_between_the_plain_codecs_slope_on_the_patch_and_on_all(lab
     own = [least_squares_slope(*pair) for pair in zip(scores, rates, strict=True)]
     found = labels.prices("psnr").flatten().tolist()
     assert all(min(own) < price < max(own) for price in found) and np.ptp(found) < np.ptp(own)
-    assert list(np.argsort(found)) == list(np.argsort(own))
+    assert np.corrcoef(found, own)[0, 1] > 0.5
 
 
-def test_a_score_without_reference_counts_where_the_untouched_patch_is_poor(labels: Labels) -> None:
+def test_a_score_without_reference_counts_where_the_original_is_poor(labels: Labels) -> None:
     scores = {name: labels.scores["psnr"] for name in ("vqscore", "psnr", "ssimulacra2")}
-    rated = replace(labels, scores=scores, untouched={"vqscore": torch.tensor([[60.0], [75.0], [83.5], [95.0]])})
+    rated = replace(labels, scores=scores, pristine={"vqscore": torch.tensor([[60.0], [75.0], [83.5], [95.0]])})
     recipe = replace(TINY, objective={"vqscore": 0.5, "psnr": 0.4, "ssimulacra2": 0.1}, poor=75.0, pristine=92.0)
     worths, price = rated.worths(recipe), labels.prices("psnr")[:, 0]
     assert torch.allclose(worths["vqscore"][:, 0], price * torch.tensor([0.5, 0.5, 0.25, 0.0]))
@@ -108,7 +124,7 @@ def test_choices_are_the_filters_of_the_bank(labels: Labels) -> None:
     patch = labels.patches[0].numpy()
     made = dict(zip([tuple(choice.items()) for choice in CHOICES], choices(patch, 0.5), strict=True))
     assert np.array_equal(made[()], patch)
-    for name in FILTERS[1:6]:
+    for name in FILTERS[2:8]:
         whole, half = (made[((name, strength),)].astype(int) for strength in (1.0, 0.5))
         assert np.abs(whole - patch).max() > 0 and np.abs(half - (whole + patch) / 2).max() <= 1
 

@@ -14,10 +14,11 @@ from kcompress.images import Image, Pixels
 from kcompress.metrics import METRICS
 from kcompress.pool import filter_named
 from kcompress.training import quality_data
+from kcompress.training.distortions import grey
 from kcompress.training.drawn import page
 from kcompress.training.judges import Judges
 from kcompress.training.measure_quality import FILTERS
-from kcompress.training.pointed_kinds import POINTED, POOL
+from kcompress.training.pointed_kinds import POINTED, POOL, PUBLISHED
 from kcompress.training.quality_data import SOFT, JudgedRegions, distorted, is_sharp, prepare, sharpest
 from kcompress.training.quality_kinds import KINDS, SOFTENING, source
 
@@ -105,15 +106,16 @@ def test_a_photograph_without_room_for_a_region_is_told(photos: list[Path], tmp_
         next(prepare(photos, tmp_path / "data", 2, 101, 7, JUDGES))
 
 
-def test_most_sources_stay_and_some_get_soft_or_noisy() -> None:
+def test_most_sources_stay_and_some_get_soft_noisy_or_grey() -> None:
     random = np.random.default_rng(0)
     names = [" ".join(step.name.split()[0] for step in source(random)) for _ in range(2000)]
     kinds = {
-        name: sum(name in one.split() for one in names) / 2000 for name in ("blur", "resampling", "darkening", "noise")
+        name: sum(name in one.split() for one in names) / 2000
+        for name in ("blur", "resampling", "darkening", "noise", "grey")
     }
     assert all(0.02 < share < 0.12 for share in kinds.values())
     assert {part for name in names for part in name.split()} == {*kinds}
-    assert 0.74 < names.count("") / len(names) < 0.83
+    assert 0.7 < names.count("") / len(names) < 0.78
 
 
 def test_scores_are_those_of_the_pixels(photos: list[Path], tmp_path: Path) -> None:
@@ -235,7 +237,7 @@ def test_kinds_differ_in_their_steps() -> None:
     assert firsts["kuchen 1"] == {"kuchen"} and firsts["preprocessed"] == {"rdo", "feedback", "shrink"}
     alone = [len(steps[0].split()) == 2 for steps in names("kuchen 1")]
     assert 0.2 < np.mean(alone) < 0.4
-    assert set(SOFTENING) < {*KINDS, *POINTED, *POOL}
+    assert set(SOFTENING) < {*KINDS, *POINTED, *POOL, *PUBLISHED}
 
 
 def test_a_photograph_has_a_sharp_place_and_blurred_it_has_none(lake: Image, balloons: Image) -> None:
@@ -278,6 +280,33 @@ def test_every_quick_filter_of_the_pool_is_a_kind_at_its_default_and_around_it()
     for kind in ("nlm", "gaussian", "bilateral", "sharpen"):
         assert len(steps[kind]) > 20
     assert len(POOL["clean"](random)) == 0
+
+
+def test_published_kinds_are_noisy_filtered_and_coded_in_this_order() -> None:
+    random = np.random.default_rng(0)
+    drawn = {
+        kind: [[step.name.split()[0].split(":")[0] for step in make(random)] for _ in range(80)]
+        for kind, make in PUBLISHED.items()
+    }
+    filters = {"nlm", "guided", "bilateral", "shrink", "chroma", "ar"}
+    for kind, every in drawn.items():
+        assert all(steps[:2] == ["noise", "jpeg"] for steps in every) is kind.startswith("published")
+        assert all(bool(steps) and steps[-1] in ("jpeg", "webp") for steps in every) is (
+            "coded" in kind or kind == "published"
+        )
+        between = {step for steps in every for step in steps[2 * kind.startswith("published") :]} - {"jpeg", "webp"}
+        assert between == (
+            filters if "cleaned" in kind else {"guided"} if "wide" in kind else
+            {"blur", "chroma"} if "mild" in kind else set()
+        )  # fmt: skip
+    radii = [int(step.name.split(":")[1][2:]) for _ in range(80) for step in PUBLISHED["wide"](random)]
+    assert min(radii) < 5 and max(radii) > 16, "wider than those of POOL"
+
+
+def test_a_picture_may_have_no_colour(lake: Image) -> None:
+    made = grey().apply(lake.pixels)
+    luma = np.asarray(Pil.fromarray(lake.pixels).convert("L"), np.int16)
+    assert np.ptp(made, axis=2).max() == 0 and np.abs(made[..., 0] - luma).max() <= 1
 
 
 def test_a_folder_may_hold_the_pointed_kinds(photos: list[Path], tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Labels: what every choice of the network is worth on patches of photographs, by the real encoder.
 
 The gain of a choice is the fall of ln(bytes), and the rise of each score at the price that the plain codec pays for it.
+Some patches get noise and a fine JPEG first, as cameras publish pictures. What they were before is known, so scores
+with reference tell what is gained by taking noise away; otherwise they take every change for a loss.
 """
 
 import hashlib
@@ -31,12 +33,14 @@ from kcompress.proxies.straight_through import container_bytes
 from kcompress.rate_distortion.scoring import LARGEST
 from kcompress.rate_distortion.slope import qualities
 from kcompress.training.crops import holds, random_crop
+from kcompress.training.distortions import through
 from kcompress.training.events import Prepared
 from kcompress.training.photos import picture, prepared, too_small
+from kcompress.training.pointed_kinds import published
 from kcompress.training.tasks.blend.recipe import BlendRecipe
 from kcompress.workers import one_thread, workers
 
-_UNTOUCHED = "untouched-"
+_PRISTINE = "pristine-"
 
 _FLAT = 64
 """Bytes beyond the container's that say nothing: a patch of fog or night sky has less, or none."""
@@ -48,19 +52,21 @@ class Labels:
 
     Attributes:
         patches: (N, side, side, 3) uint8.
+        originals: what they were before noise, likewise; scores with reference compare with them.
         mosaics: of the pictures they are from, (N, 3, h, w) uint8.
         coarseness: (N, 1).
         rates: ln(bytes), (N, 2 + choices): the plain patch at a coarser and a finer quality, then every choice.
         scores: by metric, (N, 2 + choices), higher is better.
-        untouched: by metric without reference, (N, 1): of the patches themselves.
+        pristine: by metric without reference, (N, 1): scores of the originals.
     """
 
     patches: Tensor
+    originals: Tensor
     mosaics: Tensor
     coarseness: Tensor
     rates: Tensor
     scores: Mapping[str, Tensor]
-    untouched: Mapping[str, Tensor]
+    pristine: Mapping[str, Tensor]
 
     def gains(self, recipe: BlendRecipe) -> Tensor:
         """Gain of every choice in nepers, (N, choices); that of the untouched patch is 0."""
@@ -73,13 +79,13 @@ class Labels:
     def worths(self, recipe: BlendRecipe) -> dict[str, Tensor]:
         """Share of each score on each patch times its price, (N, 1).
 
-        A metric without reference is asked where the untouched patch is poor. One with a reference takes every change
-        for a loss, which is right where the patch is pristine.
+        A metric without reference is asked where the original is poor. One with a reference takes every change of it
+        for a loss, which is right where it is pristine.
         """
         known = {metric: share for metric, share in recipe.objective.items() if metric not in blind(recipe.objective)}
         shares: dict[str, Tensor | float] = {}
         for metric in blind(recipe.objective):
-            poor = (recipe.pristine - self.untouched[metric]) / (recipe.pristine - recipe.poor)
+            poor = (recipe.pristine - self.pristine[metric]) / (recipe.pristine - recipe.poor)
             shares[metric] = recipe.objective[metric] * (poor.clamp(0, 1) if known else 1.0)
         left = 1 - sum(shares.values())
         shares |= {metric: left * share / sum(known.values()) for metric, share in known.items()}
@@ -116,9 +122,9 @@ def labelled(
     if not parts:
         raise too_small(dataset, recipe.side)
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    known = {name: whole.pop(name) for name in ("patches", "mosaics", "coarseness", "rates")}
-    untouched = {name.removeprefix(_UNTOUCHED): whole.pop(name) for name in list(whole) if name.startswith(_UNTOUCHED)}
-    return Labels(**known, scores=whole, untouched=untouched)
+    known = {name: whole.pop(name) for name in ("patches", "originals", "mosaics", "coarseness", "rates")}
+    pristine = {name.removeprefix(_PRISTINE): whole.pop(name) for name in list(whole) if name.startswith(_PRISTINE)}
+    return Labels(**known, scores=whole, pristine=pristine)
 
 
 def blind(objective: Iterable[str]) -> list[str]:
@@ -153,25 +159,42 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
     data, codec = dataset.read(name), CODECS[recipe.codec]
     backend = codec.backend("auto")
     asked = offered(recipe)
-    decides = (recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count, asked, STRENGTH)
+    decides = (
+        recipe.codec,
+        recipe.lowest,
+        recipe.highest,
+        recipe.side,
+        recipe.seed,
+        count,
+        recipe.noisy,
+        asked,
+        STRENGTH,
+    )
     path = _file(folder, "files", digest(data), *decides, backend.name, backend.version())
     if path.is_file():
         return path
     pixels = picture(dataset, name)
     random = np.random.default_rng([recipe.seed, 2, *digest(data)[:8].encode()])
-    patches, coarseness, files = [], [], []
+    noisy = through(pixels, published(random)) if recipe.noisy else pixels
+    both, mosaics = np.concatenate([pixels, noisy], axis=2), [mosaic(each) for each in (pixels, noisy)]
+    patches, originals, around_patches, coarseness, files = [], [], [], [], []
     for _ in range(count if holds(pixels, recipe.side) else 0):
         quality = int(random.integers(recipe.lowest, recipe.highest + 1))
-        patch, setting = np.ascontiguousarray(random_crop(pixels, recipe.side, random)), codec.setting(quality)
+        is_noisy = random.random() < recipe.noisy
+        crop, setting = random_crop(both, recipe.side, random), codec.setting(quality)
+        original, patch = (np.ascontiguousarray(crop[..., first : first + 3]) for first in (0, 3 * is_noisy))
         around = [(patch, near) for near in qualities(codec.quality, quality, (-1, 1))]
         for pixels_of, at in [*around, *((made, quality) for made in choices(patch, setting.coarseness, asked))]:
             files.append(encode(Image(pixels_of), codec, codec.setting(at), None, backend.name).data)
         patches.append(patch)
+        originals.append(original)
+        around_patches.append(mosaics[is_noisy][0])
         coarseness.append([setting.coarseness])
     sizes = np.array([len(file) for file in files], np.int64).reshape(len(patches), 2 + len(asked))
     kept: dict[str, NDArray[Any]] = {
         "patches": np.array(patches, np.uint8),
-        "mosaics": np.repeat(np.rint(255 * mosaic(pixels)).astype(np.uint8), len(patches), axis=0),
+        "originals": np.array(originals, np.uint8),
+        "mosaics": np.rint(255 * np.array(around_patches)).astype(np.uint8),
         "coarseness": np.array(coarseness, np.float32),
         "rates": _rates(sizes, container_bytes(codec.setting(recipe.lowest), recipe.side, recipe.side)),
         "sizes": sizes,
@@ -194,8 +217,8 @@ def _scored(coded: Path, metric: str) -> Path:
     kept = load_file(coded)
     files, sizes = kept["files"].numpy().tobytes(), kept["sizes"]
     scores, at = torch.zeros(sizes.shape), 0
-    for row, patch in enumerate(kept["patches"].numpy()):
-        judge = METRICS[metric].scorer(patch)
+    for row, original in enumerate(kept["originals"].numpy()):
+        judge = METRICS[metric].scorer(original)
         for column, size in enumerate(sizes[row].tolist()):
             score = METRICS[metric].sign * judge(decode(files[at : at + size]).pixels)
             scores[row, column] = min(score, LARGEST)
@@ -204,12 +227,12 @@ def _scored(coded: Path, metric: str) -> Path:
 
 
 def _judged(coded: Path, metric: str) -> Path:
-    """File of the scores of the patches themselves, by a metric without reference."""
-    name = _UNTOUCHED + metric
+    """File of the scores of the originals, by a metric without reference."""
+    name = _PRISTINE + metric
     path = _score_file(coded, name, metric)
     if path.is_file():
         return path
-    scores = [[METRICS[metric].score(patch, patch)] for patch in load_file(coded)["patches"].numpy()]
+    scores = [[METRICS[metric].score(patch, patch)] for patch in load_file(coded)["originals"].numpy()]
     return _write(path, {name: np.array(scores, np.float32).reshape(-1, 1)})
 
 

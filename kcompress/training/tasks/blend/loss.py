@@ -28,13 +28,14 @@ class LabelledBatch(NamedTuple):
 
 
 class ExactBatch(NamedTuple):
-    """Patches (N, side, side, 3) and mosaics (N, 3, h, w), uint8, and coarseness (N, 1).
+    """Patches and originals (N, side, side, 3) and mosaics (N, 3, h, w), uint8, and coarseness (N, 1).
 
     ``slopes`` are what a unit of each score is worth on each patch in nepers, (N,). ``plain`` are ln(bits per pixel)
     as ``RATE``, and the scores of the plain codec, (N,).
     """
 
     patches: Tensor
+    originals: Tensor
     mosaics: Tensor
     coarseness: Tensor
     slopes: dict[str, Tensor]
@@ -42,8 +43,8 @@ class ExactBatch(NamedTuple):
 
     @property
     def images(self) -> Tensor:
-        """The patches as (N, 3, H, W), 0..1."""
-        return unit(self.patches)
+        """The originals, by which the mix is judged, as (N, 3, H, W), 0..1."""
+        return unit(self.originals)
 
 
 class LabelLoss(nn.Module):
@@ -78,7 +79,7 @@ class ExactLoss(nn.Module):
 
     def forward(self, batch: ExactBatch) -> dict[str, Tensor]:
         """``loss``, and the ``gain`` in nepers, (N,) each."""
-        images = batch.images
+        images = unit(batch.patches)
         with torch.autocast(images.device.type, enabled=False):
             mixed = self.network(images, batch.mosaics / 255, batch.coarseness).clamp(0, 1)
             made = straight_through((255 * mixed).round() / 255, mixed)

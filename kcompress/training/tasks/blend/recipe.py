@@ -27,9 +27,11 @@ class BlendRecipe(Recipe):
         width: channels of the predictor.
         patches: number of patches that are encoded, each at a quality of its own; for labels behind every choice.
         side: of a patch, pixels.
+        noisy: share of the patches that get noise and a fine JPEG first; scores with reference compare with what they
+            were before.
         objective: shares of the scores, by metric; 1 in all.
-        poor, pristine: scores of an untouched patch, by a metric without reference: up to the one it counts in full,
-            from the other on not at all, and the others take its share.
+        poor, pristine: scores of an original, by a metric without reference: up to the one it counts in full, from the
+            other on not at all, and the others take its share.
         limit: of the gain or loss that is believed on one patch, in nepers.
         temperature: gain in nepers by which one choice gets e times the share of another.
     """
@@ -43,6 +45,7 @@ class BlendRecipe(Recipe):
     batch: int = 32
     patches: int = 700
     side: int = 256
+    noisy: float = 0.5
     objective: Mapping[str, float] = field(default_factory=lambda: {"vqscore": 0.6, "ssimulacra2": 0.4})
     poor: float = 75.0
     pristine: float = 92.0

@@ -115,7 +115,7 @@ def _exact(labels: Labels, recipe: BlendRecipe) -> ExactBatch:
     slopes = {metric: worth[:, 0] for metric, worth in labels.worths(recipe).items()}
     plain = {metric: labels.scores[metric][:, 2] for metric in recipe.objective}
     plain[RATE] = labels.rates[:, 2] + math.log(8 / recipe.side**2)
-    return ExactBatch(labels.patches, labels.mosaics, labels.coarseness, slopes, plain)
+    return ExactBatch(labels.patches, labels.originals, labels.mosaics, labels.coarseness, slopes, plain)
 
 
 def _rows(samples: Any, chosen: Tensor) -> Any:

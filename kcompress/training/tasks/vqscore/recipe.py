@@ -57,7 +57,7 @@ class QualityRecipe(JpegRecipe):
     margin: float = 10.0
     shift: float = 0.5
     content: int = field(default=96, metadata={BEFORE: 0})
-    residuals: int = field(default=256, metadata={BEFORE: 0})
+    residuals: int = field(default=384, metadata={BEFORE: 0})
     residuals_alone: bool = field(default=False, metadata={BEFORE: False})
     trained_trunk: bool = field(default=False, metadata={BEFORE: False})
     still_norm: bool = False

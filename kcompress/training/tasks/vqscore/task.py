@@ -20,7 +20,7 @@ from kcompress.training.export import ExportSpec, gflop
 from kcompress.training.judges import FIRST, Judges
 from kcompress.training.log import Entry
 from kcompress.training.photos import JpegTask
-from kcompress.training.pointed_kinds import POINTED, POOL
+from kcompress.training.pointed_kinds import POINTED, POOL, PUBLISHED
 from kcompress.training.quality_data import JudgedRegions, QualityData, is_sharp, prepare
 from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split, TrainingData
@@ -32,7 +32,10 @@ CLEAN = [*KINDS].index("clean")
 FURTHEST = 7
 """Largest shift of a version, pixels, by which its score shall not change: as far as blocks of 8 can be off."""
 
-PREFIXES = ("", "pointed ", "pool ")
+TABLES = {"": KINDS, "pointed": POINTED, "pool": POOL, "published": PUBLISHED}
+"""Kinds of each part, by its folder."""
+
+PREFIXES = ("", "pointed ", "pool ", "published ")
 """Beginnings of the names of each part's metrics."""
 
 
@@ -55,7 +58,7 @@ class TrainingRegions(TrainingData):
 
 @dataclass(frozen=True)
 class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
-    """Learns from JPEG photographs, distorted in every way of `KINDS`, `POINTED` and `POOL`.
+    """Learns from JPEG photographs, distorted in every way of `TABLES`.
 
     The folder ``prepared`` holds the distorted regions, 9.2 MB each, for other trainings too. ``kinds`` of the first
     are made now, others another time; ``start`` is a checkpoint. The trunk is its, or the shipped weights'.
@@ -85,7 +88,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
         if FIRST not in recipe.judges:
             raise UsageError(f"--judges {','.join(recipe.judges)}: {FIRST} is missing, whose scale is taken. Add it.")
         parts = []
-        for number, (name, table) in enumerate({"": KINDS, "pointed": POINTED, "pool": POOL}.items()):
+        for number, (name, table) in enumerate(TABLES.items()):
             kinds = [kind for kind in table if kind in self.kinds] if table is KINDS else None
             seed, folder = recipe.seed + number, self.prepared / name
             made = prepare(paths, folder, recipe.regions, recipe.region, seed, recipe.judges, kinds, table)
@@ -126,6 +129,7 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
                 "distortions": list(KINDS),
                 "pointed_distortions": list(POINTED),
                 "pool_distortions": list(POOL),
+                "published_distortions": list(PUBLISHED),
             },
             data=f"{data.trained_on} photographs",
             details={
