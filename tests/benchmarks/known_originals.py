@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--filters", default="guided:h=6,guided:s=4:h=6,shrink:t=3")
     parser.add_argument("-q", "--qualities", default="30,50,65,75,85,92", help="[30,50,65,75,85,92]")
     parser.add_argument("--noise", default="0,2,5,10", help="deviations, grey levels [0,2,5,10]")
-    parser.add_argument("--metrics", default="ssimulacra2,butteraugli,iw-ssim")
+    parser.add_argument("--metrics", default="ssimulacra2,butteraugli")
     parser.add_argument("--side", type=int, default=448, help="of the middles, pixels [448]")
     options = parser.parse_args()
     one_thread()

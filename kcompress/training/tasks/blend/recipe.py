@@ -49,7 +49,7 @@ class BlendRecipe(Recipe):
     objective: Mapping[str, float] = field(default_factory=lambda: {"vqscore": 0.6, "ssimulacra2": 0.4})
     poor: float = 75.0
     pristine: float = 92.0
-    limit: float = 0.5
+    limit: float = 1.0
     temperature: float = 0.02
     learning_rate: float = 2e-3
     warmup: int = 50
