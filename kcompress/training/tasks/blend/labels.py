@@ -159,28 +159,19 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
     data, codec = dataset.read(name), CODECS[recipe.codec]
     backend = codec.backend("auto")
     asked = offered(recipe)
-    decides = (
-        recipe.codec,
-        recipe.lowest,
-        recipe.highest,
-        recipe.side,
-        recipe.seed,
-        count,
-        recipe.noisy,
-        asked,
-        STRENGTH,
-    )
+    measured_at = (recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count, recipe.noisy)
+    decides = (*measured_at, asked, STRENGTH)
     path = _file(folder, "files", digest(data), *decides, backend.name, backend.version())
     if path.is_file():
         return path
     pixels = picture(dataset, name)
     random = np.random.default_rng([recipe.seed, 2, *digest(data)[:8].encode()])
     noisy = through(pixels, published(random)) if recipe.noisy else pixels
-    both, mosaics = np.concatenate([pixels, noisy], axis=2), [mosaic(each) for each in (pixels, noisy)]
-    patches, originals, around_patches, coarseness, files = [], [], [], [], []
+    both, wholes = np.concatenate([pixels, noisy], axis=2), [mosaic(each)[0] for each in (pixels, noisy)]
+    patches, originals, mosaics, coarseness, files = [], [], [], [], []
     for _ in range(count if holds(pixels, recipe.side) else 0):
         quality = int(random.integers(recipe.lowest, recipe.highest + 1))
-        is_noisy = random.random() < recipe.noisy
+        is_noisy = bool(random.random() < recipe.noisy)
         crop, setting = random_crop(both, recipe.side, random), codec.setting(quality)
         original, patch = (np.ascontiguousarray(crop[..., first : first + 3]) for first in (0, 3 * is_noisy))
         around = [(patch, near) for near in qualities(codec.quality, quality, (-1, 1))]
@@ -188,13 +179,13 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
             files.append(encode(Image(pixels_of), codec, codec.setting(at), None, backend.name).data)
         patches.append(patch)
         originals.append(original)
-        around_patches.append(mosaics[is_noisy][0])
+        mosaics.append(wholes[is_noisy])
         coarseness.append([setting.coarseness])
     sizes = np.array([len(file) for file in files], np.int64).reshape(len(patches), 2 + len(asked))
     kept: dict[str, NDArray[Any]] = {
         "patches": np.array(patches, np.uint8),
         "originals": np.array(originals, np.uint8),
-        "mosaics": np.rint(255 * np.array(around_patches)).astype(np.uint8),
+        "mosaics": np.rint(255 * np.array(mosaics)).astype(np.uint8),
         "coarseness": np.array(coarseness, np.float32),
         "rates": _rates(sizes, container_bytes(codec.setting(recipe.lowest), recipe.side, recipe.side)),
         "sizes": sizes,
