@@ -122,7 +122,7 @@ def _wide(random: Random) -> Distortion:
 
 
 def _cleaned(random: Random) -> list[Distortion]:
-    """What a picture as published gets from a preprocessor; by large guided filters mostly."""
+    """Filters as a preprocessor uses them on a published picture; guided ones of large radius mostly."""
     if random.random() < 0.5:
         return [_wide(random)]
     filters = (_denoising, _smoothing, _thinning, _restoring)

@@ -37,7 +37,7 @@ SPECIAL = {
     ],
     "blend": [
         ("--quality-metric", "vqscore:3,psnr", {"objective": {"vqscore": 0.75, "psnr": 0.25}}),
-        ("--through", "exact", {"through": "exact"}),
+        ("--through", "exact", {"through": "exact"}), ("--noisy", 0.25, {"noisy": 0.25}),
     ],
     "tables": [
         ("--pictures", 5, {"pictures": 5}), ("--patch", "192x192", {"side": 192}),
