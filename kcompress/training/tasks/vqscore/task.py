@@ -35,7 +35,7 @@ FURTHEST = 7
 TABLES = {"": KINDS, "pointed": POINTED, "pool": POOL, "published": PUBLISHED}
 """Kinds of each part, by its folder."""
 
-PREFIXES = ("", "pointed ", "pool ", "published ")
+PREFIXES = tuple(f"{folder} " if folder else "" for folder in TABLES)
 """Beginnings of the names of each part's metrics."""
 
 
