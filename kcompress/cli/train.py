@@ -280,6 +280,7 @@ def train(
     given = _given(context)
     refuse_others(network, given)
     from kcompress.cli.train_tasks import Asked, build
+    from kcompress.inference.weights import beside
     from kcompress.networks import NETWORKS
     from kcompress.training.tasks.tables.search import TableSearch
     from kcompress.training.trainer import Trainer, accelerator
@@ -314,10 +315,10 @@ def train(
     stem.parent.mkdir(parents=True, exist_ok=True)
     card = trainer.export(finished, stem, about)
     if isinstance(trainer, TableSearch):
-        weights = stem.with_suffix(".json")
+        weights = beside(stem, ".json")
         output.say(f"log in {folder}")
     else:
-        weights = stem.with_suffix(".safetensors")
+        weights = beside(stem, ".safetensors")
         output.say(f"best at step {card['best_step']}; log and plot in {folder}")
     if as_json:
         output.line({"type": "trained", "weights": str(weights), "card": card})
@@ -341,9 +342,11 @@ def _unused(stem: Path) -> None:
     Raises:
         OutputError: some are there.
     """
-    for suffix in (".safetensors", ".onnx", ".json"):
-        if stem.with_suffix(suffix).exists():
-            raise OutputError(f"{stem.with_suffix(suffix)} exists. Give --force to overwrite it, or another -o.")
+    from kcompress.inference.weights import SUFFIXES, beside
+
+    for suffix in SUFFIXES:
+        if beside(stem, suffix).exists():
+            raise OutputError(f"{beside(stem, suffix)} exists. Give --force to overwrite it, or another -o.")
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 FORMAT = "kcompress-1"
 """Format in the metadata of every file; another number means another layout of the metadata."""
 
+SUFFIXES = (".safetensors", ".onnx", ".json")
+"""Of the three files."""
+
 LARGEST = 4096
 """Largest number among constructor arguments: widths, depths, classes."""
 
@@ -42,7 +45,7 @@ class Weights:
     @property
     def onnx(self) -> Path:
         """Path of the ONNX graph; the file may be missing beside weights that the user trained."""
-        return self.path.with_suffix(".onnx")
+        return beside(self.path, ".onnx")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -63,6 +66,12 @@ class Weights:
     def digest(self) -> str:
         """SHA-256 of the ``.safetensors`` file, hexadecimal; the ``.onnx`` file repeats it."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """One of the three files of weights, by its suffix and any of them or their stem, in which there may be dots."""
+    stem = path.with_suffix("") if path.suffix in SUFFIXES else path
+    return stem.with_name(stem.name + suffix)
 
 
 def folder() -> Path:
@@ -95,7 +104,7 @@ def open_shipped(name: str) -> Weights:
 
 def card(weights: Weights) -> dict[str, Any]:
     """Card (``.json``) beside the weights; empty where there is none."""
-    path = weights.path.with_suffix(".json")
+    path = beside(weights.path, ".json")
     try:
         return dict(json.loads(path.read_bytes())) if path.is_file() else {}
     except (ValueError, TypeError, RecursionError, OSError) as error:
@@ -115,7 +124,7 @@ def open_weights(path: Path, network: str | None = None) -> Weights:
     import numpy as np
     from safetensors import SafetensorError, safe_open
 
-    tensors = path.with_suffix(".safetensors")
+    tensors = beside(path, ".safetensors")
     if not tensors.is_file():
         raise WeightsError(f"the weights {tensors} do not exist. Give a .safetensors file, or leave the option out.")
     try:
@@ -157,10 +166,10 @@ def write_tensors(stem: Path, module: "nn.Module", metadata: Mapping[str, str], 
     from safetensors.torch import save
 
     complete = {"format": FORMAT, "version": kcompress.__version__, **metadata}
-    path = stem.with_suffix(".safetensors")
+    path = beside(stem, ".safetensors")
     state = {key: value.contiguous() for key, value in module.cpu().eval().state_dict().items()}
     storage.write(str(path), save(state, complete))
-    stem.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    beside(stem, ".json").write_text(json.dumps(card, indent=2) + "\n")
     return Weights(path, complete)
 
 

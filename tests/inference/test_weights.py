@@ -46,6 +46,19 @@ def test_written_and_read(stem: Path) -> None:
     assert OnnxEngine(weights.onnx).metadata["safetensors_sha256"] == weights.digest()
 
 
+@pytest.mark.parametrize("given", ["", ".safetensors", ".onnx", ".json"])
+def test_a_dot_in_the_stem_is_no_suffix(tmp_path: Path, given: str) -> None:
+    stem = tmp_path / "small-8.5"
+    metadata = {"network": "kuchen", "arguments": json.dumps({"width": 2}), "codec": "any"}
+    weight_files.write(stem, Kuchen(2), metadata, {"summary": "a test"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "small-8.5.json", "small-8.5.onnx", "small-8.5.safetensors",
+    ]  # fmt: skip
+    weights = weight_files.open_weights(tmp_path / f"small-8.5{given}", "kuchen")
+    assert weights.name == "small-8.5"
+    assert weight_files.card(weights) == {"summary": "a test"}
+
+
 def test_own_weights_are_used_on_the_cpu_without_onnx(stem: Path, tmp_path: Path, lake) -> None:
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes(stem.with_suffix(".safetensors").read_bytes())

@@ -17,6 +17,7 @@ from kcompress.csv_rows import Journal, Rows
 from kcompress.dataset import DataSet, digest
 from kcompress.errors import InputError, OutputError
 from kcompress.images import Pixels
+from kcompress.inference.weights import beside
 from kcompress.training.crops import holds, middle, richest
 from kcompress.training.events import Event, Finished, Prepared, Step, Validation
 from kcompress.training.export import described, encoder
@@ -193,7 +194,7 @@ class TableSearch:
             "licence": "MIT",
             "parameters": sum(steps.size for steps in data.nodes.values()),
         }
-        storage.write(str(stem.with_suffix(".json")), written(card, data.nodes).encode())
+        storage.write(str(beside(stem, ".json")), written(card, data.nodes).encode())
         return card
 
     @property
