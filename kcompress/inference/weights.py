@@ -18,7 +18,7 @@ FORMAT = "kcompress-1"
 """Format in the metadata of every file; another number means another layout of the metadata."""
 
 SUFFIXES = (".safetensors", ".onnx", ".json")
-"""Of the three files."""
+"""Endings of the three files."""
 
 LARGEST = 4096
 """Largest number among constructor arguments: widths, depths, classes."""
@@ -69,7 +69,7 @@ class Weights:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """One of the three files of weights, by its suffix and any of them or their stem, in which there may be dots."""
+    """File of weights with this suffix, beside any of the three or of their stem, in which there may be dots."""
     stem = path.with_suffix("") if path.suffix in SUFFIXES else path
     return stem.with_name(stem.name + suffix)
 
