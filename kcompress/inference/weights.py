@@ -71,7 +71,7 @@ class Weights:
 def beside(path: Path, suffix: str) -> Path:
     """File of weights with this suffix, beside any of the three or of their stem, in which there may be dots."""
     stem = path.with_suffix("") if path.suffix in SUFFIXES else path
-    return stem.with_name(stem.name + suffix)
+    return stem.parent / f"{stem.name}{suffix}"
 
 
 def folder() -> Path:

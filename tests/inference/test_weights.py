@@ -98,6 +98,12 @@ def test_missing(tmp_path: Path) -> None:
         load("kuchen", device="cpu", weights=tmp_path / "none.safetensors")
 
 
+@pytest.mark.parametrize("place", [".", "/", "none/..", ""])
+def test_a_folder_is_no_weights(place: str) -> None:
+    with pytest.raises(WeightsError, match=r"\.safetensors do not exist"):
+        weight_files.open_weights(Path(place))
+
+
 def test_not_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"nonsense")
