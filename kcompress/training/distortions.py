@@ -152,6 +152,15 @@ def filtering(name: str) -> Distortion:
     return Distortion(name, filter_named(name).apply)
 
 
+def half(whole: Distortion) -> Distortion:
+    """Half of what a distortion changes."""
+
+    def apply(pixels: Pixels) -> Pixels:
+        return ((pixels.astype(np.uint16) + whole.apply(pixels) + 1) // 2).astype(np.uint8)
+
+    return Distortion(f"half {whole.name}", apply)
+
+
 def random_compression(random: Random, codec: str | None = None) -> Distortion:
     """JPEG (mostly), WebP or HEVC over nearly the whole range of qualities; others where they are asked for."""
     codec = codec or str(random.choice(["jpeg", "webp", "hevc"], p=[0.5, 0.25, 0.25]))

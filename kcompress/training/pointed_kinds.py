@@ -1,12 +1,14 @@
 """Kinds of distortions that a score without reference judges worst: softness, and filters that leave no trace.
 
 Beside them the pool's quick filters alone, one kind each: a score has to know them apart. And what a preprocessor meets
-and does: pictures as cameras publish them, filtered, and coded again.
+and does: pictures as cameras publish them, filtered, and coded again; and what many filters do before the same codec.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
-from kcompress.training.distortions import Distortion, Random, blur, compression, filtering, noise, preprocessing
+from kcompress.training.distortions import Distortion, Random, blur, compression, filtering, half, noise, preprocessing
 from kcompress.training.quality_kinds import Kinds
 
 
@@ -153,3 +155,49 @@ PUBLISHED: Kinds = {
     "mild, coded": lambda random: [_mild(random), _codec(random)],
 }
 """Pictures as cameras publish them, and guided filters wider than those of `POOL`, before a codec."""
+
+
+Steps = Callable[[Random], list[Distortion]]
+
+
+def _paired(filtered: Steps, finer: bool = False) -> Steps:
+    """A filter behind a camera, or none, and before a codec; both are drawn first, so that a seed decides on them."""
+
+    def steps(random: Random) -> list[Distortion]:
+        before = published(random) if random.random() < 0.65 else []
+        codec = str(random.choice(["jpeg", "webp", "hevc"], p=[0.7, 0.15, 0.15]))
+        quality = int(random.integers(18, 37) if codec == "hevc" else random.integers(40, 93))
+        better = quality - 4 if codec == "hevc" else quality + 8
+        return [*before, *filtered(random), compression(codec, better if finer else quality)]
+
+    return steps
+
+
+def _guided(random: Random, *radii: int) -> Distortion:
+    return filtering(f"guided:s={random.choice(radii)}:h={_log_uniform(random, 3, 14):.1f}")
+
+
+def _denoised(random: Random) -> Distortion:
+    if random.random() < 0.5:
+        return filtering(f"nlm:h={_log_uniform(random, 1.5, 7):.1f}")
+    return filtering(f"bilateral:h={_log_uniform(random, 3, 14):.1f}")
+
+
+PAIRED: Kinds = {
+    "clean": lambda random: [],
+    "coded": _paired(lambda random: []),
+    "finer": _paired(lambda random: [], finer=True),
+    "thinned 1": _paired(lambda random: [filtering(f"shrink:t={random.uniform(1.2, 3):.1f}")]),
+    "thinned 2": _paired(lambda random: [filtering(f"shrink:t={random.uniform(3, 7):.1f}")]),
+    "guided 1": _paired(lambda random: [_guided(random, 2)]),
+    "guided 2": _paired(lambda random: [_guided(random, 4)]),
+    "guided 3": _paired(lambda random: [_guided(random, 8)]),
+    "guided 4": _paired(lambda random: [_guided(random, 8, 12, 16)]),
+    "half guided": _paired(lambda random: [half(_guided(random, 2, 4, 8))]),
+    "a little soft": _paired(lambda random: [blur(float(random.uniform(0.3, 0.7)))]),
+    "colours smoothed": _paired(lambda random: [filtering(f"chroma:s={random.uniform(0.8, 3):.1f}")]),
+    "noise taken": _paired(lambda random: [_denoised(random)]),
+    "artefacts taken": _paired(lambda random: [filtering("ar")]),
+}
+"""Filters before one codec, after one camera. All kinds of a region are drawn from one seed, so that these two serve
+all of them, but for ``finer``. So their scores differ by the filters alone."""

@@ -15,6 +15,7 @@ from kcompress.training.crops import random_crop, shrunk
 from kcompress.training.distortions import Random, through
 from kcompress.training.drawn import page
 from kcompress.training.judges import Judges
+from kcompress.training.pointed_kinds import PAIRED
 from kcompress.training.quality_kinds import KINDS, Kinds, source
 
 DRAWN = 0.06
@@ -156,9 +157,12 @@ def _array(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
 def distorted(
     clean: Pixels, seed: Sequence[int], kinds: Sequence[str], judges: Sequence[str], table: Kinds = KINDS
 ) -> Iterator[tuple[str, Pixels, dict[str, float]]]:
-    """A region in several ways: (kind, pixels, scores by judge); the seed and the kind alone decide on the pixels."""
+    """A region in several ways: (kind, pixels, scores by judge); the seed and the kind alone decide on the pixels.
+
+    Kinds of PAIRED share what they draw first.
+    """
     scorer = Scorer(clean, judges)
     for kind in kinds:
-        random = np.random.default_rng([*seed, [*table].index(kind)])
+        random = np.random.default_rng(seed if table is PAIRED else [*seed, [*table].index(kind)])
         pixels = through(clean, table[kind](random))
         yield kind, pixels, scorer(pixels)

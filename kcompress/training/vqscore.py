@@ -42,8 +42,8 @@ def main(
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("checkpoints-vqscore"),
     start: Annotated[Path | None, typer.Option("--weights", help="A checkpoint to begin with.")] = None,
     still_norm: Annotated[bool, typer.Option("--still-norm", help="Leave batch norm as --weights have it.")] = False,
-    residuals_alone: Annotated[
-        bool, typer.Option("--residuals-alone", help="Let only the layers behind the shares of residuals learn.")
+    still_convolutions: Annotated[
+        bool, typer.Option("--still-convolutions", help="Let only what follows the convolutions learn.")
     ] = False,
     trained_trunk: Annotated[bool, typer.Option("--trained-trunk", help="Let the trunk learn along.")] = False,
     device: console.Device = "auto",
@@ -54,16 +54,16 @@ def main(
     ``torchrun --nproc-per-node 2 -m kcompress.training.vqscore ...`` trains with several processes, which share each
     batch.
     """
-    if residuals_alone and (start is None or trained_trunk):
+    if still_convolutions and (start is None or trained_trunk):
         raise typer.BadParameter(
-            "--residuals-alone leaves the rest as --weights have it. Give --weights, such as "
+            "--still-convolutions leaves them as --weights have them. Give --weights, such as "
             "weights/vqscore.safetensors, and no --trained-trunk."
         )
     kinds = [kind for kind in KINDS if kind not in without.split(",") or kind == "clean"]
     recipe = replace(
         QualityRecipe(), judges=tuple(judges.split(",")), regions=regions, steps=steps, learning_rate=rate,
-        still_norm=still_norm or residuals_alone, region=side, large_side=(side - FURTHEST) // MULTIPLE * MULTIPLE,
-        overrated=overrated, trained_trunk=trained_trunk, residuals_alone=residuals_alone,
+        still_norm=still_norm or still_convolutions, region=side, large_side=(side - FURTHEST) // MULTIPLE * MULTIPLE,
+        overrated=overrated, trained_trunk=trained_trunk, still_convolutions=still_convolutions,
     )  # fmt: skip
     task = QualityTask(photos, recipe, prepared, kinds, start)
     console.run(task, checkpoints, output, data, threads=threads, device=device, resume=resume, minutes=minutes)

@@ -14,11 +14,11 @@ from kcompress.images import Image, Pixels
 from kcompress.metrics import METRICS
 from kcompress.pool import filter_named
 from kcompress.training import quality_data
-from kcompress.training.distortions import grey
+from kcompress.training.distortions import filtering, grey, half
 from kcompress.training.drawn import page
 from kcompress.training.judges import Judges
 from kcompress.training.measure_quality import FILTERS
-from kcompress.training.pointed_kinds import POINTED, POOL, PUBLISHED
+from kcompress.training.pointed_kinds import PAIRED, POINTED, POOL, PUBLISHED
 from kcompress.training.quality_data import SOFT, JudgedRegions, distorted, is_sharp, prepare, sharpest
 from kcompress.training.quality_kinds import KINDS, SOFTENING, source
 
@@ -301,6 +301,40 @@ def test_published_kinds_are_noisy_filtered_and_coded_in_this_order() -> None:
         )  # fmt: skip
     radii = [int(step.name.split(":")[1][2:]) for _ in range(80) for step in PUBLISHED["wide"](random)]
     assert min(radii) < 5 and max(radii) > 16, "wider than those of POOL"
+
+
+def test_paired_kinds_share_camera_and_codec_and_differ_by_the_filter() -> None:
+    seen = set()
+    for seed in range(40):
+        steps = {kind: [step.name for step in make(np.random.default_rng(seed))] for kind, make in PAIRED.items()}
+        assert steps.pop("clean") == []
+        *before, codec = steps.pop("coded")
+        *same, finer = steps.pop("finer")
+        assert same == before and finer != codec and finer.split()[0] == codec.split()[0]
+        assert all(each[:-2] == before and each[-1] == codec for each in steps.values())
+        assert [name.split()[0] for name in before] in ([], ["noise", "jpeg"])
+        filters = [each[-2].replace("half ", "").split()[0].split(":")[0] for each in steps.values()]
+        assert set(filters) - {"nlm", "bilateral"} == {"shrink", "guided", "blur", "chroma", "ar"}
+        seen |= {codec.split()[0], *filters, len(before)}
+    assert {"jpeg", "webp", "hevc", "nlm", "bilateral", 0, 2} <= seen
+
+
+def test_paired_regions_are_made_from_one_seed() -> None:
+    clean = smooth(48, 40)
+    found = {kind: pixels for kind, pixels, _ in distorted(clean, [1], ["coded", "guided 3"], JUDGES, PAIRED)}
+    assert not np.array_equal(found["coded"], found["guided 3"])
+    for kind, pixels in found.items():
+        again = clean
+        for step in PAIRED[kind](np.random.default_rng([1])):
+            again = step.apply(again)
+        assert np.array_equal(pixels, again)
+
+
+def test_half_a_filter_is_half_way(lake: Image) -> None:
+    whole = filtering("guided:s=4:h=12")
+    far, near = (each.apply(lake.pixels).astype(int) - lake.pixels for each in (whole, half(whole)))
+    assert np.abs(far - 2 * near).max() <= 1 and np.abs(near).max() > 2
+    assert half(whole).name == "half guided:s=4:h=12"
 
 
 def test_a_picture_may_have_no_colour(lake: Image) -> None:

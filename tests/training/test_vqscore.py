@@ -24,10 +24,11 @@ from kcompress.pool import filter_named
 from kcompress.training import vqscore
 from kcompress.training.events import Prepared, Validation
 from kcompress.training.learner import share
+from kcompress.training.pointed_kinds import PAIRED
 from kcompress.training.quality_data import JudgedRegions, QualityData
 from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split
-from kcompress.training.tasks.vqscore.loss import DAMAGES, Batch, QualityLoss, damage, objective
+from kcompress.training.tasks.vqscore.loss import DAMAGES, Batch, QualityLoss, damage, differences, objective
 from kcompress.training.tasks.vqscore.recipe import QualityRecipe
 from kcompress.training.tasks.vqscore.task import (
     CLEAN,
@@ -208,9 +209,9 @@ def test_the_trunk_is_the_shipped_one_or_that_of_the_start_and_learns_if_asked_t
         assert all(each.requires_grad for each in network.levels.parameters())
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_what_follows_the_residuals_can_learn_alone(data: QualityData, alone: bool) -> None:
-    recipe = replace(TINY, residuals=8, residuals_alone=alone, still_norm=True)
+@pytest.mark.parametrize("still", [False, True])
+def test_convolutions_can_stand_still(data: QualityData, still: bool) -> None:
+    recipe = replace(TINY, residuals=8, still_convolutions=still, still_norm=True)
     network = VQscoreNetwork(residuals=8)
     loss = QualityTask(Path(), recipe, Path()).loss(network).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -218,13 +219,13 @@ def test_what_follows_the_residuals_can_learn_alone(data: QualityData, alone: bo
     loss(batch(only(data, np.arange(8)), recipe, 0))["loss"].backward()
     optimiser.step()
     changed = {name.partition(".")[0] for name, value in network.state_dict().items() if (value != before[name]).any()}
-    assert changed == ({"residuals"} if alone else {"levels", "tokens", "encoder", "head", "residuals"})
+    assert changed == {"tokens", "encoder", "head", "residuals"} | (set() if still else {"levels"})
 
 
 @pytest.mark.parametrize("more", [{}, {"start": Path("some.safetensors"), "trained_trunk": True}])
-def test_learning_alone_needs_what_stands_still(tmp_path: Path, more: dict[str, Any]) -> None:
-    with pytest.raises(typer.BadParameter, match="--residuals-alone leaves the rest as --weights have it"):
-        vqscore.main(tmp_path, tmp_path / "made", residuals_alone=True, **more)
+def test_what_stands_still_must_be_given(tmp_path: Path, more: dict[str, Any]) -> None:
+    with pytest.raises(typer.BadParameter, match="--still-convolutions leaves them as --weights have them"):
+        vqscore.main(tmp_path, tmp_path / "made", still_convolutions=True, **more)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -396,6 +397,31 @@ def test_a_softened_version_that_is_overrated_counts_more() -> None:
     assert error(0, 0, 10) == error(0, 0, -10) == pytest.approx(error(0, -10, 0)), "not softened"
 
 
+def test_differences_of_paired_regions_count_and_nothing_that_all_versions_share() -> None:
+    wanted = torch.tensor([[100.0, 60.0, 50.0, 40.0], [100.0, 70.0, 70.0, 60.0]])
+    both, first, none = (torch.tensor(each) for each in ([True, True], [True, False], [False, False]))
+    shared = torch.tensor([[-20.0, 8.0, 8.0, 8.0], [5.0, -9.0, -9.0, -9.0]])
+    assert float(differences(wanted + shared, wanted, both)) == 0, "the untouched one is not one of them"
+    missed = torch.tensor([[0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 6.0]])
+    # less their means, in threes: 2/3, -1/3, -1/3 -> (4 + 1 + 1) / 9 / 2 = 1/3; of the other, 4/3 counts less its half
+    assert float(differences(wanted + missed, wanted, first)) == pytest.approx((1 / 3) / 6)
+    assert float(differences(wanted + missed, wanted, both)) == pytest.approx((1 / 3 + 4 / 9 + 4 / 3 - 1 / 2) / 6)
+    assert float(differences(wanted + missed, wanted, none)) == 0
+
+
+def test_batches_tell_which_regions_are_paired_and_the_loss_weighs_them(data: QualityData) -> None:
+    some = slice(len(PAIRED))
+    paired = replace(data, pixels=data.pixels[:, some], targets=data.targets[:, some], kinds=[*PAIRED])
+    parts = [Part(each, np.arange(8), []) for each in (data, paired)]
+    assert [batch(parts, TINY, number).paired.tolist() for number in (0, 1)] == [[False, True], [True, False]]
+    network = VQscoreNetwork()
+    losses = [
+        float(QualityLoss(network, replace(TINY, differences=weight))(batch(parts, TINY, 0))["score"])
+        for weight in (0.0, 1.0, 2.0)
+    ]
+    assert losses[1] - losses[0] == pytest.approx(losses[2] - losses[1], rel=1e-3) and losses[1] > losses[0]
+
+
 def test_targets_that_are_close_need_not_be_far_apart() -> None:
     recipe = replace(TINY, ranking=1.0, margin=10.0)
     wanted = torch.tensor([[50.0, 47.0]])
@@ -558,15 +584,16 @@ def test_from_photographs_to_the_metric(
     vqscore.main(
         photos, tmp_path / "vqscore", steps=3, data="of a lake", without=left_out, judges="ssimulacra2,butteraugli",
         regions=1, side=180, overrated=3, prepared=tmp_path / "prepared", checkpoints=tmp_path / "checkpoints",
-        residuals_alone=True, start=begun,
+        still_convolutions=True, start=begun,
     )  # fmt: skip
     weights = weight_files.open_weights(tmp_path / "vqscore.onnx", "vqscore")
     card = weight_files.card(weights)
     assert card["recipe"]["steps"] == 3 and card["recipe"] == json.loads(weights.metadata["recipe"])
     assert [card["recipe"][name] for name in ("region", "large_side", "overrated")] == [180, 160, 3]
-    assert card["recipe"]["residuals_alone"] and card["recipe"]["still_norm"] and card["recipe"]["pointed_distortions"]
+    assert card["recipe"]["still_convolutions"] and card["recipe"]["still_norm"]
+    assert card["recipe"]["pointed_distortions"] and card["recipe"]["paired_distortions"]
     assert weights.arguments == {"content": 0, "residuals": 8}
-    kept = {name: value for name, value in weights.tensors().items() if not name.startswith("residuals.")}
+    kept = {name: value for name, value in weights.tensors().items() if name.startswith("levels.")}
     assert all(torch.allclose(value, first.state_dict()[name], atol=1e-6) for name, value in kept.items()), (
         "batch norm, too, from the first step on"
     )

@@ -23,6 +23,7 @@ class Batch(NamedTuple):
         clean: (contents, 3, side, side), 0..1, the regions themselves.
         shifted: (contents, 3, side, side), 0..1, a version of each region, cut a few pixels further down and right.
         moved: (contents,) which version that is.
+        paired: (contents,) whether the versions, but the untouched one, differ by their filters alone.
     """
 
     pictures: Tensor
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
     clean: Tensor
     shifted: Tensor
     moved: Tensor
+    paired: Tensor
 
 
 class QualityLoss(nn.Module):
@@ -63,6 +65,7 @@ class QualityLoss(nn.Module):
             clean = batch.clean.repeat_interleave(self._recipe.versions, dim=0)
             found = scores.view_as(batch.targets)
             score = objective(found, batch.targets, batch.soft, self._recipe)
+            score = score + self._recipe.differences * differences(found, batch.targets, batch.paired)
             still = found.gather(1, batch.moved[:, None])
             shift = ((again - still) / 10).square().mean()
             local = F.smooth_l1_loss(local_output, damage(batch.pictures, clean).flatten(1))
@@ -87,6 +90,17 @@ def objective(scores: Tensor, targets: Tensor, soft: Tensor, recipe: QualityReci
     margin = apart.clamp(max=recipe.margin)
     ranking = (F.relu(margin - scored) * (apart > 0)).sum() / (apart > 0).sum().clamp(min=1) / 10
     return error + recipe.ranking * ranking
+
+
+def differences(scores: Tensor, targets: Tensor, paired: Tensor) -> Tensor:
+    """Error of the differences between versions of paired regions, the untouched one, which is first, left out.
+
+    Scores and targets are (contents, versions), 0..100, ``paired`` (contents,). What a filter does to a score is small
+    beside what the score may be wrong by for the whole picture, and is what a preprocessor is chosen by.
+    """
+    errors = (scores - targets)[paired, 1:] / 3
+    apart = errors - errors.mean(dim=1, keepdim=True)
+    return F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="sum") / scores[:, 1:].numel()
 
 
 def damage(pictures: Tensor, clean: Tensor) -> Tensor:

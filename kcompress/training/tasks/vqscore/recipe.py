@@ -31,7 +31,8 @@ class QualityRecipe(JpegRecipe):
         shift: weight of the squared change of a version's score by a shift of a few pixels, in tens of points.
         content: width between the trunk of a classifier, which the shipped weights hold, and the tokens; 0 for none.
         residuals: width between the shares of residuals and the logit; 0 for none.
-        residuals_alone: whether only what follows the shares of residuals learns: minutes on a CPU.
+        differences: weight of the error of differences between the versions of a region of PAIRED, in threes of points.
+        still_convolutions: whether only what follows convolutions and shares of residuals learns.
         trained_trunk: whether the trunk learns along, from that of the shipped weights, or of those to start from.
         still_norm: whether batch norm keeps the means that it began with, as where trained weights learn a little more.
     """
@@ -58,7 +59,8 @@ class QualityRecipe(JpegRecipe):
     shift: float = 0.5
     content: int = field(default=96, metadata={BEFORE: 0})
     residuals: int = field(default=384, metadata={BEFORE: 0})
-    residuals_alone: bool = field(default=False, metadata={BEFORE: False})
+    differences: float = field(default=0.6, metadata={BEFORE: 0.0})
+    still_convolutions: bool = field(default=False, metadata={BEFORE: False})
     trained_trunk: bool = field(default=False, metadata={BEFORE: False})
     still_norm: bool = False
     averaging: float = 0.995

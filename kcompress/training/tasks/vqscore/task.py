@@ -20,7 +20,7 @@ from kcompress.training.export import ExportSpec, gflop
 from kcompress.training.judges import FIRST, Judges
 from kcompress.training.log import Entry
 from kcompress.training.photos import JpegTask
-from kcompress.training.pointed_kinds import POINTED, POOL, PUBLISHED
+from kcompress.training.pointed_kinds import PAIRED, POINTED, POOL, PUBLISHED
 from kcompress.training.quality_data import JudgedRegions, QualityData, is_sharp, prepare
 from kcompress.training.quality_kinds import KINDS, SOFTENING
 from kcompress.training.task import Split, TrainingData
@@ -32,7 +32,7 @@ CLEAN = [*KINDS].index("clean")
 FURTHEST = 7
 """Largest shift of a version, pixels, by which its score shall not change: as far as blocks of 8 can be off."""
 
-TABLES = {"": KINDS, "pointed": POINTED, "pool": POOL, "published": PUBLISHED}
+TABLES = {"": KINDS, "pointed": POINTED, "pool": POOL, "published": PUBLISHED, "paired": PAIRED}
 """Kinds of each part, by its folder."""
 
 PREFIXES = tuple(f"{folder} " if folder else "" for folder in TABLES)
@@ -46,6 +46,11 @@ class Part:
     regions: QualityData
     train: NDArray[np.int64]
     validation: Sequence[int]
+
+    @property
+    def paired(self) -> bool:
+        """Whether versions of a region differ by their filters alone."""
+        return tuple(self.regions.kinds) == tuple(PAIRED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +83,8 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
             if self.start is None:
                 network.trunk.load_state_dict(shipped_trunk())
             network.trunk.requires_grad_(self.recipe.trained_trunk)
-        if self.recipe.residuals_alone and network.residuals is not None:
-            network.requires_grad_(False)
-            network.residuals.requires_grad_(True)
+        if self.recipe.still_convolutions:
+            network.levels.requires_grad_(False)
         return QualityLoss(network, self.recipe)
 
     def prepare(self, split: Split, folder: Path) -> Generator[Prepared, None, TrainingRegions]:
@@ -123,13 +127,14 @@ class QualityTask(JpegTask[QualityRecipe, TrainingRegions, Batch]):
             recipe={
                 "target": "mean of the judges against the clean region; SSIMULACRA2 is 20 exp(score / 20 - 1) below "
                 "20, the others are put on its scale by equal ranks among the regions trained on",
-                "loss": "smooth L1, margin ranking of the versions of one region, smooth L1 of what was done to each "
-                "token",
+                "loss": "smooth L1, margin ranking of the versions of one region, smooth L1 of differences between "
+                "those of a region of PAIRED, smooth L1 of what was done to each token",
                 "optimiser": "AdamW",
                 "distortions": list(KINDS),
                 "pointed_distortions": list(POINTED),
                 "pool_distortions": list(POOL),
                 "published_distortions": list(PUBLISHED),
+                "paired_distortions": list(PAIRED),
             },
             data=f"{data.trained_on} photographs",
             details={
@@ -182,7 +187,13 @@ def regions(
 
 def _metrics(part: Part) -> list[str]:
     kinds = [name for name, _ in _ordered(part.regions, part.validation)]
-    return ["spearman", "spearman_within_a_region", "mean_error", "overrated_softness", *kinds]
+    softness = ["overrated_softness"] if _soft(part.regions).any() else []
+    return ["spearman", "spearman_within_a_region", "mean_error", *softness, *kinds]
+
+
+def _soft(data: QualityData) -> NDArray[np.bool_]:
+    """Complete kinds that are softened, a bool for each."""
+    return np.isin([data.kinds[kind] for kind in complete(data)], SOFTENING)
 
 
 def complete(data: QualityData) -> NDArray[np.int64]:
@@ -197,13 +208,14 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
     side = recipe.large_side if large else recipe.side
     contents = recipe.large_contents if large else recipe.contents
     grid = 8 if random.random() < recipe.aligned else 1
-    crops, clean, shifted = [], [], []
+    crops, clean, shifted, paired = [], [], [], []
     wanted, soft = (np.empty((contents, recipe.versions), kind) for kind in (np.float32, np.bool_))
     moved = random.integers(recipe.versions, size=contents)
     orders = [random.permutation(part.train) for part in parts]
     for row in range(contents):
         turn = (number + row) % len(parts)
         data, region = parts[turn].regions, orders[turn][row]
+        paired.append(parts[turn].paired)
         top, left = grid * random.integers((recipe.region - side - FURTHEST) // grid + 1, size=2)
         made = np.setdiff1d(np.flatnonzero(~np.isnan(data.targets[region])), CLEAN)
         chosen = [CLEAN, *random.choice(made, recipe.versions - 1, replace=False)]
@@ -218,7 +230,7 @@ def batch(parts: Sequence[Part], recipe: QualityRecipe, number: int) -> Batch:
         shifted.append(cut[moved[row], down : down + side, right : right + side][:, mirrored])
     return Batch(
         tensor(crops), torch.from_numpy(wanted), torch.from_numpy(soft), tensor(clean), tensor(shifted),
-        torch.from_numpy(moved),
+        torch.from_numpy(moved), torch.tensor(paired),
     )  # fmt: skip
 
 
@@ -252,17 +264,17 @@ def _ordered(data: QualityData, regions: Sequence[int]) -> list[tuple[str, int]]
 def validated(network: VQscoreNetwork, data: QualityData, regions: Sequence[int], side: int) -> dict[str, float]:
     """Spearman correlations of held-out regions, overall and by kind, and errors in points.
 
-    These are the mean error of all, and by how much softened regions are overrated on average.
+    These are the mean error of all, and by how much softened regions, if any, are overrated on average.
     """
     found = scores(network, data, regions, side)
     wanted = data.targets[regions][:, complete(data)]
-    soft = np.isin([data.kinds[kind] for kind in complete(data)], SOFTENING)
+    soft = _soft(data)
     within = float(np.mean([correlation(row, other) for row, other in zip(found, wanted, strict=True)]))
     return {
         "spearman": round(correlation(found, wanted), 4),
         "spearman_within_a_region": round(within, 4),
         "mean_error": round(float(np.abs(found - wanted).mean()), 2),
-        "overrated_softness": round(float((found - wanted)[:, soft].mean()), 2),
+        **({"overrated_softness": round(float((found - wanted)[:, soft].mean()), 2)} if soft.any() else {}),
         **{
             name: round(correlation(found[:, column], wanted[:, column]), 3) for name, column in _ordered(data, regions)
         },
