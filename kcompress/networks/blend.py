@@ -20,7 +20,7 @@ FEATURES = 9
 CHOICES: tuple[dict[str, float], ...] = (
     {},
     *({name: 1.0} for name in FILTERS),
-    *({name: 0.5} for name in FILTERS if "guided" in name and "blur" not in name),
+    *({name: 0.5} for name in FILTERS if "guided" in name),
 )
 """Choices of the network: filters with their strengths. The first is to leave the picture as it is."""
 

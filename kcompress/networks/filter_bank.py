@@ -11,14 +11,18 @@ from kcompress.colour import JFIF_RGB_TO_YCC
 from kcompress.networks.mcu import pointwise
 
 FILTERS = (
-    "blur:s=0.5", "blur:s=0.8+guided:s=4:h=6", "guided:s=2:h=6", "guided:s=2:h=12", "guided:s=4:h=6", "guided:s=4:h=12",
-    "guided:s=8:h=6", "guided:s=8:h=12", "chroma:s=2", "shrink", "guided:s=2:h=6+shrink", "guided:s=4:h=12+shrink",
+    "blur:s=0.5", "guided:s=2:h=6", "guided:s=2:h=12", "guided:s=4:h=6", "guided:s=4:h=12", "guided:s=8:h=6",
+    "chroma:s=2", "shrink:t=6c", "shrink:t=12c", "shrink:t=20c", "guided:s=2:h=6+shrink:t=12c",
+    "guided:s=4:h=12+shrink:t=12c",
 )  # fmt: skip
-"""By the names that the pool of `label` would give them; ``guided`` has one strength for all channels, and the height
-of ``shrink`` is in proportion to the codec's coarseness."""
+"""By the names that the pool of `label` would give them, but for two kinds.
 
-STRENGTH = 6.0
-"""Height of the thresholds of ``shrink`` at coarseness 1, grey levels."""
+``guided`` has one strength for all channels. The height of ``shrink`` is in proportion to the codec's coarseness c,
+since what is worth its bits at JPEG 85 is not at 50.
+"""
+
+HEIGHTS = (6.0, 12.0, 20.0)
+"""Heights of the thresholds of ``shrink`` at coarseness 1, grey levels; in series it is the second."""
 
 _BLOCK = 8
 
@@ -41,33 +45,42 @@ class FilterBank(nn.Module):
         self.register_buffer("to_rgb", torch.linalg.inv(to_ycc.double()).float(), persistent=False)
         two_sided = np.einsum("ux,vy->uvxy", basis(_BLOCK), basis(_BLOCK)).reshape(_BLOCK**2, 1, _BLOCK, _BLOCK)
         self.register_buffer("dct", torch.from_numpy(two_sided), persistent=False)
-        limits = torch.from_numpy(thresholds(STRENGTH / 255, _BLOCK)).reshape(1, -1, 1, 1)
+        limits = torch.from_numpy(thresholds(1 / 255, _BLOCK)).reshape(1, -1, 1, 1)
         self.register_buffer("limits", limits, persistent=False)
 
     def forward(self, image: Tensor, coarseness: Tensor) -> tuple[Tensor, ...]:
-        blurred, colour = gaussian(image, 0.8), gaussian(image, 2.0) - image
-        guided = [change for radius in (2, 4, 8) for change in _guided(image, radius, 6, 12)]
+        colour = gaussian(image, 2.0) - image
+        fine, fine_strong = _guided(image, 2, 6, 12)
+        wide, wide_strong = _guided(image, 4, 6, 12)
         return (
             gaussian(image, 0.5) - image,
-            blurred + _guided(blurred, 4, 6)[0] - image,
-            *guided,
+            fine,
+            fine_strong,
+            wide,
+            wide_strong,
+            *_guided(image, 8, 6),
             colour - self.luma(colour),
-            -self._clipped(image, coarseness),
-            *(change - self._clipped(image + change, coarseness) for change in (guided[0], guided[3])),
+            *self._shrunk(image, coarseness, *HEIGHTS),
+            *(change + self._shrunk(image + change, coarseness, HEIGHTS[1])[0] for change in (fine, wide_strong)),
         )
 
     def luma(self, image: Tensor) -> Tensor:
         """Luma (N, 1, H, W) of RGB."""
         return pointwise(self.to_ycc[:1], image)
 
-    def _clipped(self, image: Tensor, coarseness: Tensor) -> Tensor:
-        """Part that a soft threshold takes away in the DCT of 8x8 blocks of Y, Cb and Cr."""
+    def _shrunk(self, image: Tensor, coarseness: Tensor, *heights: float) -> list[Tensor]:
+        """Changes by soft thresholds in the DCT of 8x8 blocks of Y, Cb and Cr, for each height at coarseness 1."""
         count, channels, height, width = image.shape
         planes = pointwise(self.to_ycc, image).reshape(count * channels, 1, height, width)
         coefficients = F.conv2d(planes, self.dct, stride=_BLOCK)
-        limits = (coarseness.reshape(-1, 1, 1, 1) * self.limits).repeat_interleave(channels, 0)
-        taken = F.conv_transpose2d(torch.maximum(torch.minimum(coefficients, limits), -limits), self.dct, stride=_BLOCK)
-        return pointwise(self.to_rgb, taken.reshape(count, channels, height, width))
+        unit = (coarseness.reshape(-1, 1, 1, 1) * self.limits).repeat_interleave(channels, 0)
+        changes = []
+        for each in heights:
+            limits = each * unit
+            taken = torch.maximum(torch.minimum(coefficients, limits), -limits)
+            change = -F.conv_transpose2d(taken, self.dct, stride=_BLOCK)
+            changes.append(pointwise(self.to_rgb, change.reshape(count, channels, height, width)))
+        return changes
 
 
 def gaussian(planes: Tensor, deviation: float) -> Tensor:

@@ -38,9 +38,9 @@ def holds(pixels: Pixels, side: int) -> bool:
     return bool(min(pixels.shape[:2]) >= side)
 
 
-def random_crop(pixels: Pixels, side: int, random: np.random.Generator) -> Pixels:
-    """A square from anywhere in a picture that has room for it, as a view."""
-    top, left = (int(random.integers(length - side + 1)) for length in pixels.shape[:2])
+def random_crop(pixels: Pixels, side: int, random: np.random.Generator, grid: int = 1) -> Pixels:
+    """A square from anywhere in a picture that has room for it, as a view; its corner is on multiples of ``grid``."""
+    top, left = (grid * int(random.integers((length - side) // grid + 1)) for length in pixels.shape[:2])
     return pixels[top : top + side, left : left + side]
 
 

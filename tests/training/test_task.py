@@ -65,6 +65,9 @@ def test_crops(lake: Image) -> None:
         == {np.ascontiguousarray(pixels[y : y + 49, x : x + 49]).tobytes() for y in (0, 1) for x in range(32)} & found
     )
     assert len(found) > 20
+    aligned = {random_crop(pixels, 18, random, 16).tobytes() for _ in range(200)}
+    corners = [(y, x) for y in (0, 16, 32) for x in (0, 16, 32, 48)]
+    assert aligned == {np.ascontiguousarray(pixels[y : y + 18, x : x + 18]).tobytes() for y, x in corners}
     whole = pixels[:, :50]
     assert {random_square(whole, 50, random).tobytes() for _ in range(20)} == {
         np.ascontiguousarray(each).tobytes() for each in (whole, whole[:, ::-1])

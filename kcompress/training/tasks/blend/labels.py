@@ -27,7 +27,7 @@ from kcompress.inference.batches import tensor
 from kcompress.inference.weights import is_shipped, open_shipped
 from kcompress.metrics import METRICS
 from kcompress.networks.blend import CHOICES
-from kcompress.networks.filter_bank import FILTERS, STRENGTH, FilterBank
+from kcompress.networks.filter_bank import FILTERS, FilterBank
 from kcompress.networks.mosaic import mosaic
 from kcompress.proxies.straight_through import container_bytes
 from kcompress.rate_distortion.scoring import LARGEST
@@ -41,6 +41,12 @@ from kcompress.training.tasks.blend.recipe import BlendRecipe
 from kcompress.workers import one_thread, workers
 
 _PRISTINE = "pristine-"
+
+_GRID = 16
+"""Patches lie where the picture has blocks of JPEG with halved chroma, those of its earlier JPEG among them."""
+
+_NEAR = 0.1
+"""Standard deviation of coarseness among patches that share a price: ten steps of JPEG's quality."""
 
 _FLAT = 64
 """Bytes beyond the container's that say nothing: a patch of fog or night sky has less, or none."""
@@ -92,13 +98,15 @@ class Labels:
         return {metric: shares[metric] * self.prices(metric) for metric in recipe.objective}
 
     def prices(self, metric: str) -> Tensor:
-        """Slope of the plain codec on each patch, ln(bytes) for a unit of the score, (N, 1); 0 or above.
+        """Prices that the plain codec pays for a score at each patch's quality, ln(bytes) for a unit, (N, 1).
 
-        Three points say little, least of all of a score without reference: each patch is pulled to the slope of all.
+        From the coarser to the finer quality the rise of ln(bytes) over that of the score, each the mean of patches of
+        about that quality; at least 0. A fit to each patch would take noise of the scores for cheap quality.
         """
-        rates, scores = (part[:, :3] - part[:, :3].mean(1, keepdim=True) for part in (self.rates, self.scores[metric]))
-        products, squares = ((scores * part).mean(1, keepdim=True) for part in (rates, scores))
-        return ((products + products.mean()) / (squares + squares.mean() + 1e-9)).clamp(0)
+        coarseness = self.coarseness.double()
+        near = torch.exp(-((coarseness - coarseness.T) / _NEAR).square() / 2)
+        paid, gained = (near @ (part[:, 1:2] - part[:, :1]).double() for part in (self.rates, self.scores[metric]))
+        return torch.where(gained > 0, paid / gained, 0.0).clamp(0).float()
 
 
 def labelled(
@@ -159,8 +167,8 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
     data, codec = dataset.read(name), CODECS[recipe.codec]
     backend = codec.backend("auto")
     asked = offered(recipe)
-    measured_at = (recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count, recipe.noisy)
-    decides = (*measured_at, asked, STRENGTH)
+    measured_at = (recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count, recipe.noisy, _GRID)
+    decides = (*measured_at, asked)
     path = _file(folder, "files", digest(data), *decides, backend.name, backend.version())
     if path.is_file():
         return path
@@ -172,7 +180,7 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
     for _ in range(count if holds(pixels, recipe.side) else 0):
         quality = int(random.integers(recipe.lowest, recipe.highest + 1))
         is_noisy = bool(random.random() < recipe.noisy)
-        crop, setting = random_crop(both, recipe.side, random), codec.setting(quality)
+        crop, setting = random_crop(both, recipe.side, random, _GRID), codec.setting(quality)
         original, patch = (np.ascontiguousarray(crop[..., first : first + 3]) for first in (0, 3 * is_noisy))
         around = [(patch, near) for near in qualities(codec.quality, quality, (-1, 1))]
         for pixels_of, at in [*around, *((made, quality) for made in choices(patch, setting.coarseness, asked))]:

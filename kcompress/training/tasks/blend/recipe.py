@@ -50,7 +50,7 @@ class BlendRecipe(Recipe):
     poor: float = 75.0
     pristine: float = 92.0
     limit: float = 1.0
-    temperature: float = 0.02
+    temperature: float = 0.01
     learning_rate: float = 2e-3
     warmup: int = 50
     averaging: float = 0.99
