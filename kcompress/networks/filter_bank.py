@@ -10,19 +10,20 @@ from kcompress.blockdct import basis, thresholds
 from kcompress.colour import JFIF_RGB_TO_YCC
 from kcompress.networks.mcu import pointwise
 
+HEIGHTS = (6.0, 12.0, 20.0)
+"""Heights of the thresholds of ``shrink`` at coarseness 1, grey levels; in series it is the second."""
+
 FILTERS = (
     "blur:s=0.5", "guided:s=2:h=6", "guided:s=2:h=12", "guided:s=4:h=6", "guided:s=4:h=12", "guided:s=8:h=6",
-    "chroma:s=2", "shrink:t=6c", "shrink:t=12c", "shrink:t=20c", "guided:s=2:h=6+shrink:t=12c",
-    "guided:s=4:h=12+shrink:t=12c",
+    "chroma:s=2",
+    *(f"shrink:t={height:g}c" for height in HEIGHTS),
+    *(f"{first}+shrink:t={HEIGHTS[1]:g}c" for first in ("guided:s=2:h=6", "guided:s=4:h=12")),
 )  # fmt: skip
 """By the names that the pool of `label` would give them, but for two kinds.
 
 ``guided`` has one strength for all channels. The height of ``shrink`` is in proportion to the codec's coarseness c,
 since what is worth its bits at JPEG 85 is not at 50.
 """
-
-HEIGHTS = (6.0, 12.0, 20.0)
-"""Heights of the thresholds of ``shrink`` at coarseness 1, grey levels; in series it is the second."""
 
 _BLOCK = 8
 

@@ -111,7 +111,7 @@ def test_a_price_is_the_rise_of_bytes_over_that_of_the_score_where_the_quality_i
 
 
 def test_noise_of_a_score_makes_no_cheap_quality(labels: Labels) -> None:
-    """A fit of bytes to the score, with errors in the score, once said a third of the price."""
+    """A fit of bytes to the score, with errors in the score, once said two thirds of the price."""
     random = np.random.default_rng(0)
     coarseness = np.where(np.arange(2_000) % 2, 0.7, 0.1)
     true = np.where(coarseness < 0.5, 0.1, 0.04)
