@@ -145,14 +145,16 @@ def test_strengths_are_held_against_the_plain_codec(
     assert noisy["`kuchen`, 1"][2] > 0 > clean["`kuchen`, 1"][2]
 
 
+@pytest.mark.parametrize("tables", [(), ("--tables", "learned")], ids=["auto", "learned"])
 def test_what_filters_gain_is_told_by_what_pictures_were_before_noise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], balloons: Image
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], balloons: Image,
+    tables: tuple[str, ...],
+) -> None:  # fmt: skip
     for number, top in enumerate((0, 64)):
         image = balloons.with_pixels(balloons.pixels[top : top + 128, :128].copy())
         (tmp_path / f"{number}.png").write_bytes(write(image, "PNG"))
     _run(monkeypatch, known_originals, tmp_path, "--networks", "none", "--filters", "guided:h=12,sharpen",
-         "--noise", "0,10", "-q", "40,60,80", "--metrics", "ssimulacra2")  # fmt: skip
+         "--noise", "0,10", "-q", "40,60,80", "--metrics", "ssimulacra2", *tables)  # fmt: skip
     cells = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[4:]]
     found = {(noise, name): float(rise.split()[0]) for noise, name, rise in cells}
     assert found["0", "`none`"] == found["10", "`none`"] == 0

@@ -119,7 +119,7 @@ Tables = Annotated[
     str,
     typer.Option("--tables", metavar="auto|standard|learned|FILE", help="JPEG's quantisation tables: libjpeg's, "
                  "learned ones, or a file as cjpeg -qtables reads it, scaled by -q as there. Auto takes learned ones "
-                 "with rdo and auto, else libjpeg's."),
+                 "with rdo, blend and auto, else libjpeg's."),
 ]  # fmt: skip
 Metadata = Annotated[
     MetadataName,

@@ -33,7 +33,8 @@ class Network:
         closed: whether it watches the encoder: a closed loop, which encodes and decodes before the encode that counts.
         task: whether it serves a machine's task instead of eyes; its weights are chosen by it.
         banded: whether bands of a picture go through it side by side, on a thread each.
-        tabled: whether learned quantisation tables go with it, which it knows from the setting.
+        tabled: whether learned quantisation tables go with it.
+        told_tables: whether it is told the quantisation tables, not the coarseness alone.
         overview: whether it is shown a mosaic of the whole picture beside each tile.
         named: whether it is taken only where it is asked for by name: by what `auto` measures, others gain more.
         strength: share of its change that serves best, 0..1, where the recipe of its weights tells none.
@@ -51,6 +52,7 @@ class Network:
     task: bool = False
     banded: bool = False
     tabled: bool = False
+    told_tables: bool = False
     overview: bool = False
     named: bool = False
     strength: float = 1.0
@@ -69,12 +71,13 @@ NETWORKS: dict[str, Network] = {
         # It reaches 35 pixels (a test measures it).
         Network(
             "blend", "mixes a bank of filters by weights that it predicts for each pixel",
-            learned=True, halo=40, multiple=8, conditioned=True, overview=True, named=True,
+            learned=True, halo=40, multiple=8, conditioned=True, tabled=True, overview=True, named=True,
         ),
         # Each of its blocks reaches one MCU.
         Network(
             "rdo", "decides which of JPEG's coefficients are worth their bits",
             learned=True, halo_per_block=16, multiple=16, conditioned=True, bound=True, banded=True, tabled=True,
+            told_tables=True,
         ),
         # Its pyramid reaches 26 pixels (a test measures it).
         Network(

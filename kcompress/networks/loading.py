@@ -90,7 +90,7 @@ def wrapped(
         )  # fmt: skip
     if not kind.conditioned:
         return make()
-    if kind.tabled:
+    if kind.told_tables:
         return make(condition=partial(condition, trained=trained.qualities), warning=trained.range_warning)
     overview = mosaic if kind.overview else None
     warning = partial(_bound_warning, trained) if kind.bound else trained.codec_warning

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.codecs import CODECS, Codec
+from kcompress.codecs.quantisation import tables_named
 from kcompress.dataset import DataSet
 from kcompress.encoding import encode, round_trip
 from kcompress.images import Image, read_canonical
@@ -40,13 +41,18 @@ Curves = NDArray[np.float64]
 """ln(bytes), then a score for each metric: (pictures, qualities, 1 + metrics)."""
 
 
-def ways(codec: Codec, networks: str, filters: str) -> list[Way]:
-    """The plain codec, networks with the tables that go with them, and series of filters."""
-    found: list[Way] = [(NONE, codec, None)]
+def ways(codec: Codec, networks: str, filters: str, tables: str) -> list[Way]:
+    """The plain codec, networks and series of filters, with the tables asked for or those of each network."""
+
+    def tabled(*preprocessors: str) -> Codec:
+        return with_tables(codec, tables_named(tables), preprocessors, codec.backend())
+
+    plain = tabled()
+    found: list[Way] = [(NONE, plain, None)]
     for name in filter(None, networks.split(",")):
-        tabled = with_tables(codec, None, [name], codec.backend())
-        found.append((name, tabled, load(name, codec=codec.name, round_trip=round_trip(tabled))))
-    return [*found, *((name, codec, group_named(name)) for name in filter(None, filters.split(",")))]
+        theirs = tabled(name)
+        found.append((name, theirs, load(name, codec=codec.name, round_trip=round_trip(theirs))))
+    return [*found, *((name, plain, group_named(name)) for name in filter(None, filters.split(",")))]
 
 
 def curves(
@@ -92,6 +98,7 @@ def main() -> None:
     parser.add_argument("--codec", default="jpeg", choices=list(CODECS))
     parser.add_argument("--networks", default="blend")
     parser.add_argument("--filters", default="guided:h=6,guided:s=4:h=6,shrink:t=3")
+    parser.add_argument("--tables", default="auto", help="JPEG's, as `encode` takes them [those of each network]")
     parser.add_argument("-q", "--qualities", default="30,50,65,75,85,92", help="[30,50,65,75,85,92]")
     parser.add_argument("--noise", default="0,2,5,10", help="deviations, grey levels [0,2,5,10]")
     parser.add_argument("--metrics", default="ssimulacra2,butteraugli")
@@ -112,7 +119,7 @@ def main() -> None:
         steps = [noise(deviation, 0.6, seed=0), compression("jpeg", PUBLISHED_QUALITY)] if deviation else []
         published = [image.with_pixels(through(image.pixels, steps)) for image in images]
         plain: Curves | None = None
-        for way in ways(codec, options.networks, options.filters):
+        for way in ways(codec, options.networks, options.filters, options.tables):
             found = curves(published, scorers, way, qualities, metrics)
             if plain is None:
                 plain = found

@@ -29,6 +29,7 @@ def written(path):
     (["--strength", "0.5", "--tables", "auto"], "learned", learned().at(75)),
     (["--network", "auto"], "learned", learned().at(75)),
     (["--refine", "2"], "learned", learned().at(75)),
+    (["--network", "blend"], "learned", learned().at(75)),
     (["--network", "none", "--tables", "learned"], "learned", learned().at(75)),
     (["--network", "none"], "standard", STANDARD.at(75)),
     (["--network", "none", "--refine", "2"], "standard", STANDARD.at(75)),

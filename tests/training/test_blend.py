@@ -24,6 +24,7 @@ from kcompress.metrics import METRICS
 from kcompress.networks.blend import CHOICES, Blend
 from kcompress.networks.filter_bank import FILTERS
 from kcompress.networks.loading import load
+from kcompress.networks.shrink import Shrink
 from kcompress.proxies.straight_through import container_bytes
 from kcompress.training.photos import picture
 from kcompress.training.tasks.blend import labels as labelling
@@ -277,6 +278,14 @@ def test_what_ships(photos: DataSet, tmp_path: Path, lake: Image) -> None:
     setting = JPEG.setting(60)
     one, other = (each(lake, setting).pixels for each in (shipped, under_training(module, domain(TINY))))
     assert np.abs(one.astype(int) - other).max() <= 1 and not np.array_equal(one, lake.pixels)
+
+
+def test_validation_is_behind_the_tables_that_go_with_the_network(photos: DataSet, tmp_path: Path) -> None:
+    untouched = Shrink(0.0)
+    for codec, alike in (("jpeg", False), ("webp", True)):
+        task = BlendTask(photos, replace(TINY, codec=codec))
+        data = drained(task.prepare(task.split(), tmp_path / codec))
+        assert (data.validator(untouched)["size_change_percent"] == 0) == alike
 
 
 def test_pictures_must_hold_a_patch(photos: DataSet, tmp_path: Path) -> None:

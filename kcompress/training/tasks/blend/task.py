@@ -16,6 +16,7 @@ from kcompress.inference.weights import Weights
 from kcompress.networks.blend import Blend
 from kcompress.networks.condition import TrainingDomain
 from kcompress.networks.mosaic import SIDE
+from kcompress.networks.tables import with_tables
 from kcompress.training.events import Metrics, Prepared
 from kcompress.training.export import ExportSpec, encoder, gflop
 from kcompress.training.log import Entry
@@ -66,7 +67,10 @@ class BlendTask(PhotoTask[BlendRecipe, BlendData, Batch]):
         recipe = self.recipe
         labels = yield from labelled(self.photos, split.train, recipe, folder / PLACE, self.jobs)
         pictures = [picture(self.photos, name) for name in split.validation]
-        validator = of_objective(recipe.codec, CODECS[recipe.codec].quality.default, recipe.objective, pictures)
+        codec = CODECS[recipe.codec]
+        # Labels are by the codec's own tables: those behind the network's tables taught it nothing better.
+        theirs = with_tables(codec, None, [self.network_name], codec.backend("auto")).tables
+        validator = of_objective(codec.name, codec.quality.default, recipe.objective, pictures, theirs)
         return BlendData(
             trained_on=len(split.train), held_out=len(split.validation), metrics=validator.names,
             heading=validator.heading, validator=validator,
