@@ -161,6 +161,16 @@ def _fields(path: Path, metadata: Mapping[str, str], name: str) -> dict[str, Any
     return fields
 
 
+def _ordered(data: bytes) -> bytes:
+    """The same ``.safetensors`` file with its metadata by name: the library has them in an order of each run's own."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
 def write_tensors(stem: Path, module: "nn.Module", metadata: Mapping[str, str], card: Mapping[str, Any]) -> Weights:
     """Write ``.safetensors`` and card of a trained network; ``stem`` has no suffix."""
     from safetensors.torch import save
@@ -168,7 +178,7 @@ def write_tensors(stem: Path, module: "nn.Module", metadata: Mapping[str, str], 
     complete = {"format": FORMAT, "version": kcompress.__version__, **metadata}
     path = beside(stem, ".safetensors")
     state = {key: value.contiguous() for key, value in module.cpu().eval().state_dict().items()}
-    storage.write(str(path), save(state, complete))
+    storage.write(str(path), _ordered(save(state, complete)))
     beside(stem, ".json").write_text(json.dumps(card, indent=2) + "\n")
     return Weights(path, complete)
 

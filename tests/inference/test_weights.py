@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from kcompress.errors import UsageError, WeightsError
@@ -44,6 +45,19 @@ def test_written_and_read(stem: Path) -> None:
     assert weights.metadata["format"] == weight_files.FORMAT
     assert weight_files.card(weights) == {"summary": "a test"}
     assert OnnxEngine(weights.onnx).metadata["safetensors_sha256"] == weights.digest()
+
+
+def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
+    metadata = {"network": "kuchen", "arguments": "{}", **{f"{number}": "much" for number in range(20)}}
+    module = Kuchen(2)
+    digests = {
+        weight_files.write_tensors(tmp_path / f"{number}", module, dict(order), {}).digest()
+        for number, order in enumerate([metadata.items(), reversed(metadata.items())])
+    }
+    assert len(digests) == 1
+    with safe_open(tmp_path / "0.safetensors", "pt") as file:
+        assert file.metadata().items() >= metadata.items()
+        assert all(torch.equal(file.get_tensor(name), value) for name, value in module.state_dict().items())
 
 
 @pytest.mark.parametrize("given", ["", ".safetensors", ".onnx", ".json"])
