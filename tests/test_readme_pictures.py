@@ -145,6 +145,16 @@ def test_strengths_are_held_against_the_plain_codec(
     assert noisy["`kuchen`, 1"][2] > 0 > clean["`kuchen`, 1"][2]
 
 
+def test_strengths_are_behind_the_tables_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], balloons: Image
+) -> None:
+    (tmp_path / "photo.png").write_bytes(write(balloons, "PNG"))
+    _run(monkeypatch, strengths, tmp_path, "--network", "blend", "--strengths", "0", "--filters", "sharpen",
+         "--side", "64")  # fmt: skip
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| `blend`, 0 |"))
+    assert float(row.split(" | ")[1].split()[0]) != 0
+
+
 @pytest.mark.parametrize("tables", [(), ("--tables", "learned")], ids=["auto", "learned"])
 def test_what_filters_gain_is_told_by_what_pictures_were_before_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], balloons: Image,

@@ -56,12 +56,17 @@ def ways(codec: Codec, network: str, strengths: str, filters: str) -> Iterator[W
     """The plain codec, the network at each strength, the codec's default network, and series of filters."""
     yield f"`{NONE}`", codec, None
     for strength in map(float, strengths.split(",")):
-        yield f"`{network}`, {strength:g}", codec, load(network, strength=strength, codec=codec.name)
+        yield f"`{network}`, {strength:g}", *_loaded(codec, network, strength)
     default = DEFAULTS[codec.name]
-    tabled = with_tables(codec, None, [default], codec.backend())
-    yield f"`{default}`", tabled, load(default, codec=codec.name, round_trip=round_trip(tabled))
+    yield f"`{default}`", *_loaded(codec, default, None)
     for name in filters.split(","):
         yield f"`{name}`", codec, group_named(name)
+
+
+def _loaded(codec: Codec, network: str, strength: float | None) -> tuple[Codec, Preprocessor | None]:
+    """The codec with the tables that go with a network, and the network."""
+    tabled = with_tables(codec, None, [network], codec.backend())
+    return tabled, load(network, strength=strength, codec=codec.name, round_trip=round_trip(tabled))
 
 
 def measured(images: list[Image], scorers: list[FileScorer], way: Way, quality: int) -> Found:

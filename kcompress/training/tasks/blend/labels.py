@@ -167,9 +167,10 @@ def _coded(dataset: DataSet, name: str, count: int, recipe: BlendRecipe, folder:
     data, codec = dataset.read(name), CODECS[recipe.codec]
     backend = codec.backend("auto")
     asked = offered(recipe)
-    measured_at = (recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count, recipe.noisy, _GRID)
-    decides = (*measured_at, asked)
-    path = _file(folder, "files", digest(data), *decides, backend.name, backend.version())
+    path = _file(
+        folder, "files", digest(data), recipe.codec, recipe.lowest, recipe.highest, recipe.side, recipe.seed, count,
+        recipe.noisy, _GRID, asked, backend.name, backend.version(),
+    )  # fmt: skip
     if path.is_file():
         return path
     pixels = picture(dataset, name)
