@@ -14,7 +14,7 @@ def with_tables(
 ) -> Codec:
     """The codec with the tables that are asked for.
 
-    Without any, they are the learned ones where one of the preprocessors knows them and the encoder takes any, else
+    Without any, they are the learned ones where they go with one of the preprocessors and the encoder takes any, else
     the encoder's own: the plain encoder stays plain.
 
     Args:
